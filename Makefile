@@ -1,0 +1,35 @@
+# `make search` and `make test` set everything up by themselves; RUN and ARGS may be given.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= run
+READY := $(VENV)/.ready
+
+.PHONY: setup search test lint format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mypy ruff pytest pytest-xdist hypothesis pandas-stubs scipy-stubs
+	touch $@
+
+search: $(READY)
+	$(BIN)/nas search --out $(RUN) --resume $(ARGS)
+
+test: lint
+	$(BIN)/pytest -n 2 $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,63 @@
+"""Measurements: (workload, latency_ms) seen on one device, and how they stand in a table."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency.workload import Workload
+from search_spaces import InputError
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What repeated runs of one thing took."""
+
+    latency_ms: float  # median
+    samples: int
+    std_ms: float
+    p10_ms: float
+    p90_ms: float
+
+    @staticmethod
+    def of(samples_ms: Sequence[float]) -> "Timing":
+        """Median and spread of samples in ms."""
+        low, high = (float(q) for q in np.percentile(samples_ms, [10, 90]))
+        spread = statistics.pstdev(samples_ms)
+        return Timing(statistics.median(samples_ms), len(samples_ms), spread, low, high)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A workload and the time it took: a block, a chain's block or a whole network, all alike."""
+
+    workload: Workload
+    latency_ms: float
+
+    @property
+    def of_network(self) -> bool:
+        """Whether the workload was put together from parts."""
+        return bool(self.workload.parts)
+
+
+def check(measurements: Sequence[Measurement]) -> None:
+    """Refuse what no latency model can be fitted to.
+
+    Raises:
+        InputError: fewer than two measurements, a time that is not positive, all times equal.
+    """
+    if len(measurements) < 2:
+        raise InputError(
+            f"{len(measurements)} measurement(s): a calibration needs two or more, ten to be useful"
+        )
+    for measurement in measurements:
+        if not (np.isfinite(measurement.latency_ms) and measurement.latency_ms > 0):
+            raise InputError(
+                f"{measurement.workload.name}: latency {measurement.latency_ms} ms is not positive"
+            )
+    if len({measurement.latency_ms for measurement in measurements}) == 1:
+        raise InputError(
+            f"all {len(measurements)} latencies are {measurements[0].latency_ms:g} ms: constant "
+            "measurements calibrate nothing; check the column"
+        )

@@ -1,0 +1,29 @@
+"""Hardware-aware search for the temporal layers of video diffusion models.
+
+What is exported here is the public API; it loads when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.budget import Budget
+    from nas.pipeline import SearchResult, search
+    from nas.run_folder import Settings
+
+__all__ = ["Budget", "SearchResult", "Settings", "search"]
+
+_HOMES = {
+    "Budget": "nas.budget",
+    "SearchResult": "nas.pipeline",
+    "Settings": "nas.run_folder",
+    "search": "nas.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds a public name."""
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'nas' has no attribute {name!r}")

@@ -1,0 +1,45 @@
+"""The command line: `nas COMMAND`, one file a command.
+
+Results go to stdout, progress and words to stderr. Exit 0: done; 1: failed; 2: bad input.
+Commands import what they need when they run, so that `nas --help` answers at once.
+"""
+
+import sys
+
+import typer
+
+from nas.cli import calibrate, predict, profile, search, show, train
+from search_spaces.errors import InputError
+
+app = typer.Typer(
+    name="nas",
+    help="Search the temporal layers of video diffusion models for the hardware they run on.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("search")(search.search)
+app.command("train")(train.train)
+app.command("profile")(profile.profile)
+app.command("calibrate")(calibrate.calibrate)
+app.command("predict")(predict.predict)
+app.command("spaces")(show.spaces)
+app.command("devices")(show.devices)
+app.command("show")(show.show)
+
+
+def main() -> None:
+    """Run a command; turn what went wrong into one line and an exit code."""
+    try:
+        app(prog_name="nas")
+    except InputError as error:
+        _fail(str(error), 2)
+    except (FloatingPointError, OSError) as error:
+        _fail(f"{type(error).__name__}: {error}", 1)
+
+
+def _fail(text: str, code: int) -> None:
+    line = " ".join(text.split())
+    print(f"nas: {line}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

@@ -1,0 +1,176 @@
+"""`nas spaces`, `nas devices` and `nas show`: what there is."""
+
+import json as json_
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line, print_table
+from search_spaces.errors import InputError
+
+
+def spaces(json: options.AsJson = False) -> None:
+    """List the shipped search spaces."""
+    from search_spaces import TemporalSpace, load
+    from search_spaces.loading import SHIPPED
+
+    rows: list[dict[str, Any]] = []
+    for name in SHIPPED:
+        space = load(name)
+        row: dict[str, Any] = {"name": name, "networks": space.size}
+        if isinstance(space, TemporalSpace):
+            row["slots"] = [slot.name for slot in space.slots]
+            row["options"] = [str(block) for block in space.blocks()]
+        rows.append(row)
+    if json:
+        print_json({"spaces": rows})
+        return
+    print_table(
+        ["space", ">networks", "slots", "options of a slot"],
+        (
+            (
+                r["name"],
+                f"{r['networks']:,}",
+                " ".join(r.get("slots", ())),
+                ", ".join(r.get("options", ())),
+            )
+            for r in rows
+        ),
+    )
+
+
+def devices(json: options.AsJson = False) -> None:
+    """List the shipped devices, with how far to trust them."""
+    from dataclasses import asdict
+
+    from latency import load_device, shipped
+
+    rows: list[dict[str, Any]] = [{"name": "host", "validation": None}]
+    for name in shipped():
+        validation = load_device(name).validation
+        rows.append({"name": name, "validation": asdict(validation) if validation else None})
+    if json:
+        print_json({"devices": rows})
+        return
+    print_table(
+        ["device", "how far to trust it"],
+        ((row["name"], _trust(row["name"], row["validation"])) for row in rows),
+    )
+    print_line("A device of your own: nas profile, nas calibrate, then --device FILE.json")
+
+
+def show(
+    path: Annotated[Path, typer.Argument(help="A run, a bundle, a device, a space, a table ...")],
+    json: options.AsJson = False,
+) -> None:
+    """Say what a file or folder of this toolkit holds."""
+    content = _content(path)
+    if json:
+        print_json(content)
+        return
+    for key, value in content.items():
+        print_line(f"{key}: {value if isinstance(value, str) else json_.dumps(value)}")
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix == ".safetensors":
+        return _checkpoint(path)
+    if path.name.endswith((".csv", ".csv.gz", ".parquet")):
+        return _table(path)
+    return _document(path)
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    if (path / "bundle.json").exists():
+        from nas.bundle import read_manifest
+
+        manifest = read_manifest(path)
+        return {
+            "bundle": str(path),
+            "files": sorted(manifest["files"]),
+            "hashes": "every file is as it was when the bundle was written (not: by whom)",
+            "versions": manifest.get("versions", {}),
+        }
+    if (path / "run.json").exists():
+        from nas.run_folder import FORMAT, MAJOR
+        from search_spaces import document
+
+        found = document.read(path / "run.json", FORMAT, MAJOR)
+        results = found.get("results", {})
+        finished = "winner" in results
+        content = {"run": str(path), "state": "finished" if finished else "unfinished; --resume"}
+        content |= {
+            name: results[name]
+            for name in ("winner", "latency_ms", "validation_loss", "trials")
+            if name in results
+        }
+        return content | {"seconds": found.get("seconds", {})}
+    raise InputError(f"{path}: neither a run nor a bundle (no run.json, no bundle.json)")
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    from supernet import checkpoint
+
+    found = checkpoint.read(path)
+    space = found.notes.get("space") or {}
+    count = sum(tensor.numel() for tensor in found.tensors.values())
+    return {"holds": found.notes.get("holds"), "space": space.get("name"), "numbers": count}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    from search_spaces import read_table
+
+    table = read_table(path)
+    content: dict[str, Any] = {
+        "table": str(path),
+        "rows": len(table.choices),
+        "of": "blocks" if table.of_blocks else "networks",
+        "metrics": list(table.metrics.columns),
+    }
+    if not table.of_blocks and not table.choices.empty:
+        content["networks in its space"] = table.space.size
+    return content
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        found = json_.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: nothing that temporal-nas writes: {error}") from None
+    kind = found.get("format") if isinstance(found, dict) else None
+    if kind == "temporal-nas/device":
+        from latency import read_device
+
+        device = read_device(path)
+        return {
+            "device": device.name,
+            "measurements": len(device.measurements),
+            "measured blocks": len(device.blocks),
+            "trust": _trust(device.name, device.to_json()["validation"]),
+        }
+    if kind == "temporal-nas/search-space":
+        from search_spaces import load
+
+        space = load(str(path))
+        return {"space": space.name, "choices": len(space.choices), "networks": space.size}
+    if kind == "temporal-nas/architecture":
+        return {"architecture of": found.get("space"), "choices": found.get("choices")}
+    raise InputError(f"{path}: nothing that temporal-nas writes (format {kind!r})")
+
+
+def _trust(name: str, validation: dict[str, Any] | None) -> str:
+    if name == "host":
+        return "this machine: measured by each search"
+    if validation is None:
+        return "no whole network was measured"
+    return (
+        f"{validation['networks']} networks, {validation['how']}: MAPE "
+        f"{validation['mape_pct']:.1f}%, Spearman {validation['spearman']:.3f}, "
+        f"{validation['within_bounds_share']:.0%} inside the bounds"
+    )

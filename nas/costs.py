@@ -1,0 +1,203 @@
+"""What architectures cost: known for all of them, exactly, before any is evaluated.
+
+Here a space meets a device: rows and architectures become workloads, workloads become times.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from latency import Device, Prediction, Workload, concatenate, from_choices
+from latency.tracing import trace
+from search_spaces import Architecture, Block, InputError, Slot, TemporalSpace
+from supernet import ImageUNet, parameter_count
+from supernet.operators import TemporalOperator, build
+
+# How a table of blocks spells the image U-Net itself, beside the slots and their options.
+BACKBONE_SLOT, BACKBONE_OPTION = "backbone", "image"
+MB = 1e6
+
+
+class BlockRun(nn.Module):
+    """A temporal block at one clip's shapes, callable as a network is."""
+
+    def __init__(self, operator: TemporalOperator, frames: int) -> None:
+        super().__init__()
+        self.operator = operator
+        self.frames = frames
+
+    def forward(self, x_NCHW: Tensor, context_BLC: Tensor) -> Tensor:
+        """Shape kept."""
+        out: Tensor = self.operator(x_NCHW, self.frames, context_BLC)
+        return out
+
+
+def block_run(slot: Slot, block: Block) -> BlockRun | None:
+    """A block's module ready to trace or to time; None where nothing stands."""
+    operator = build(block, slot)
+    return None if operator is None else BlockRun(operator, slot.frames).eval()
+
+
+def block_inputs(space: TemporalSpace, slot: Slot) -> tuple[Tensor, Tensor]:
+    """Random inputs of `block_run`: one clip's features and its context."""
+    x_NCHW = torch.randn(slot.frames, slot.channels, slot.height, slot.width)
+    return x_NCHW, torch.zeros(1, space.unet.context_tokens, space.unet.context_channels)
+
+
+def image_inputs(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
+    """Random inputs of the image U-Net: one clip's frames as images."""
+    unet = space.unet
+    x_NCHW = torch.randn(unet.frames, unet.in_channels, unet.height, unet.width)
+    context = torch.zeros(unet.frames, unet.context_tokens, unet.context_channels)
+    return x_NCHW, torch.full((unet.frames,), 0.5), context
+
+
+def clip_inputs(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
+    """Random inputs of a video network: one clip, its time and its context."""
+    unet = space.unet
+    x_BCTHW = torch.randn(1, unet.in_channels, unet.frames, unet.height, unet.width)
+    context = torch.zeros(1, unet.context_tokens, unet.context_channels)
+    return x_BCTHW, torch.full((1,), 0.5), context
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one block, or the image U-Net, brings to a network."""
+
+    workload: Workload
+    parameters: int
+
+
+class SpaceCosts:
+    """The workloads and parameters of a temporal space, each block traced once."""
+
+    def __init__(self, space: TemporalSpace) -> None:
+        self.space = space
+        self._alike: dict[tuple[object, ...], Part] = {}
+
+    @cached_property
+    def backbone(self) -> Part:
+        """The image U-Net over the frames of one clip."""
+        with torch.device("meta"):
+            network = ImageUNet(self.space.unet).eval()
+        workload = trace(network, *image_inputs(self.space), name=BACKBONE_SLOT)
+        return Part(workload, parameter_count(network))
+
+    def block(self, slot: Slot, block: Block) -> Part | None:
+        """A block in a slot; None where nothing stands. Slots of one shape are traced once."""
+        if not block.operator.module:
+            return None
+        shape = (slot.channels, slot.height, slot.width, slot.frames)
+        key = (block.operator.module, block.settings, *shape)
+        if key not in self._alike:
+            with torch.device("meta"):
+                run = block_run(slot, block)
+            assert run is not None
+            workload = trace(run, *block_inputs(self.space, slot), name=str(block))
+            self._alike[key] = Part(workload, parameter_count(run))
+        part = self._alike[key]
+        return replace(part, workload=replace(part.workload, name=f"{slot.name}={block}"))
+
+    def parts(self, architecture: Architecture) -> list[Part]:
+        """The image U-Net and the blocks of an architecture, in the order of the slots."""
+        blocks = (
+            self.block(slot, self.space.block(architecture, slot)) for slot in self.space.slots
+        )
+        return [self.backbone, *(part for part in blocks if part is not None)]
+
+    def workload(self, architecture: Architecture) -> Workload:
+        """The workload of an architecture's network."""
+        parts = (part.workload for part in self.parts(architecture))
+        return concatenate(str(architecture), parts)
+
+    def block_workload(self, slot_name: str, option: str) -> Workload:
+        """The workload of a row of a table of blocks; InputError for an unknown slot or option."""
+        if (slot_name, option) == (BACKBONE_SLOT, BACKBONE_OPTION):
+            return self.backbone.workload
+        slots = {slot.name: slot for slot in self.space.slots}
+        if slot_name not in slots:
+            listed = ", ".join([*slots, BACKBONE_SLOT])
+            raise InputError(f"no slot {slot_name!r} in space {self.space.name!r}; slots: {listed}")
+        part = self.block(slots[slot_name], self.space.parse_block(option))
+        if part is None:
+            raise InputError(f"option {option!r} of slot {slot_name!r} does nothing to measure")
+        return part.workload
+
+
+def workload_of(architecture: Architecture, costs: SpaceCosts | None) -> Workload:
+    """The workload of any space's architecture; of a tabular one, its decisions by name."""
+    if costs is not None:
+        return costs.workload(architecture)
+    return from_choices(str(architecture), list(architecture.items()))
+
+
+class Costs:
+    """Latency, parameters and memory of every architecture of a space on one device."""
+
+    def __init__(self, space_costs: SpaceCosts, device: Device) -> None:
+        self.space = space_costs.space
+        self.device = device
+        self._backbone = space_costs.backbone
+        self._base_ms = device.model.intercept_ms + device.part_ms(self._backbone.workload)
+        self._parts: dict[tuple[str, str], tuple[float, Part | None]] = {}
+        for slot in self.space.slots:
+            for block in self.space.blocks():
+                part = space_costs.block(slot, block)
+                added_ms = device.part_ms(part.workload) if part else 0.0
+                self._parts[slot.name, str(block)] = (added_ms, part)
+        # The device may know neither the parts nor the rates to guess them by: say so now.
+        device.predict(space_costs.workload(self.slowest))
+
+    def network_ms(self, architecture: Architecture) -> Prediction:
+        """One forward pass over one clip, with bounds."""
+        return self.device.bounded(self._base_ms + sum(self.per_slot_ms(architecture).values()))
+
+    def per_slot_ms(self, architecture: Architecture) -> dict[str, float]:
+        """What each slot's block adds."""
+        return {name: self._parts[name, block][0] for name, block in self._blocks(architecture)}
+
+    @property
+    def image_ms(self) -> float:
+        """The image U-Net without any temporal block."""
+        return self._base_ms
+
+    def parameters(self, architecture: Architecture) -> int:
+        """How many numbers the network holds."""
+        found = (self._parts[key][1] for key in self._blocks(architecture))
+        return self._backbone.parameters + sum(part.parameters for part in found if part)
+
+    def memory_mb(self, architecture: Architecture) -> float:
+        """Weights and peak activations in MB (1e6 bytes); an upper bound, see `concatenate`."""
+        found = (self._parts[key][1] for key in self._blocks(architecture))
+        workloads = [self._backbone.workload, *(part.workload for part in found if part)]
+        whole = concatenate("network", workloads)
+        return (whole.weight_bytes + whole.peak_bytes) / MB
+
+    @cached_property
+    def fastest(self) -> Architecture:
+        """The architecture of the lowest predicted latency: slots add, so each decides alone."""
+        return self._extreme(sign=1)
+
+    @cached_property
+    def slowest(self) -> Architecture:
+        """The architecture of the highest predicted latency."""
+        return self._extreme(sign=-1)
+
+    def _extreme(self, sign: int) -> Architecture:
+        values: dict[str, object] = {}
+        for slot in self.space.slots:
+            block = min(self.space.blocks(), key=lambda b: sign * self._parts[slot.name, str(b)][0])
+            values[slot.name] = block.operator.name
+            values |= {f"{slot.name}.{name}": value for name, value in block.settings}
+        return self.space.architecture(values)
+
+    def _blocks(self, architecture: Architecture) -> list[tuple[str, str]]:
+        return [(s.name, str(self.space.block(architecture, s))) for s in self.space.slots]
+
+
+def layout(space: TemporalSpace, architecture: Architecture) -> Mapping[str, str]:
+    """Slot to block, as people read it."""
+    return {slot.name: str(space.block(architecture, slot)) for slot in space.slots}

@@ -1,0 +1,77 @@
+"""Strategies propose the next architectures; each is an Optuna sampler.
+
+A strategy is a callable (Problem) -> sampler: one of `STRATEGIES`, or yours as
+package.module:name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search_spaces import Architecture, InputError, SearchSpace
+from search_spaces.loading import import_object
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a strategy may know beforehand: the space, and which architectures keep the budget."""
+
+    space: SearchSpace
+    keeps_budget: Callable[[Architecture], bool]
+    seed: int
+
+
+Strategy = Callable[[Problem], "BaseSampler"]
+
+
+def evolution(problem: Problem) -> "BaseSampler":
+    """Crossover and mutation of the best inside the budget; proposes nothing twice."""
+    from nas.strategies.evolution import Evolution
+
+    return Evolution(problem)
+
+
+def random(problem: Problem) -> "BaseSampler":
+    """Uniform over each choice."""
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=problem.seed)
+
+
+def tpe(problem: Problem) -> "BaseSampler":
+    """Optuna's multi-objective tree-structured Parzen estimator."""
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=problem.seed, n_startup_trials=12)
+
+
+def nsga2(problem: Problem) -> "BaseSampler":
+    """Optuna's NSGA-II."""
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(seed=problem.seed, population_size=20)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "evolution": evolution,
+    "random": random,
+    "tpe": tpe,
+    "nsga2": nsga2,
+}
+
+
+def load_strategy(name: str) -> Strategy:
+    """A strategy by name or as package.module:name; InputError for any other."""
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    if ":" not in name:
+        raise InputError(
+            f"unknown strategy {name!r}; shipped: {', '.join(STRATEGIES)}; or package.module:name"
+        )
+    strategy = import_object(name, "strategy")
+    if not callable(strategy):
+        raise InputError(f"strategy {name!r} is not callable")
+    return strategy

@@ -1,0 +1,54 @@
+"""Search spaces: choices, architectures, and the slots and operators of a video U-Net.
+
+Imports neither torch nor optuna; what is exported here is the public API.
+"""
+
+from search_spaces.architecture import Architecture
+from search_spaces.choice import Choice, Condition, NumericChoice, Option
+from search_spaces.encoding import counts, encode, feature_names
+from search_spaces.errors import InputError
+from search_spaces.loading import load
+from search_spaces.space import SearchSpace
+from search_spaces.table import Table, read_table
+from search_spaces.temporal import (
+    CONV1D,
+    CONV3D,
+    NONE,
+    SELF_ATTENTION_1D,
+    SELF_ATTENTION_3D,
+    Block,
+    Operator,
+    Setting,
+    Slot,
+    TemporalSpace,
+    UNetShape,
+    temporal_space,
+)
+
+__all__ = [
+    "CONV1D",
+    "CONV3D",
+    "NONE",
+    "SELF_ATTENTION_1D",
+    "SELF_ATTENTION_3D",
+    "Architecture",
+    "Block",
+    "Choice",
+    "Condition",
+    "InputError",
+    "NumericChoice",
+    "Operator",
+    "Option",
+    "SearchSpace",
+    "Setting",
+    "Slot",
+    "Table",
+    "TemporalSpace",
+    "UNetShape",
+    "counts",
+    "encode",
+    "feature_names",
+    "load",
+    "read_table",
+    "temporal_space",
+]

@@ -1,0 +1,94 @@
+"""Versioned JSON documents: architectures, spaces and devices are all stored this way.
+
+A document is an object with `format` and `version` ("MAJOR.MINOR"). Unknown fields are kept by
+whoever reads and writes it again; a newer major version is refused.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import InputError
+
+Json = dict[str, Any]
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    """JSON text with numbers that every reader accepts (NaN and infinities are refused)."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write a file that exists whole or not at all, even if the process is killed midway."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data.encode() if isinstance(data, str) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(path: Path, format_name: str, major: int) -> Json:
+    """Read a document of the given format.
+
+    Raises:
+        InputError: missing or unreadable file, no JSON object, another format, a newer version.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text: {error}") from None
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    return check(document, format_name, major, where=str(path))
+
+
+def check(document: object, format_name: str, major: int, where: str) -> Json:
+    """The document itself, once its format and version are known to be ours to read."""
+    if not isinstance(document, dict):
+        raise InputError(f"{where}: expected a JSON object with format {format_name!r}")
+    if document.get("format") != format_name:
+        found = document.get("format")
+        raise InputError(f"{where}: expected format {format_name!r}, found {found!r}")
+    version = document.get("version")
+    try:
+        found_major = int(str(version).split(".")[0])
+    except ValueError:
+        raise InputError(f"{where}: version {version!r} is not MAJOR.MINOR") from None
+    if found_major > major:
+        raise InputError(
+            f"{where}: {format_name} version {version} is newer than the {major}.x that this "
+            "version of temporal-nas reads; upgrade temporal-nas"
+        )
+    return document
+
+
+def finite(value: object, where: str) -> float:
+    """A finite number out of a document, or an InputError that says where it was wrong."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"{where}: expected a finite number, found {value!r}")
+    return float(value)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not allowed")

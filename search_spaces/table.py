@@ -1,0 +1,218 @@
+"""Tables of measurements: CSV, CSV.gz or Parquet, one row an architecture or a block.
+
+A column is a metric if it ends in its unit, reserved if it is one of `RESERVED`, else a choice.
+Times are converted to ms at the door. README, section "Tables", is the text for people.
+"""
+
+import csv
+import gzip
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search_spaces.architecture import Architecture
+from search_spaces.choice import AnyChoice, Choice, NumericChoice
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
+
+# unit suffix -> (the suffix it is kept under, factor)
+UNITS = {
+    "_ms": ("_ms", 1.0),
+    "_us": ("_ms", 1e-3),
+    "_s": ("_ms", 1e3),
+    "_pct": ("_pct", 1.0),
+    "_mb": ("_mb", 1.0),
+    "_mj": ("_mj", 1.0),
+    "_count": ("_count", 1.0),
+    "_loss": ("_loss", 1.0),
+}
+MAY_BE_NEGATIVE = ("_loss",)
+RESERVED = frozenset(
+    {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
+    | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
+)
+BLOCK_COLUMNS = ("slot", "option")
+FEW_OPTIONS = 16
+
+
+@dataclass(frozen=True)
+class Table:
+    """A checked table; metrics carry canonical units, rows keep the order of the file."""
+
+    path: Path
+    metrics: pd.DataFrame
+    choices: pd.DataFrame  # choice columns, or slot and option
+    reserved: pd.DataFrame
+    given_space: SearchSpace | None
+
+    @property
+    def of_blocks(self) -> bool:
+        """Whether a row is a block (slot, option) and not a whole network."""
+        return tuple(self.choices.columns) == BLOCK_COLUMNS
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that was given, or the one that the choices' values make."""
+        if self.given_space is not None:
+            return self.given_space
+        if self.of_blocks or self.choices.empty:
+            raise InputError(f"{self.path}: holds no choices, so the space must be given")
+        name = self.path.name.split(".")[0]
+        return SearchSpace(name, tuple(_choice_of(self.choices[c]) for c in self.choices))
+
+    @cached_property
+    def architectures(self) -> list[Architecture]:
+        """The architecture of each row; InputError names the row that is none of the space."""
+        found = []
+        for index, row in enumerate(self.choices.to_dict("records")):
+            decided = {str(name): value for name, value in row.items() if value != ""}
+            try:
+                found.append(self.space.architecture(decided))
+            except InputError as error:
+                raise InputError(f"{self.path}, row {index + 2}: {error}") from None
+        return found
+
+    def metric(self, name: str) -> "pd.Series[float]":
+        """A metric column by its name, in the unit that the name ends in (ms for every time)."""
+        name = name.removesuffix(":max")
+        for suffix, (kept, _) in sorted(UNITS.items(), key=lambda item: -len(item[0])):
+            if name.endswith(suffix):
+                name = name.removesuffix(suffix) + kept
+                break
+        if name not in self.metrics:
+            listed = ", ".join(map(str, self.metrics.columns)) or "none"
+            raise InputError(f"{self.path}: no metric column {name!r}; its metrics: {listed}")
+        return self.metrics[name]
+
+
+def read_table(path: Path | str, space: SearchSpace | None = None) -> Table:
+    """Read and check a table.
+
+    Raises:
+        InputError: names the file, the column, the row (as a line of the file), and the mend.
+    """
+    path = Path(path)
+    frame = _read_frame(path)
+    names = [str(column) for column in frame.columns]
+    metrics: dict[str, pd.Series[float]] = {}
+    for name in names:
+        unit = _unit_of(path, name)
+        if unit is None:
+            continue
+        suffix, (kept, factor) = unit
+        canonical = name.removesuffix(suffix) + kept
+        if canonical in metrics:
+            raise InputError(f"{path}: two columns hold {canonical!r} in different units; keep one")
+        metrics[canonical] = _numbers(path, name, frame[name], suffix) * factor
+    if not metrics and space is None:
+        units = ", ".join(UNITS)
+        raise InputError(f"{path}: no column ends in a unit ({units}), so nothing was measured")
+    reserved = [name for name in names if name in RESERVED]
+    measured = {name for name in names if _unit_of(path, name) is not None}
+    choice_names = [name for name in names if name not in measured and name not in RESERVED]
+    of_blocks = set(BLOCK_COLUMNS) <= set(choice_names)
+    if of_blocks:
+        if extra := [name for name in choice_names if name not in BLOCK_COLUMNS]:
+            raise InputError(f"{path}: a table of blocks has slot and option, and also {extra}")
+        choice_names = list(BLOCK_COLUMNS)
+    elif space is not None:
+        _check_choices(path, choice_names, space)
+    choices = pd.DataFrame({name: _typed(frame[name]) for name in choice_names}, index=frame.index)
+    return Table(path, pd.DataFrame(metrics, index=frame.index), choices, frame[reserved], space)
+
+
+def _check_choices(path: Path, names: list[str], space: SearchSpace) -> None:
+    wanted = [choice.name for choice in space.choices]
+    if missing := [name for name in wanted if name not in names]:
+        raise InputError(f"{path}: space {space.name!r} has choices with no column: {missing}")
+    if unknown := [name for name in names if name not in wanted]:
+        raise InputError(
+            f"{path}: columns {unknown} are no choice of space {space.name!r}, end in no unit and "
+            "are not reserved; rename or remove them"
+        )
+
+
+def _read_frame(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path).astype(str)
+        else:
+            _check_header(path)
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except InputError:
+        raise
+    # Parsers of damaged files raise many things; all of them mean the same to a person.
+    except (OSError, EOFError, ValueError, zlib.error, MemoryError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path}: cannot be read as a table: {reason}") from None
+    if frame.empty:
+        raise InputError(f"{path}: has no rows")
+    if isinstance(frame.index, pd.MultiIndex) or not isinstance(frame.index, pd.RangeIndex):
+        raise InputError(f"{path}: rows have more cells than the header has columns")
+    return frame
+
+
+def _check_header(path: Path) -> None:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="") as stream:
+        header = next(csv.reader(stream), [])
+    if not header or any(not name.strip() for name in header):
+        raise InputError(f"{path}: the first line must name every column")
+    if doubled := sorted({name for name in header if header.count(name) > 1}):
+        raise InputError(f"{path}: columns named twice: {doubled}")
+
+
+def _unit_of(path: Path, name: str) -> tuple[str, tuple[str, float]] | None:
+    """The unit suffix of a metric column; None for a column that is no metric."""
+    if name in RESERVED:
+        return None
+    for suffix in sorted(UNITS, key=len, reverse=True):
+        if name.endswith(suffix):
+            return suffix, UNITS[suffix]
+    if "latency" in name.lower():
+        raise InputError(
+            f"{path}: column {name!r} does not end in a unit we know; spell it latency_ms, "
+            "latency_us or latency_s"
+        )
+    return None
+
+
+def _numbers(path: Path, name: str, cells: "pd.Series[str]", suffix: str) -> "pd.Series[float]":
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    lowest = -np.inf if suffix in MAY_BE_NEGATIVE else 0.0
+    wrong = ~np.isfinite(numbers) | (numbers < lowest)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        rule = "a number" if suffix in MAY_BE_NEGATIVE else "a number of at least 0"
+        raise InputError(
+            f"{path}, row {row + 2}, column {name!r}: {cells.iloc[row]!r} is not {rule}; "
+            "mend or remove the row"
+        )
+    return numbers
+
+
+def _typed(cells: "pd.Series[str]") -> "pd.Series[Any]":
+    """Cells as numbers where all of them are, whole numbers as int; else as text."""
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if not np.isfinite(numbers.astype(float)).all():
+        return cells.astype(object)
+    if (numbers == numbers.round()).all() and (numbers.abs() < 2**53).all():
+        return numbers.astype("int64").astype(object)
+    return numbers.astype(float).astype(object)
+
+
+def _choice_of(cells: "pd.Series[Any]") -> AnyChoice:
+    name = str(cells.name)
+    distinct = sorted(set(cells), key=lambda value: (isinstance(value, str), value))
+    numeric = not any(isinstance(value, str) for value in distinct)
+    if numeric and len(distinct) > FEW_OPTIONS:
+        low, high = float(distinct[0]), float(distinct[-1])
+        return NumericChoice(name, low, high, all(isinstance(v, int) for v in distinct))
+    return Choice(name, tuple(distinct))

@@ -1,0 +1,243 @@
+"""Spaces of temporal blocks: the slots of a U-Net, and the operators that may stand in them.
+
+Declarations only. The modules are built by `supernet`, which finds them by `Operator.module`.
+"""
+
+import itertools
+import re
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+
+from search_spaces import document
+from search_spaces.architecture import Architecture
+from search_spaces.choice import AnyChoice, Choice, Condition, Option
+from search_spaces.document import Json
+from search_spaces.errors import InputError
+from search_spaces.space import FORMAT, MAJOR, SearchSpace, space_from_json
+
+BUILT_IN_MODULES = "supernet.operators"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the U-Net where a temporal block may stand; sizes as the block will see them."""
+
+    name: str
+    stage: int  # 0 is the highest resolution
+    position: str  # "down", "mid" or "up"
+    channels: int
+    height: int
+    width: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class UNetShape:
+    """What the image U-Net looks like; the slots follow from it.
+
+    Resolution halves from one entry of `channels` to the next. A clip is (batch, in_channels,
+    frames, height, width), its context (batch, context_tokens, context_channels).
+    """
+
+    in_channels: int
+    channels: tuple[int, ...]
+    frames: int
+    height: int
+    width: int
+    context_tokens: int
+    context_channels: int
+
+    def __post_init__(self) -> None:
+        if not self.channels or min(self.channels) < 1:
+            raise InputError(f"a U-Net needs channels, one or more a stage; found {self.channels}")
+        for name in ("in_channels", "frames", "height", "width", "context_tokens"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"a U-Net's {name} must be at least 1; found {getattr(self, name)}"
+                )
+        parts = 2 ** (len(self.channels) - 1)
+        if self.height % parts or self.width % parts:
+            raise InputError(
+                f"{len(self.channels)} resolutions need height and width that divide by {parts}; "
+                f"found {self.height} x {self.width}"
+            )
+
+    def slots(self) -> tuple[Slot, ...]:
+        """One slot after each block: down the stages, the middle, and up again."""
+        last = len(self.channels) - 1
+        down = [self._slot("down", stage) for stage in range(last)]
+        up = [self._slot("up", stage) for stage in reversed(range(last))]
+        return (*down, self._slot("mid", last), *up)
+
+    def _slot(self, position: str, stage: int) -> Slot:
+        name = position if position == "mid" else f"{position}{stage}"
+        height, width = self.height >> stage, self.width >> stage
+        return Slot(name, stage, position, self.channels[stage], height, width, self.frames)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An elastic size of an operator (kernel, heads, width), with its options in order."""
+
+    name: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A candidate temporal block.
+
+    `module` is the "package.module:Class" that builds it, read only when a network is built;
+    empty for the operator that leaves a slot as it is.
+    """
+
+    name: str
+    module: str = ""
+    settings: tuple[Setting, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *(setting.name for setting in self.settings)):
+            if not _NAME.match(name):
+                raise InputError(f"operator {self.name!r}: {name!r} is not a plain name")
+
+
+@dataclass(frozen=True)
+class Block:
+    """An operator with its settings decided: what stands in a slot."""
+
+    operator: Operator
+    settings: tuple[tuple[str, Option], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.settings:
+            return self.operator.name
+        inside = ",".join(f"{name}={value}" for name, value in self.settings)
+        return f"{self.operator.name}({inside})"
+
+
+NONE = Operator("none")
+CONV1D = Operator("conv1d", f"{BUILT_IN_MODULES}:Conv1D")
+CONV3D = Operator("conv3d", f"{BUILT_IN_MODULES}:Conv3D")
+SELF_ATTENTION_1D = Operator("self_attention1d", f"{BUILT_IN_MODULES}:SelfAttention1D")
+SELF_ATTENTION_3D = Operator("self_attention3d", f"{BUILT_IN_MODULES}:SelfAttention3D")
+
+
+@dataclass(frozen=True)
+class TemporalSpace(SearchSpace):
+    """A search space over the temporal blocks of one U-Net; made by `temporal_space`.
+
+    The operator in a slot is the choice named as the slot; its settings are `slot.setting`.
+    """
+
+    unet: UNetShape = field(kw_only=True)
+    operators: tuple[Operator, ...] = field(kw_only=True)
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots of the U-Net, in the order in which a forward pass meets them."""
+        return self.unet.slots()
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Every block that may stand in a slot, in the order of the operators."""
+        return tuple(
+            Block(operator, tuple(zip((s.name for s in operator.settings), values, strict=True)))
+            for operator in self.operators
+            for values in itertools.product(*(s.options for s in operator.settings))
+        )
+
+    def block(self, architecture: Architecture, slot: Slot) -> Block:
+        """The block that stands in a slot of an architecture."""
+        operator = self._operators_by_name[str(architecture[slot.name])]
+        settings = tuple(
+            (setting.name, architecture[f"{slot.name}.{setting.name}"])
+            for setting in operator.settings
+        )
+        return Block(operator, settings)
+
+    def parse_block(self, text: str) -> Block:
+        """The block that `text` spells as `str(block)` prints it; InputError for any other."""
+        for block in self.blocks():
+            if str(block) == text:
+                return block
+        listed = ", ".join(map(str, self.blocks()))
+        raise InputError(f"space {self.name!r} has no option {text!r}; its options: {listed}")
+
+    def uniform(self, block: Block) -> Architecture:
+        """The architecture with the same block in every slot."""
+        values: dict[str, object] = {}
+        for slot in self.slots:
+            values[slot.name] = block.operator.name
+            values |= {f"{slot.name}.{name}": value for name, value in block.settings}
+        return self.architecture(values)
+
+    def to_json(self) -> Json:
+        """As a space's document, with the U-Net and the operators beside the choices."""
+        return {
+            **super().to_json(),
+            "unet": asdict(self.unet),
+            "operators": [asdict(operator) for operator in self.operators],
+        }
+
+    @cached_property
+    def _operators_by_name(self) -> dict[str, Operator]:
+        return {operator.name: operator for operator in self.operators}
+
+
+def temporal_space(name: str, unet: UNetShape, operators: tuple[Operator, ...]) -> TemporalSpace:
+    """The space in which every slot of the U-Net may hold any of the operators.
+
+    Raises:
+        InputError: operators or settings contradict each other.
+    """
+    settings: dict[str, Setting] = {}
+    for operator in operators:
+        for setting in operator.settings:
+            if settings.setdefault(setting.name, setting).options != setting.options:
+                raise InputError(
+                    f"operator {operator.name!r}: setting {setting.name!r} has other options than "
+                    "another operator's setting of that name; give one of them another name"
+                )
+    choices: list[AnyChoice] = []
+    for slot in unet.slots():
+        choices.append(Choice(slot.name, tuple(operator.name for operator in operators)))
+        for setting in settings.values():
+            users = tuple(o.name for o in operators if setting in o.settings)
+            condition = Condition(slot.name, users)
+            choices.append(Choice(f"{slot.name}.{setting.name}", setting.options, condition))
+    return TemporalSpace(name, tuple(choices), unet=unet, operators=operators)
+
+
+def read_space(content: Json, where: str) -> SearchSpace:
+    """A space out of its JSON document, a temporal one where the document has a U-Net.
+
+    Raises:
+        InputError: contradictions, or an operator whose code lies outside this toolkit (a data
+            file must not name code to run; such a space is loaded from Python).
+    """
+    document.check(content, FORMAT, MAJOR, where)
+    if "unet" not in content:
+        return space_from_json(content, where)
+    try:
+        unet = dict(content["unet"])
+        unet["channels"] = tuple(int(c) for c in unet["channels"])
+        operators = tuple(_operator_from_json(entry) for entry in content["operators"])
+        space = temporal_space(str(content["name"]), UNetShape(**unet), operators)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: the U-Net or the operators are broken: {error!r}") from None
+    if content.get("choices") not in (None, space.to_json()["choices"]):
+        raise InputError(f"{where}: 'choices' are not those of its U-Net and operators")
+    return space
+
+
+def _operator_from_json(entry: Json) -> Operator:
+    module = str(entry.get("module", ""))
+    if module and not module.startswith(f"{BUILT_IN_MODULES}:"):
+        raise InputError(
+            f"operator {entry['name']!r} names code of your own ({module}); a data file may not: "
+            "give the space as package.module:name"
+        )
+    settings = tuple(Setting(s["name"], tuple(s["options"])) for s in entry.get("settings", ()))
+    return Operator(str(entry["name"]), module, settings)

@@ -1,0 +1,32 @@
+"""Supernets of temporal blocks on an image U-Net; what is exported here is the public API."""
+
+from supernet.backbone import ImageUNet
+from supernet.digits import Clips, MovingDigits
+from supernet.evaluation import Validation
+from supernet.operators import TemporalOperator
+from supernet.pretraining import (
+    TrainingPlan,
+    load_backbone,
+    load_supernet,
+    train_backbone,
+    train_supernet,
+)
+from supernet.supernet import Supernet
+from supernet.video_unet import DownFeatures, VideoUNet, parameter_count
+
+__all__ = [
+    "Clips",
+    "DownFeatures",
+    "ImageUNet",
+    "MovingDigits",
+    "Supernet",
+    "TemporalOperator",
+    "TrainingPlan",
+    "Validation",
+    "VideoUNet",
+    "load_backbone",
+    "load_supernet",
+    "parameter_count",
+    "train_backbone",
+    "train_supernet",
+]

@@ -1,0 +1,101 @@
+"""Weights and training state in safetensors: numbers and strings alone, no pickles."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from search_spaces import InputError, TemporalSpace, UNetShape
+from search_spaces.document import write_atomically
+
+METADATA_KEY = "temporal-nas"
+MAJOR = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, and what a person would want to know about them."""
+
+    tensors: dict[str, Tensor]
+    notes: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `prefix.`, without it."""
+        start = f"{prefix}."
+        return {n.removeprefix(start): t for n, t in self.tensors.items() if n.startswith(start)}
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
+    flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    document = json.dumps({"version": f"{MAJOR}.0", **notes})
+    write_atomically(path, save(flat, metadata={METADATA_KEY: document}))
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        InputError: missing, truncated, not ours, of a newer version, or with NaN weights.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a whole safetensors file: {error}") from None
+    if METADATA_KEY not in metadata:
+        raise InputError(f"{path}: safetensors, but no checkpoint of temporal-nas")
+    notes = json.loads(metadata[METADATA_KEY])
+    if int(str(notes.get("version", "0")).split(".")[0]) > MAJOR:
+        raise InputError(f"{path}: checkpoint version {notes['version']} is newer than {MAJOR}.x")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: tensor {name!r} holds NaN or infinity; train again")
+    return Checkpoint(tensors, notes)
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights strictly.
+
+    Raises:
+        InputError: tensors are missing, left over, or of another shape.
+    """
+    own = module.state_dict()
+    if missing := sorted(own.keys() - weights.keys()):
+        raise InputError(f"{path}: lacks {len(missing)} tensors, first {missing[0]!r}")
+    if extra := sorted(weights.keys() - own.keys()):
+        raise InputError(f"{path}: has {len(extra)} tensors too many, first {extra[0]!r}")
+    for name, tensor in own.items():
+        if tensor.shape != weights[name].shape:
+            raise InputError(
+                f"{path}: {name!r} has shape {tuple(weights[name].shape)}, "
+                f"the network wants {tuple(tensor.shape)}"
+            )
+    module.load_state_dict(dict(weights))
+
+
+def check_space(notes: Mapping[str, Any], space: TemporalSpace, path: Path) -> None:
+    """Refuse a checkpoint that was trained for another space."""
+    found = notes.get("space")
+    if found != json.loads(json.dumps(space.to_json())):
+        name = found.get("name") if isinstance(found, dict) else None
+        raise InputError(
+            f"{path}: was trained for space {name!r}, which is not the given {space.name!r}; "
+            "train again, or give the space it was trained for"
+        )
+
+
+def backbone_fits(shape: UNetShape, notes: Mapping[str, Any]) -> bool:
+    """Whether a backbone's checkpoint was trained at this shape."""
+    space = notes.get("space")
+    found = space.get("unet") if isinstance(space, dict) else None
+    return bool(found == json.loads(json.dumps(shape.__dict__)))

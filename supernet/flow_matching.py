@@ -1,0 +1,58 @@
+"""Flow matching: straight paths between data (time 0) and noise (time 1).
+
+Lipman et al. 2023 (arXiv:2210.02747) and Esser et al. 2024 (arXiv:2403.03206), whose logit-normal
+times are used here.
+"""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# (x_BCTHW, time_B, context_BLC) -> velocity_BCTHW
+Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def logit_normal_times(count: int, generator: torch.Generator) -> Tensor:
+    """Times in (0, 1), dense in the middle: sigmoid of a standard normal."""
+    return torch.sigmoid(torch.randn(count, generator=generator))
+
+
+def stratified_times(count: int, generator: torch.Generator) -> Tensor:
+    """The same distribution, one time from each of `count` equal slices, in random order."""
+    slices = (torch.randperm(count, generator=generator) + 0.5) / count
+    return torch.sigmoid(torch.special.ndtri(slices))
+
+
+def velocity_loss(
+    denoiser: Denoiser, x_BCTHW: Tensor, noise_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor
+) -> Tensor:
+    """Mean squared error of the predicted velocity, one number a clip (B,)."""
+    time = time_B.view(-1, *[1] * (x_BCTHW.dim() - 1))
+    noisy = (1 - time) * x_BCTHW + time * noise_BCTHW
+    predicted = denoiser(noisy, time_B, context_BLC)
+    return (predicted - (noise_BCTHW - x_BCTHW)).square().flatten(1).mean(1)
+
+
+def drop_context(context_BLC: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Zero the context of a share of the clips, so that guidance has an unconditional network."""
+    kept = torch.rand(context_BLC.shape[0], generator=generator) >= share
+    return context_BLC * kept.to(context_BLC)[:, None, None]
+
+
+@torch.no_grad()
+def generate(
+    denoiser: Denoiser, noise_BCTHW: Tensor, context_BLC: Tensor, steps: int, guidance: float = 1.0
+) -> Tensor:
+    """Clips from noise by Euler steps; guidance over 1 pushes away from the context-free answer."""
+    x = noise_BCTHW
+    times = torch.linspace(1.0, 0.0, steps + 1).tolist()
+    for time, after in itertools.pairwise(times):
+        time_B = torch.full((x.shape[0],), time, dtype=x.dtype, device=x.device)
+        velocity = denoiser(x, time_B, context_BLC)
+        if guidance != 1.0:
+            free = denoiser(x, time_B, torch.zeros_like(context_BLC))
+            velocity = free + guidance * (velocity - free)
+        x = x + (after - time) * velocity
+    return x
