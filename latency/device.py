@@ -17,6 +17,7 @@ from search_spaces.document import Json, finite
 
 FORMAT = "temporal-nas/device"
 MAJOR = 1
+SHORTEST_MS = 1e-6  # an extrapolation below nothing is no time
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Device:
 
     def bounded(self, latency_ms: float) -> Prediction:
         """A latency with the device's bounds around it."""
-        latency_ms = max(latency_ms, 1e-6)
+        latency_ms = max(latency_ms, SHORTEST_MS)
         low_ms = latency_ms * max(0.0, 1 - self.relative_width)
         return Prediction(latency_ms, low_ms, latency_ms * (1 + self.relative_width))
 
@@ -144,10 +145,11 @@ def calibrate(
     if len(networks) < 2:
         return device
     fitted = linear_model.fit(networks, device.base_ms)
-    latency_ms = np.array([m.latency_ms for m in networks])
-    width = bounds.relative_width(list(fitted.errors))
+    left_out_ms = np.maximum(fitted.left_out_ms, SHORTEST_MS)
+    errors = np.array([m.latency_ms for m in networks]) / left_out_ms - 1
+    width = bounds.relative_width([float(error) for error in errors])
     device = replace(device, model=fitted.model, relative_width=width)
-    left_out = [device.bounded(float(ms)) for ms in latency_ms * (1 - fitted.errors)]
+    left_out = [device.bounded(float(ms)) for ms in left_out_ms]
     return replace(device, validation=validate(left_out, networks, "leave one out"))
 
 

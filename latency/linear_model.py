@@ -66,10 +66,10 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class Fit:
-    """A model, and the relative error at each network when it was left out."""
+    """A model, and what it predicts of each network when that is left out."""
 
     model: LinearModel
-    errors: Vector
+    left_out_ms: Vector
 
 
 def occurrences(part: Workload) -> float:
@@ -78,16 +78,16 @@ def occurrences(part: Workload) -> float:
 
 
 def fit(networks: Sequence[Measurement], base_ms: BaseTime) -> Fit:
-    """Fit to measured networks; leave-one-out error in ratio chooses features and penalties."""
+    """Fit to measured networks; leave-one-out error chooses features and penalties."""
     design = _Design(tuple(networks), base_ms)
     best: tuple[float, Vector, Vector] | None = None
     for penalties in itertools.product(PENALTIES, repeat=3):
         if not design.offers(penalties):
             continue
-        coefficients, errors = design.solve(penalties)
-        score = float(np.mean(errors**2))
+        coefficients, left_out_ms = design.solve(penalties)
+        score = float(np.mean((left_out_ms - design.latency_ms) ** 2))
         if best is None or score < best[0]:
-            best = (score, coefficients, errors)
+            best = (score, coefficients, left_out_ms)
     assert best is not None
     return Fit(design.model(best[1]), best[2])
 
@@ -137,9 +137,10 @@ class _Design:
         )
 
     def solve(self, penalties: tuple[float, ...]) -> tuple[Vector, Vector]:
-        """Coefficients, and leave-one-out relative errors by the hat matrix.
+        """Coefficients, and leave-one-out predictions in ms by the hat matrix.
 
-        Rows are divided by their latency, so that errors count in ratio.
+        In units of the mean latency and not in logs or in ratio: latency adds, and on tables that
+        span a decade the fastest networks would rule a fit in ratio.
         """
         mean = float(self.latency_ms.mean())
         columns = [np.full(len(self.networks), mean), self.base]
@@ -149,16 +150,16 @@ class _Design:
                 usable = np.isfinite(penalty) and scale > 1e-9
                 columns.append(column / scale * mean if usable else np.zeros_like(column))
                 weights.append(penalty if usable else 1e12)
-        design = np.stack(columns, axis=1) / self.latency_ms[:, None]
+        design = np.stack(columns, axis=1) / mean
         prior = np.zeros(design.shape[1])
         prior[1] = 1.0 if self.base.any() else 0.0
         gram = design.T @ design + np.diag(weights)
         inverse = np.linalg.inv(gram)
-        wanted = 1.0 - design @ prior
+        wanted = self.latency_ms / mean - design @ prior
         coefficients = prior + inverse @ (design.T @ wanted)
         leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
-        errors = (1.0 - design @ coefficients) / np.maximum(1 - leverage, 1e-6)
-        return coefficients, errors
+        missed = self.latency_ms - design @ coefficients * mean
+        return coefficients, self.latency_ms - missed / np.maximum(1 - leverage, 1e-6)
 
     def model(self, coefficients: Vector) -> LinearModel:
         """The coefficients in ms, by name; those that are nothing are left out."""

@@ -106,6 +106,8 @@ def _export(module: nn.Module, space: TemporalSpace) -> bytes:
             (x_BCTHW, time_B, context_BLC),
             dynamic_shapes=({0: clips, 2: frames}, {0: clips}, {0: clips}),
         )
+        for node in program.graph.nodes:  # where our source files stood is nobody's business
+            node.meta.pop("stack_trace", None)
         buffer = io.BytesIO()
         torch.export.save(program, buffer)
     return buffer.getvalue()

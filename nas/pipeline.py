@@ -29,7 +29,7 @@ from supernet import Supernet, Validation, load_backbone, load_supernet
 from supernet.pretraining import train_backbone, train_supernet
 from supernet.recipes import load_recipe
 
-NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
+NETWORK_PROTOCOL = Protocol(rounds=10, runs_per_visit=3)
 STAGES = 7  # what a whole run shows progress of
 
 

@@ -24,7 +24,7 @@ class Settings:
     space: str = "moving_digits"
     device: str = "host"
     budget: Budget = field(default_factory=Budget)
-    trials: int = 48
+    trials: int = 64
     strategy: str = "evolution"
     supernet: str | None = None
     recipe: str = "uniform"

@@ -3,13 +3,14 @@
 Imports neither torch nor optuna; what is exported here is the public API.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from search_spaces.architecture import Architecture
 from search_spaces.choice import Choice, Condition, NumericChoice, Option
 from search_spaces.encoding import counts, encode, feature_names
 from search_spaces.errors import InputError
 from search_spaces.loading import load
 from search_spaces.space import SearchSpace
-from search_spaces.table import Table, read_table
 from search_spaces.temporal import (
     CONV1D,
     CONV3D,
@@ -24,6 +25,9 @@ from search_spaces.temporal import (
     UNetShape,
     temporal_space,
 )
+
+if TYPE_CHECKING:
+    from search_spaces.table import Table, read_table
 
 __all__ = [
     "CONV1D",
@@ -52,3 +56,12 @@ __all__ = [
     "read_table",
     "temporal_space",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Tables need pandas, which loads when a table is first asked for."""
+    if name in ("Table", "read_table"):
+        from search_spaces import table
+
+        return getattr(table, name)
+    raise AttributeError(f"module 'search_spaces' has no attribute {name!r}")

@@ -26,7 +26,7 @@ def search(
     fixed_ms: Annotated[
         float, typer.Option(min=0, help="The rest of the pipeline: text encoder, decoder.")
     ] = 0.0,
-    trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 48,
+    trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 64,
     strategy: Annotated[
         str, typer.Option(help="evolution, random, tpe, nsga2, or package.module:name.")
     ] = "evolution",

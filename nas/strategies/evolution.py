@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FIRST = 12  # random points before anything is bred
-PARENTS = 8
+BEST = 8
 TRIES = 50
 
 
 class Evolution(BaseSampler):
-    """Breeds from the trials with the lowest loss; latency is known, so the budget is never left.
+    """Breeds from the best trials and the front; latency is known, so the budget is never left.
 
     A whole architecture is decided before a trial begins, and handed out choice by choice.
     """
@@ -39,11 +39,13 @@ class Evolution(BaseSampler):
         states = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL)
         trials = [t for t in study.get_trials(deepcopy=False, states=states) if t.params]
         seen = {self._problem.space.architecture(t.params) for t in trials}
-        ranked = sorted(
+        finished = sorted(
             (t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: t.values[0]
         )
-        parents = [self._problem.space.architecture(t.params) for t in ranked[:PARENTS]]
-        self._proposals = {trial.number: self._propose(parents, len(ranked), seen)}
+        # The best, and the front: the fast ones among it keep cheap blocks in the pool.
+        chosen = {t.number: t for t in [*finished[:BEST], *_front(finished)]}
+        parents = [self._problem.space.architecture(t.params) for t in chosen.values()]
+        self._proposals = {trial.number: self._propose(parents, len(finished), seen)}
 
     def sample_independent(
         self,
@@ -89,3 +91,12 @@ class Evolution(BaseSampler):
             if proposal not in seen and self._problem.keeps_budget(proposal):
                 return proposal
         return proposal  # the driver turns it down and finds another itself
+
+
+def _front(by_loss: "list[FrozenTrial]") -> "list[FrozenTrial]":
+    """Of trials in the order of their loss, those faster than all before them."""
+    found: list[FrozenTrial] = []
+    for trial in by_loss:
+        if not found or trial.values[1] < found[-1].values[1]:
+            found.append(trial)
+    return found

@@ -1,0 +1,8 @@
+"""Conformance suites to inherit: give your class to one, and get every check that ours pass.
+
+They need pytest; nothing else in the toolkit imports this package.
+"""
+
+from nas.testing.operators import OperatorConformance
+
+__all__ = ["OperatorConformance"]

@@ -1,0 +1,26 @@
+"""What several tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+settings.register_profile("tests", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Two test processes on two cores: a thread each."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public measurements beside the project; tests that want them skip where they are absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no public measurements at {SHARED_DATA.name} beside the project")
+    return SHARED_DATA

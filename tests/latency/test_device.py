@@ -1,0 +1,186 @@
+"""Calibration: what is recovered, what is refused, and how it does on public measurements."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+import latency
+from latency import Device, Measurement, Operation, Workload, concatenate, from_choices
+from latency.bounds import relative_width
+from latency.roofline import Roofline, fit
+from search_spaces import InputError, read_table
+
+
+def block(name: str, gflops: float, mb: float) -> Workload:
+    return Workload(name, (Operation("convolution", (1,), int(gflops * 1e9), int(mb * 1e6)),))
+
+
+def tabular(rng: np.random.Generator, count: int) -> list[list[tuple[str, object]]]:
+    options = ["none", "conv", "attention", "pool"]
+    return [[(f"s{i}", options[rng.integers(4)]) for i in range(6)] for _ in range(count)]
+
+
+TRUE_MS = {"none": 0.1, "conv": 2.0, "attention": 5.0, "pool": 0.7}
+
+
+def time_ms(choices: list[tuple[str, object]]) -> float:
+    return 3.0 + sum(TRUE_MS[str(option)] for _, option in choices)
+
+
+def test_ten_networks_recover_an_additive_device() -> None:
+    rng = np.random.default_rng(0)
+    networks = [from_choices(str(c), c) for c in tabular(rng, 200)]
+    choices = tabular(np.random.default_rng(0), 200)
+    measured = [Measurement(w, time_ms(c)) for w, c in zip(networks, choices, strict=True)]
+    device = latency.calibrate(measured[:20], "made up").validated(measured[20:], "held out")
+    assert device.validation is not None
+    assert device.validation.mape_pct < 3
+    assert device.validation.spearman > 0.98
+
+
+def test_a_measured_block_is_answered_from_its_measurement() -> None:
+    blocks = [block(f"b{n}", n, n) for n in range(1, 7)]
+    device = latency.calibrate(
+        [Measurement(b, 0.3 + 1.7 * n) for n, b in enumerate(blocks, start=1)], "made up"
+    )
+    assert device.predict(blocks[2]).latency_ms == pytest.approx(0.3 + 1.7 * 3)
+    network = concatenate("n", blocks[:3])
+    assert device.predict(network).latency_ms == pytest.approx(3 * 0.3 + 1.7 * 6)
+
+
+def test_blocks_and_networks_together_learn_what_blocks_miss() -> None:
+    rng = np.random.default_rng(0)
+    blocks = [block(f"s{n}=b{n}", *rng.uniform(0.1, 2, 2)) for n in range(8)]
+    alone_ms = rng.uniform(0.5, 3, 8)
+    seen = [Measurement(b, float(ms)) for b, ms in zip(blocks, alone_ms, strict=True)]
+
+    def network(rng: np.random.Generator) -> Measurement:
+        chosen = [n for n in range(8) if rng.random() < 0.6] or [0]
+        whole_ms = 1.5 + 0.8 * sum(alone_ms[n] for n in chosen)
+        return Measurement(concatenate(str(chosen), [blocks[n] for n in chosen]), float(whole_ms))
+
+    seen += [network(rng) for _ in range(12)]
+    device = latency.calibrate(seen, "made up").validated([network(rng) for _ in range(40)], "x")
+    assert device.validation is not None
+    assert device.validation.mape_pct < 2
+
+
+def test_a_roofline_is_the_larger_of_arithmetic_and_traffic() -> None:
+    roofline = Roofline(gflop_per_s=1000, gb_per_s=100, launch_ms=0.01)
+    assert roofline.latency_ms(block("compute", 10, 1)) == pytest.approx(0.01 + 10)
+    assert roofline.latency_ms(block("traffic", 0.001, 500)) == pytest.approx(0.01 + 5)
+
+
+def test_rates_are_fitted_to_blocks() -> None:
+    true = Roofline(gflop_per_s=300, gb_per_s=20, launch_ms=0.05)
+    rng = np.random.default_rng(0)
+    blocks = [block(f"b{n}", 10 ** rng.uniform(-4, 1), 10 ** rng.uniform(-2, 3)) for n in range(40)]
+    found = fit([Measurement(b, true.latency_ms(b)) for b in blocks])
+    assert found is not None
+    for b in blocks:
+        assert found.latency_ms(b) == pytest.approx(true.latency_ms(b), rel=0.05)
+
+
+@given(st.lists(st.floats(-0.5, 0.5), max_size=60))
+def test_bounds_hold_what_they_have_seen(errors: list[float]) -> None:
+    width = relative_width(errors)
+    inside = sum(abs(error) <= width for error in errors)
+    assert inside >= 0.9 * len(errors)
+    assert width > 0 or not any(errors)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "message"),
+    [
+        ([1.0], "needs two or more"),
+        ([2.0, 2.0, 2.0], "constant"),
+        ([1.0, 0.0], "not positive"),
+        ([1.0, float("nan")], "not positive"),
+    ],
+)
+def test_nonsense_is_refused(latencies: list[float], message: str) -> None:
+    measured = [Measurement(from_choices("n", [("s", "conv")]), ms) for ms in latencies]
+    with pytest.raises(InputError, match=message):
+        latency.calibrate(measured, "made up")
+
+
+def made_device() -> Device:
+    rng = np.random.default_rng(0)
+    choices = tabular(rng, 20)
+    measured = [Measurement(from_choices(str(c), c), time_ms(c)) for c in choices]
+    blocks = [Measurement(block(f"b{n}", n, n), n + 0.5) for n in range(1, 6)]
+    return latency.calibrate(measured + blocks, "made up", {"os": "none"})
+
+
+def test_a_device_is_a_file(tmp_path: Path) -> None:
+    device = made_device()
+    path = tmp_path / "device.json"
+    device.save(path)
+    again = latency.read_device(path)
+    assert again == device
+    content = json.loads(path.read_text())
+    content["somebody's"] = {"note": 1}
+    path.write_text(json.dumps(content))
+    kept = latency.read_device(path)
+    assert kept.to_json()["somebody's"] == {"note": 1}
+    assert replace(kept, extra={}) == device
+
+
+@given(st.data())
+def test_no_damage_to_a_device_file_crashes_the_reader(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = made_device().to_json()
+    path = tmp_path_factory.mktemp("fuzz") / "device.json"
+    keys = [key for key in content if key not in ("format", "version")]
+    key = data.draw(st.sampled_from(keys))
+    junk = st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+        max_leaves=4,
+    )
+    if isinstance(content[key], dict) and content[key] and data.draw(st.booleans()):
+        inner = data.draw(st.sampled_from(sorted(content[key])))
+        content[key] = {**content[key], inner: data.draw(junk)}
+    else:
+        content[key] = data.draw(junk)
+    path.write_text(json.dumps(content))
+    try:
+        device = latency.read_device(path)
+        device.predict(from_choices("n", [("s", "conv")]))
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
+def test_devices_of_a_newer_version_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    path.write_text(json.dumps({**made_device().to_json(), "version": "2.1"}))
+    with pytest.raises(InputError, match="newer than the 1.x"):
+        latency.read_device(path)
+
+
+def test_unknown_devices_name_the_known() -> None:
+    with pytest.raises(InputError, match="unknown device 'iphone-99'; known: host"):
+        latency.load_device("iphone-99")
+
+
+def test_ten_public_measurements_rank_the_rest(shared_data: Path) -> None:
+    table = read_table(shared_data / "nb201.csv.gz")
+    everything = [from_choices(str(a), list(a.items())) for a in table.architectures]
+    for column in ("titan_rtx_256_latency_ms", "raspi4_latency_ms"):
+        truth = table.metric(column).to_numpy()
+        found = []
+        for seed in range(3):
+            rows = np.random.default_rng(seed).permutation(len(truth))
+            seen = [Measurement(everything[row], float(truth[row])) for row in rows[:10]]
+            device = latency.calibrate(seen, column)
+            judged = rows[10:1010]
+            guess = [device.predict(everything[row]).latency_ms for row in judged]
+            found.append(spearmanr(guess, truth[judged]).statistic)
+        assert np.mean(found) > 0.85, column

@@ -1,0 +1,58 @@
+"""A device and a supernet that are made once, so that tests of the search need not."""
+
+from pathlib import Path
+
+import pytest
+
+import latency
+from latency import Device, Measurement
+from nas.budget import Budget, Limits, resolve
+from nas.costs import Costs, SpaceCosts
+from search_spaces import TemporalSpace, load
+from supernet import TrainingPlan, train_backbone, train_supernet
+
+
+@pytest.fixture(scope="session")
+def space() -> TemporalSpace:
+    found = load("moving_digits")
+    assert isinstance(found, TemporalSpace)
+    return found
+
+
+@pytest.fixture(scope="session")
+def space_costs(space: TemporalSpace) -> SpaceCosts:
+    return SpaceCosts(space)
+
+
+@pytest.fixture(scope="session")
+def device(space: TemporalSpace, space_costs: SpaceCosts) -> Device:
+    """A device on which each operation takes its FLOPs and bytes at fixed rates."""
+    parts = [space_costs.backbone.workload]
+    for slot in space.slots:
+        for block in space.blocks():
+            part = space_costs.block(slot, block)
+            parts += [part.workload] if part else []
+    measured = [Measurement(p, p.flops / 1e8 + p.bytes_moved / 1e7 + 0.1) for p in parts]
+    return latency.calibrate(measured, "made-up")
+
+
+@pytest.fixture(scope="session")
+def device_file(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("device") / "made-up.json"
+    device.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def supernet_file(space: TemporalSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A supernet that was trained for a moment."""
+    folder = tmp_path_factory.mktemp("supernet")
+    plan = TrainingPlan(image_steps=3, image_clips=1, video_steps=6, video_clips=1)
+    backbone = train_backbone(space, plan, folder / "backbone.safetensors")
+    train_supernet(space, backbone, plan, folder / "supernet.safetensors")
+    return folder / "supernet.safetensors"
+
+
+@pytest.fixture(scope="session")
+def limits(device: Device, space_costs: SpaceCosts) -> Limits:
+    return resolve(Budget("70%"), Costs(space_costs, device))

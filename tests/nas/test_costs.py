@@ -1,0 +1,91 @@
+"""Costs are the sum of what was measured; budgets are said in numbers."""
+
+import numpy as np
+import pytest
+
+import latency
+from latency import Device, Measurement
+from nas.budget import Budget, resolve
+from nas.costs import Costs, SpaceCosts, clip_inputs
+from search_spaces import InputError, TemporalSpace
+from supernet import VideoUNet, parameter_count
+
+
+def test_costs_of_parts_are_the_costs_of_the_network(
+    space: TemporalSpace, space_costs: SpaceCosts, device: Device
+) -> None:
+    costs = Costs(space_costs, device)
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        architecture = space.sample(rng)
+        predicted = costs.network_ms(architecture)
+        assert predicted.low_ms < predicted.latency_ms < predicted.high_ms
+        whole = device.predict(space_costs.workload(architecture))
+        assert predicted.latency_ms == pytest.approx(whole.latency_ms)
+        network = VideoUNet(space, architecture)
+        assert costs.parameters(architecture) == parameter_count(network)
+        traced = latency.trace(network, *clip_inputs(space))
+        composed = space_costs.workload(architecture)
+        assert composed.flops == traced.flops
+        assert composed.weight_bytes == traced.weight_bytes
+        assert composed.peak_bytes >= traced.peak_bytes
+        assert costs.memory_mb(architecture) >= (traced.peak_bytes + traced.weight_bytes) / 1e6
+
+
+def test_fastest_and_slowest_are_those_of_the_whole_space(
+    space: TemporalSpace, space_costs: SpaceCosts, device: Device
+) -> None:
+    costs = Costs(space_costs, device)
+    all_ms = {a: costs.network_ms(a).latency_ms for a in space.enumerate()}
+    assert all_ms[costs.fastest] == min(all_ms.values())
+    assert all_ms[costs.slowest] == max(all_ms.values())
+
+
+def test_a_share_is_of_the_slowest_network(space_costs: SpaceCosts, device: Device) -> None:
+    costs = Costs(space_costs, device)
+    limits = resolve(Budget("60%", steps=4, fixed_ms=10.0), costs)
+    slowest_ms = 4 * costs.network_ms(costs.slowest).latency_ms + 10.0
+    assert limits.latency_ms == pytest.approx(0.6 * slowest_ms)
+    assert limits.pipeline_ms(costs.slowest) == pytest.approx(slowest_ms)
+    assert not limits.keeps(costs.slowest)
+    assert limits.keeps(costs.fastest)
+
+
+def test_other_limits(space_costs: SpaceCosts, device: Device) -> None:
+    costs = Costs(space_costs, device)
+    image = costs.fastest
+    limits = resolve(Budget(None, parameters=costs.parameters(image) + 5000), costs)
+    assert limits.keeps(image)
+    assert not limits.keeps(costs.slowest)
+    assert limits.excess(image) == {"parameters": -5000.0}
+    memory_mb = costs.memory_mb(image)
+    assert resolve(Budget(None, memory_mb=memory_mb), costs).keeps(image)
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (Budget("0.001"), "below the fastest network: the image network .* takes"),
+        (Budget("1%"), "below the fastest network"),
+        (Budget("60%", parameters=10), "parameters budget is passed by"),
+        (Budget("60%", memory_mb=0.01), "memory_mb budget is passed by"),
+    ],
+)
+def test_budgets_that_nothing_keeps(
+    budget: Budget, message: str, space_costs: SpaceCosts, device: Device
+) -> None:
+    with pytest.raises(InputError, match=message):
+        resolve(budget, Costs(space_costs, device))
+
+
+@pytest.mark.parametrize("latency_ms", ["fast", "-3", "0", "nan%", "inf", "10ms", ""])
+def test_budgets_that_are_no_numbers(latency_ms: str) -> None:
+    with pytest.raises(InputError, match="latency budget"):
+        Budget(latency_ms)
+
+
+def test_a_device_that_knows_nothing_of_the_blocks_says_so(space_costs: SpaceCosts) -> None:
+    names = [latency.from_choices(str(n), [("edge", f"op{n}")]) for n in range(3)]
+    tabular = latency.calibrate([Measurement(w, n + 1.0) for n, w in enumerate(names)], "table")
+    with pytest.raises(InputError, match="no rates and no measurement of 'backbone'"):
+        Costs(space_costs, tabular)

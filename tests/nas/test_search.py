@@ -1,0 +1,248 @@
+"""The main job as a person runs it: real processes, real files, real kills."""
+
+import hashlib
+import json
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from PIL import Image
+
+from nas.study import sqlite
+from search_spaces import TemporalSpace, read_table
+from supernet import VideoUNet
+
+NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
+SMALL = ["--trials", "6", "--validation-clips", "8", "--test-clips", "8"]
+TRAINING = ["--image-steps", "120", "--video-steps", "120"]
+
+
+def nas(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*NAS, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, device_file: Path, supernet_file: Path) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("search")
+    done = nas(
+        "search", "--out", "run", "--device", str(device_file), "--supernet", str(supernet_file),
+        *SMALL, "--json", cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["trials"] == 6
+    assert "[7/7]" not in done.stdout
+    return folder / "run"
+
+
+def test_a_run_leaves_its_files(run: Path, space: TemporalSpace) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert {"study.db", "trials.csv", "pareto.png", "report.html", "bundle", "run.json"} <= names
+    table = read_table(run / "trials.csv", space)
+    assert len(set(table.architectures)) == 6
+    study = optuna.load_study(study_name="search", storage=sqlite(run / "study.db"))
+    complete = [t for t in study.trials if t.values]
+    assert sorted(table.metric("validation_loss")) == pytest.approx(
+        sorted(t.values[0] for t in complete)
+    )
+    best = min(complete, key=lambda t: t.values[0])
+    summary = json.loads((run / "run.json").read_text())["results"]
+    assert summary["winner"] == best.params
+    assert all(t.values[1] <= summary["budget_ms"] for t in complete)
+    with Image.open(run / "pareto.png") as picture:
+        assert picture.size[0] > 600
+    with Image.open(run / "bundle" / "preview.gif") as preview:
+        assert preview.n_frames == 8  # type: ignore[attr-defined]
+
+
+def test_the_report_needs_nothing_else(run: Path) -> None:
+    html = (run / "report.html").read_text()
+    assert html == (run / "bundle" / "report.html").read_text()
+    assert not re.search(r"(src|href)=[\"'](?!data:)", html)
+    for words in ("image network", "slowest network", "best random pick", "seconds"):
+        assert words in html
+
+
+def test_every_file_of_the_bundle_is_hashed_and_names_no_machine(run: Path) -> None:
+    bundle = run / "bundle"
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    names = {path.name for path in bundle.iterdir()}
+    assert names == {*manifest["files"], "bundle.json"}
+    for name, digest in manifest["files"].items():
+        data = (bundle / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
+        assert str(Path.cwd()).encode() not in data, f"{name} holds a path of this machine"
+        assert str(run.parent).encode() not in data, f"{name} holds a path of this machine"
+    assert not list(run.glob(".bundle*"))
+
+
+READER = """
+import sys, torch
+from safetensors.torch import load_file
+bundle, cases = sys.argv[1], torch.load(sys.argv[2], weights_only=True)
+program = torch.export.load(f"{bundle}/denoiser.pt2")
+module = program.module()
+module.load_state_dict(load_file(f"{bundle}/weights.safetensors"), strict=True)
+found = [module(*case) for case in cases]
+found[0].square().mean().backward()
+assert all(p.grad is not None for p in module.parameters()), "not trainable"
+features = torch.export.load(f"{bundle}/features.pt2").module()
+shapes = [[list(f.shape) for f in features(*case)] for case in cases]
+ours = {"nas", "latency", "supernet", "search_spaces"} & {m.split(".")[0] for m in sys.modules}
+assert not ours, ours
+torch.save({"found": [f.detach() for f in found], "shapes": shapes}, sys.argv[3])
+"""
+
+
+def test_a_bundle_is_read_without_this_toolkit(
+    run: Path, space: TemporalSpace, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    cases = [
+        (torch.randn(clips, 1, frames, 24, 24), torch.rand(clips), torch.rand(clips, 2, 10))
+        for clips, frames in ((2, 8), (1, 8), (3, 1), (5, 3), (1, 16))
+    ]
+    torch.save(cases, tmp_path / "cases.pt")
+    paths = [str(run / "bundle"), str(tmp_path / "cases.pt"), str(tmp_path / "found.pt")]
+    # -P and another folder: nothing of this checkout is on the way.
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", READER, *paths],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = torch.load(tmp_path / "found.pt", weights_only=True)
+    architecture = space.read_architecture(run / "bundle" / "architecture.json")
+    network = VideoUNet(space, architecture)
+    network.load_state_dict(load_file(run / "bundle" / "weights.safetensors"))
+    with torch.inference_mode():
+        for case, found, shapes in zip(cases, results["found"], results["shapes"], strict=True):
+            assert (network(*case) - found).abs().max() < 1e-5
+            clips, _, frames = case[0].shape[:3]
+            assert shapes == [
+                [clips, 16, frames, 24, 24], [clips, 32, frames, 12, 12], [clips, 48, frames, 6, 6],
+            ]  # fmt: skip
+
+
+def test_a_finished_run_resumes_to_the_same(
+    run: Path, device_file: Path, supernet_file: Path
+) -> None:
+    before = (run / "trials.csv").read_text()
+    arguments = ["--device", str(device_file), "--supernet", str(supernet_file), *SMALL]
+    refused = nas("search", "--out", "run", *arguments, cwd=run.parent)
+    assert refused.returncode == 2
+    assert "run: exists; go on with it by --resume" in refused.stderr
+    other = nas("search", "--out", "run", *arguments, "--seed", "5", "--resume", cwd=run.parent)
+    assert other.returncode == 2
+    assert "was begun with" in other.stderr
+    again = nas("search", "--out", "run", *arguments, "--resume", cwd=run.parent)
+    assert again.returncode == 0, again.stderr
+    assert (run / "trials.csv").read_text() == before
+
+
+def finished(database: Path) -> dict[int, tuple[float, ...]]:
+    """The finished trials of a study that another process may be writing."""
+    if not database.exists():
+        return {}
+    try:
+        study = optuna.load_study(study_name="search", storage=sqlite(database))
+    except (KeyError, Exception):  # the tables may not be there yet
+        return {}
+    return {t.number: tuple(t.values) for t in study.trials if t.values}
+
+
+def test_a_run_killed_at_any_moment_loses_no_finished_trial(
+    tmp_path: Path, device_file: Path
+) -> None:
+    arguments = ["search", "--out", "run", "--device", str(device_file), *SMALL, *TRAINING]
+    rng = random.Random(0)
+    kept: dict[int, tuple[float, ...]] = {}
+    for attempt in range(12):
+        process = subprocess.Popen(
+            [*NAS, *arguments, "--resume"], cwd=tmp_path,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            _, words = process.communicate(timeout=rng.uniform(3, 9) + 1.5 * attempt)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            now = finished(tmp_path / "run" / "study.db")
+            assert kept.items() <= now.items()
+            kept = now
+            continue
+        assert process.returncode == 0, words
+        break
+    else:
+        pytest.fail("the run made no progress between its kills")
+    final = finished(tmp_path / "run" / "study.db")
+    assert kept.items() <= final.items()
+    assert len(final) == 6
+    with sqlite3.connect(tmp_path / "run" / "study.db") as database:
+        digests = [
+            value for (value,) in database.execute(
+                "select value_json from trial_user_attributes a join trials t using (trial_id) "
+                "join studies s using (study_id) where key = 'architecture' "
+                "and state = 'COMPLETE' and study_name = 'search'"
+            )
+        ]  # fmt: skip
+    assert len(digests) == len(set(digests)) == 6
+    assert (tmp_path / "run" / "bundle" / "bundle.json").exists()
+    assert not list((tmp_path / "run").glob("*.training.safetensors"))
+
+
+def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, device_file: Path) -> None:
+    arguments = ["search", "--out", "my run", "--device", str(device_file), *SMALL]
+    long_training = ["--image-steps", "5000", "--video-steps", "10"]
+    process = subprocess.Popen(
+        [*NAS, *arguments, *long_training], cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    begun = time.monotonic()
+    while "train the image" not in process.stderr.readline():
+        assert time.monotonic() - begun < 60
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, words = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert output == ""
+    assert "go on with: nas search --out 'my run'" in words
+    assert words.strip().endswith("--resume")
+    assert "Traceback" not in words
+
+
+def test_a_budget_below_the_fastest_network_is_refused_before_training(
+    tmp_path: Path, device_file: Path
+) -> None:
+    done = nas(
+        "search", "--out", "run", "--device", str(device_file), "--latency-ms", "1.5", cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "below the fastest network: the image network" in done.stderr
+    assert re.search(r"takes [\d.]+ ms \(4 steps\) on made-up", done.stderr)
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+def test_two_processes_do_not_share_a_run(tmp_path: Path, device_file: Path) -> None:
+    arguments = ["search", "--out", "run", "--device", str(device_file), "--resume"]
+    first = subprocess.Popen([*NAS, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        assert first.stderr is not None
+        first.stderr.readline()
+        second = nas(*arguments, cwd=tmp_path)
+    finally:
+        first.kill()
+        first.communicate()
+    assert second.returncode == 2
+    assert "another process is running this search" in second.stderr

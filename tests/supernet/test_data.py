@@ -1,0 +1,97 @@
+"""Clips, times and the exam."""
+
+import numpy as np
+import pytest
+import torch
+
+from search_spaces import InputError, UNetShape
+from search_spaces.moving_digits import UNET
+from supernet import MovingDigits, Validation
+from supernet.flow_matching import drop_context, generate, logit_normal_times, stratified_times
+
+
+def test_no_digit_image_is_in_two_splits() -> None:
+    splits = [MovingDigits(UNET, split)._images[0] for split in ("train", "validation", "test")]
+    assert sum(map(len, splits)) == 1797
+    seen = [{image.numpy().tobytes() for image in images} for images in splits]
+    # A handful of the 1,797 images are the same drawing twice; none may cross a split.
+    assert not seen[0] & seen[1]
+    assert not seen[0] & seen[2]
+    assert not seen[1] & seen[2]
+
+
+def test_clips_depend_on_their_seed_alone() -> None:
+    data = MovingDigits(UNET, "train")
+    first, again, other = data.clips(5, 3), data.clips(5, 3), data.clips(5, 4)
+    assert torch.equal(first.x_BCTHW, again.x_BCTHW)
+    assert torch.equal(first.context_BLC, again.context_BLC)
+    assert not torch.equal(first.x_BCTHW, other.x_BCTHW)
+
+
+def test_digits_move_and_stay_themselves() -> None:
+    clips = MovingDigits(UNET, "train").clips(200, 0)
+    x = clips.x_BCTHW
+    assert x.shape == (200, 1, 8, 24, 24)
+    assert float(x.min()) >= -1
+    assert float(x.max()) <= 1
+    assert (x[:, :, 1:] - x[:, :, :-1]).abs().amax(dim=(1, 3, 4)).min() > 0.05, (
+        "a frame stood still"
+    )
+    count = clips.context_BLC.sum(dim=(1, 2))
+    assert set(count.tolist()) == {1.0, 2.0}
+    ink = (x + 1).sum(dim=(1, 3, 4))
+    alone = ink[count == 1]
+    assert (alone.amax(1) / alone.amin(1)).median() < 1.1, "a single digit keeps its ink"
+
+
+def test_digits_hide_each_other() -> None:
+    clips = MovingDigits(UNET, "train").clips(300, 1)
+    ink = (clips.x_BCTHW + 1).sum(dim=(1, 3, 4))[clips.context_BLC.sum(dim=(1, 2)) == 2]
+    assert ((ink.amin(1) / ink.amax(1)) < 0.85).float().mean() > 0.2
+
+
+def test_a_network_of_other_channels_is_refused() -> None:
+    with pytest.raises(InputError, match=r"\(1, 2, 10\).*\(3, 2, 10\)"):
+        MovingDigits(UNetShape(3, (8,), 4, 8, 8, 2, 10), "train")
+
+
+def test_times() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = logit_normal_times(20_000, generator)
+    assert abs(float(drawn.mean()) - 0.5) < 0.01
+    strata = stratified_times(1000, generator)
+    grid = torch.special.ndtr(torch.logit(strata)).sort().values
+    assert torch.allclose(grid, (torch.arange(1000) + 0.5) / 1000, atol=1e-3)
+
+
+def test_context_is_dropped_for_whole_clips() -> None:
+    context = torch.ones(4000, 2, 10)
+    kept = drop_context(context, 0.25, torch.Generator().manual_seed(0)).flatten(1)
+    assert set(kept.sum(1).tolist()) == {0.0, 20.0}
+    assert abs(float((kept.sum(1) == 0).float().mean()) - 0.25) < 0.03
+
+
+def test_euler_steps_follow_a_straight_path_exactly() -> None:
+    data = torch.randn(2, 1, 3, 4, 4)
+    noise = torch.randn(2, 1, 3, 4, 4)
+    for steps in (1, 4):
+        found = generate(lambda *_: noise - data, noise, torch.zeros(2, 2, 10), steps)
+        assert torch.allclose(found, data, atol=1e-5)
+
+
+def test_every_network_sits_the_same_exam() -> None:
+    exam = Validation(UNET, clips=80)
+    seen: list[torch.Tensor] = []
+
+    def denoise(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    first, second = exam.losses(denoise), exam.losses(denoise)
+    assert first.shape == (80,)
+    assert torch.equal(first, second)
+    half = len(seen) // 2
+    assert all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
+    again = Validation(UNET, clips=80).losses(denoise)
+    assert torch.equal(first, again)
+    assert not np.array_equal(first, Validation(UNET, clips=80, seed=1).losses(denoise))

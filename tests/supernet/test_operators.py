@@ -1,0 +1,91 @@
+"""Our operators, and one of a user's own with an elastic setting, through the shipped suite."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from nas.testing import OperatorConformance
+from search_spaces import (
+    CONV1D,
+    CONV3D,
+    SELF_ATTENTION_1D,
+    SELF_ATTENTION_3D,
+    InputError,
+    Operator,
+    Setting,
+    Slot,
+)
+from search_spaces.moving_digits import OPERATORS
+from supernet import TemporalOperator
+from supernet.operators import Settings, build
+from supernet.supernet import largest
+
+
+class ElasticConv(TemporalOperator):
+    """A depthwise convolution over time whose smaller kernel is the middle of the larger."""
+
+    def __init__(self, slot: Slot, settings: Settings) -> None:
+        super().__init__(slot, settings)
+        self.weight = nn.Parameter(torch.randn(slot.channels, 1, int(settings["kernel"]), 1))
+        self.gain = nn.Parameter(torch.zeros(slot.channels, 1, 1))
+
+    def forward(
+        self,
+        x_NCHW: Tensor,
+        frames: int,
+        context_BLC: Tensor,  # noqa: ARG002
+        settings: Settings | None = None,
+    ) -> Tensor:
+        weight = self.sliced(settings or self.settings)
+        h = rearrange(x_NCHW, "(b t) c h w -> b c t (h w)", t=frames)
+        padding = (weight.shape[2] // 2, 0)
+        h = self.gain * F.conv2d(h, weight, padding=padding, groups=weight.shape[0])
+        return x_NCHW + rearrange(h, "b c t (h w) -> (b t) c h w", h=x_NCHW.shape[2])
+
+    def sliced(self, settings: Settings) -> Tensor:
+        margin = (self.weight.shape[2] - int(settings["kernel"])) // 2
+        return self.weight[:, :, margin : self.weight.shape[2] - margin] if margin else self.weight
+
+    def state_for(self, settings: Settings) -> dict[str, Tensor]:
+        return {"weight": self.sliced(settings), "gain": self.gain}
+
+
+class TestConv1D(OperatorConformance):
+    operator = CONV1D
+
+
+class TestConv3D(OperatorConformance):
+    operator = CONV3D
+
+
+class TestSelfAttention1D(OperatorConformance):
+    operator = SELF_ATTENTION_1D
+
+
+class TestSelfAttention3D(OperatorConformance):
+    operator = SELF_ATTENTION_3D
+
+
+class TestAnOperatorOfAUser(OperatorConformance):
+    operator = Operator("elastic_conv", f"{__name__}:ElasticConv", (Setting("kernel", (3, 5)),))
+
+
+def test_every_shipped_operator_is_checked() -> None:
+    suites = OperatorConformance.__subclasses__()
+    checked = {suite.operator.name for suite in suites}
+    assert {operator.name for operator in OPERATORS if operator.module} <= checked
+
+
+def test_windows_need_sizes_with_small_factors() -> None:
+    slot = Slot("mid", 0, "mid", 8, 13, 8, 4)
+    with pytest.raises(InputError, match="13 pixels have no divisor"):
+        build(largest(SELF_ATTENTION_3D), slot)
+
+
+@pytest.mark.parametrize("module", ["no.such:Thing", "supernet.operators:Missing", "json:dumps"])
+def test_operators_that_do_not_exist(module: str) -> None:
+    slot = Slot("mid", 0, "mid", 8, 8, 8, 4)
+    with pytest.raises((InputError, TypeError)):
+        build(largest(Operator("wrong", module)), slot)

@@ -1,0 +1,162 @@
+"""Training: what an interrupted run goes on to, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from search_spaces import InputError, TemporalSpace, UNetShape, load, temporal_space
+from search_spaces.moving_digits import OPERATORS
+from supernet import (
+    Supernet,
+    TrainingPlan,
+    load_backbone,
+    load_supernet,
+    train_backbone,
+    train_supernet,
+)
+from supernet import checkpoint as checkpoints
+from supernet.pretraining import state_path
+from supernet.recipes import draw_batch, load_recipe, path_loss, uniform
+from supernet.training import Randomness, Schedule, Trainer
+
+SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
+PLAN = TrainingPlan(image_steps=120, image_clips=2, video_steps=120, video_clips=2)
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_at(step: int, losses: list[float]) -> object:
+    def on_step(done: int, loss: float) -> None:
+        losses.append(loss)
+        if done == step:
+            raise StopError
+
+    return on_step
+
+
+def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
+    whole: list[float] = []
+    backbone = train_backbone(SMALL, PLAN, tmp_path / "a.safetensors", lambda _, x: whole.append(x))
+    broken: list[float] = []
+    with pytest.raises(StopError):
+        train_backbone(SMALL, PLAN, tmp_path / "b.safetensors", stop_at(113, broken))  # type: ignore[arg-type]
+    assert not (tmp_path / "b.safetensors").exists()
+    rest: list[float] = []
+    again = train_backbone(SMALL, PLAN, tmp_path / "b.safetensors", lambda _, x: rest.append(x))
+    assert broken[:100] + rest == whole
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+    assert not state_path(tmp_path / "b.safetensors").exists()
+
+    video: list[float] = []
+    first = train_supernet(
+        SMALL, backbone, PLAN, tmp_path / "c.safetensors", lambda _, x: video.append(x)
+    )
+    with pytest.raises(StopError):
+        train_supernet(SMALL, backbone, PLAN, tmp_path / "d.safetensors", stop_at(105, []))  # type: ignore[arg-type]
+    rest = []
+    second = train_supernet(
+        SMALL, backbone, PLAN, tmp_path / "d.safetensors", lambda _, x: rest.append(x)
+    )
+    assert rest == video[100:]
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+    loaded = load_supernet(tmp_path / "d.safetensors", SMALL)
+    assert torch.equal(loaded.backbone.enter.weight, second.backbone.enter.weight)
+
+
+def test_training_lowers_the_loss_of_every_operator(tmp_path: Path) -> None:
+    plan = TrainingPlan(image_steps=150, image_clips=4, video_steps=200, video_clips=4)
+    backbone = train_backbone(SMALL, plan, tmp_path / "a.safetensors")
+    supernet = train_supernet(SMALL, backbone, plan, tmp_path / "b.safetensors")
+    fresh = Supernet(SMALL)
+    fresh.backbone.load_state_dict(backbone.state_dict())
+    from supernet import MovingDigits
+
+    batch = draw_batch(MovingDigits(SMALL.unet, "validation"), 64, Randomness(9, 9))
+    with torch.inference_mode():
+        for block in SMALL.blocks():
+            architecture = SMALL.uniform(block)
+            trained = path_loss(supernet, batch, architecture)
+            assert trained < path_loss(fresh, batch, architecture), str(block)
+
+
+def test_a_frozen_backbone_stays(tmp_path: Path) -> None:
+    plan = TrainingPlan(image_steps=2, video_steps=5, video_clips=2, freeze_backbone=True)
+    backbone = train_backbone(SMALL, plan, tmp_path / "a.safetensors")
+    supernet = train_supernet(SMALL, backbone, plan, tmp_path / "b.safetensors")
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, supernet.backbone.state_dict()[name]), name
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 1)
+
+    def loss(randomness: Randomness) -> Tensor:
+        value = module(torch.ones(2)).sum()
+        return value * float("nan") if randomness.step == 7 else value
+
+    path = tmp_path / "state.safetensors"
+    trainer = Trainer(module, loss, Schedule(10, checkpoint_every=5), seed=0)
+    with pytest.raises(FloatingPointError, match="loss is nan at step 8"):
+        trainer.run(path)
+    assert checkpoints.read(path).notes["step"] == 5
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 1)
+    path = tmp_path / "state.safetensors"
+
+    def loss(_: Randomness) -> Tensor:
+        return module(torch.ones(2)).square().sum()  # type: ignore[no-any-return]
+
+    Trainer(module, loss, Schedule(10, checkpoint_every=4), seed=0).run(path)
+    with pytest.raises(InputError, match="trained with seed 0, not 1"):
+        Trainer(module, loss, Schedule(10), seed=1).run(path)
+
+
+def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
+    other = load("moving_digits")
+    assert isinstance(other, TemporalSpace)
+    plan = TrainingPlan(image_steps=1, video_steps=1, image_clips=1, video_clips=1)
+    backbone_path, path = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    backbone = train_backbone(SMALL, plan, backbone_path)
+    train_supernet(SMALL, backbone, plan, path)
+    with pytest.raises(InputError, match="trained for space 'small'"):
+        load_supernet(path, other)
+    with pytest.raises(InputError, match="trained at another shape"):
+        load_backbone(backbone_path, other)
+    with pytest.raises(InputError, match="holds a backbone, not a supernet"):
+        load_supernet(backbone_path, SMALL)
+    with pytest.raises(InputError, match="no such file"):
+        load_supernet(tmp_path / "missing.safetensors", SMALL)
+    whole = path.read_bytes()
+    for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="not a whole safetensors file"):
+            load_supernet(path, SMALL)
+    tensors = Supernet(SMALL).state_dict()
+    notes = {"holds": "supernet", "space": SMALL.to_json()}
+    first = next(iter(tensors))
+    checkpoints.write(path, {**tensors, first: tensors[first] * float("nan")}, notes)
+    with pytest.raises(InputError, match="NaN"):
+        load_supernet(path, SMALL)
+    checkpoints.write(path, {n: t for n, t in tensors.items() if n != first}, notes)
+    with pytest.raises(InputError, match="lacks 1 tensors"):
+        load_supernet(path, SMALL)
+    checkpoints.write(path, {**tensors, "more": torch.zeros(1)}, notes)
+    with pytest.raises(InputError, match="too many, first 'more'"):
+        load_supernet(path, SMALL)
+    checkpoints.write(path, {**tensors, first: torch.zeros(3)}, notes)
+    with pytest.raises(InputError, match="has shape"):
+        load_supernet(path, SMALL)
+
+
+def test_recipes() -> None:
+    assert load_recipe("uniform") is uniform
+    with pytest.raises(InputError, match="unknown recipe 'sandwitch'; shipped: uniform"):
+        load_recipe("sandwitch")
