@@ -175,7 +175,7 @@ def validate(
 
 
 def read_device(path: Path) -> Device:
-    """Read a device file.
+    """Read a device file; a name and rates are enough for one that nothing was measured on.
 
     Raises:
         InputError: not a device file, or numbers that are none.
@@ -183,16 +183,17 @@ def read_device(path: Path) -> Device:
     found = document.read(path, FORMAT, MAJOR)
     where = str(path)
     try:
-        limits = found["bounds"]
+        limits = found.get("bounds") or {"relative_width": bounds.UNVALIDATED_WIDTH}
+        model = found.get("model") or LinearModel().to_json()
         blocks = {
             str(digest): (str(entry["name"]), finite(entry["latency_ms"], f"{where}, {digest}"))
-            for digest, entry in found.get("blocks", {}).items()
+            for digest, entry in (found.get("blocks") or {}).items()
         }
         validation = found.get("validation")
         rates = found.get("rates")
         return Device(
             name=str(found["name"]),
-            model=LinearModel.from_json(found["model"], f"{where}, model"),
+            model=LinearModel.from_json(model, f"{where}, model"),
             relative_width=finite(limits["relative_width"], f"{where}, relative_width"),
             blocks=blocks,
             rates=Roofline.from_json(rates, f"{where}, rates") if rates else None,

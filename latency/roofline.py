@@ -25,7 +25,7 @@ class Roofline:
 
     def __post_init__(self) -> None:
         if not (self.gflop_per_s > 0 and self.gb_per_s > 0 and self.launch_ms >= 0):
-            raise InputError(f"rates must be positive; found {self}")
+            raise InputError(f"rates must be positive; found {asdict(self)}")
 
     def latency_ms(self, workload: Workload) -> float:
         """The sum over the operations."""

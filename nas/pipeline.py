@@ -5,27 +5,23 @@ a minute is spent on training.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pandas as pd
-import torch
 
 import latency
 from latency import Device
 from latency.shipped import HOST, load_device
-from latency.sources.torch_host import Protocol, host_facts, measure
-from nas import bundle, profiling, report, strategies
-from nas.budget import Limits, describe, resolve
-from nas.costs import Costs, SpaceCosts, clip_inputs, layout
-from nas.preview import preview_gif
+from latency.sources.torch_host import Protocol, host_facts
+from nas import profiling, strategies
+from nas.budget import Limits, resolve
+from nas.costs import Costs, SpaceCosts
+from nas.hand_over import hand_over
 from nas.progress import Progress
 from nas.run_folder import RunFolder, Settings
 from nas.study import Evaluated, Study, front, sqlite, winner
-from search_spaces import Architecture, InputError, TemporalSpace, document, load, read_table
-from supernet import Supernet, Validation, load_backbone, load_supernet
+from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
+from supernet import MovingDigits, Supernet, Validation, load_backbone, load_supernet
 from supernet.pretraining import train_backbone, train_supernet
 from supernet.recipes import load_recipe
 
@@ -61,6 +57,7 @@ def search(
     space = temporal(load(settings.space))
     folder = RunFolder(Path(out), settings, resume=resume)
     job = _Job(space, settings, folder, progress or Progress(STAGES))
+    MovingDigits(space.unet, "train")  # refuses a U-Net that the clips do not fit
     strategy = strategies.load_strategy(settings.strategy)
     recipe = load_recipe(settings.recipe)
     given = Path(settings.supernet) if settings.supernet else None
@@ -75,7 +72,8 @@ def search(
         url = storage or sqlite(folder.file("study.db"))
         evaluated = job.searched(url, limits, strategy, quality)
         picks = job.random_picks(url, limits, quality)
-        return job.handed_over(limits, supernet, evaluated, picks)
+        summary = hand_over(folder, limits, supernet, evaluated, picks, job.progress)
+    return SearchResult(folder.path, winner(evaluated), front(evaluated), evaluated, summary)
 
 
 def temporal(space: object) -> TemporalSpace:
@@ -96,21 +94,9 @@ class _Quality:
 
     def __call__(self, architecture: Architecture) -> float:
         if architecture not in self.known:
-            losses = self._validation.losses(path(self._supernet, architecture))
+            losses = self._validation.losses(self._supernet.path(architecture))
             self.known[architecture] = float(losses.mean())
         return self.known[architecture]
-
-
-def path(supernet: Supernet, architecture: Architecture) -> Callable[..., torch.Tensor]:
-    """One architecture's way through a supernet, as a denoiser."""
-
-    def denoise(
-        x_BCTHW: torch.Tensor, time_B: torch.Tensor, context_BLC: torch.Tensor
-    ) -> torch.Tensor:
-        predicted: torch.Tensor = supernet(x_BCTHW, time_B, context_BLC, architecture)
-        return predicted
-
-    return denoise
 
 
 @dataclass
@@ -224,7 +210,15 @@ class _Job:
         strategy: strategies.Strategy,
         quality: _Quality,
     ) -> list[Evaluated]:
-        study = Study(name, storage, limits, strategy, self.settings.seed)
+        # A storage may be shared: the run's name keeps its studies apart from another's.
+        study = Study(
+            f"{self.folder.path.name}: {name}",
+            storage,
+            limits,
+            strategy,
+            self.settings.seed,
+            is_new=self.folder.is_new,
+        )
         finished = study.finished()
         quality.known |= {found.architecture: found.loss for found in finished}
         trials = self.settings.trials
@@ -238,162 +232,6 @@ class _Job:
             )
         return evaluated
 
-    def handed_over(
-        self, limits: Limits, supernet: Supernet, evaluated: list[Evaluated], picks: list[Evaluated]
-    ) -> SearchResult:
-        """Compare on test clips, write tables and pictures, report and bundle."""
-        folder, space = self.folder, self.space
-        best = winner(evaluated)
-        named = {
-            "winner": best.architecture,
-            "image network": space.uniform(space.parse_block("none")),
-            "slowest network": limits.costs.slowest,
-            "best random pick": winner(picks).architecture,
-        }
-        with folder.timed("compare"):
-            compared = self._compared(named, limits, supernet)
-        network = supernet.extract(best.architecture).eval()
-        with folder.timed("export"), self.progress.stage("export and report", 3) as advance:
-            programs = bundle.export_programs(network, space, best.architecture)
-            advance(1)
-            gif = preview_gif(network, space, self.settings.seed)
-            advance(2)
-            self._write_trials(evaluated, limits)
-            summary = self._summary(best, evaluated, picks, limits, compared)
-            folder.results |= summary
-            folder.save()
-            html = report.write(folder, self.space, evaluated, picks, gif)
-            bundle.write_bundle(
-                folder.file("bundle"),
-                network,
-                best.architecture,
-                programs,
-                latency_of(best.architecture, limits),
-                {"space": space.to_json(), "settings": _public(self.settings)},
-                gif,
-                html,
-            )
-            advance(3)
-        return SearchResult(folder.path, best, front(evaluated), evaluated, summary)
-
-    def _compared(
-        self, named: dict[str, Architecture], limits: Limits, supernet: Supernet
-    ) -> list[dict[str, Any]]:
-        """Test loss (clips that nothing was chosen on) and measured latency, side by side."""
-        settings = self.settings
-        exam = Validation(self.space.unet, settings.test_clips, "test", settings.seed + 1)
-        losses = {}
-        with self.progress.stage("compare on test clips", len(named)) as advance:
-            for done, (name, architecture) in enumerate(named.items(), start=1):
-                losses[name] = exam.losses(path(supernet, architecture))
-                advance(done)
-        measured_ms = self._measured(named) if settings.device == HOST else {}
-        rows = []
-        for name, architecture in named.items():
-            paired = losses[name] - losses["winner"]
-            error = float(paired.std() / np.sqrt(len(paired))) if len(paired) > 1 else 0.0
-            predicted = limits.costs.network_ms(architecture)
-            rows.append(
-                {
-                    "network": name,
-                    "layout": describe(limits.costs, architecture),
-                    "test_loss": float(losses[name].mean()),
-                    "above_winner": float(paired.mean()),
-                    "above_winner_error": error,
-                    "predicted_ms": predicted.latency_ms,
-                    "low_ms": predicted.low_ms,
-                    "high_ms": predicted.high_ms,
-                    "measured_ms": measured_ms.get(name),
-                    "parameters": limits.costs.parameters(architecture),
-                    "memory_mb": limits.costs.memory_mb(architecture),
-                }
-            )
-        return rows
-
-    def _measured(self, named: dict[str, Architecture]) -> dict[str, float]:
-        """Latency of the named networks on this machine, measured together."""
-        from supernet import VideoUNet
-
-        networks = {name: VideoUNet(self.space, a).eval() for name, a in named.items()}
-        inputs = clip_inputs(self.space)
-        runs = {name: _calling(network, inputs) for name, network in networks.items()}
-        return {name: t.latency_ms for name, t in measure(runs, NETWORK_PROTOCOL).items()}
-
-    def _write_trials(self, evaluated: list[Evaluated], limits: Limits) -> None:
-        names = [choice.name for choice in self.space.choices]
-        rows = [
-            {
-                "trial": found.trial,
-                "strategy": self.settings.strategy,
-                "seed": self.settings.seed,
-                **{name: found.architecture.get(name, "") for name in names},
-                "validation_loss": found.loss,
-                "latency_ms": found.latency_ms,
-                "parameters_count": limits.costs.parameters(found.architecture),
-                "memory_mb": limits.costs.memory_mb(found.architecture),
-            }
-            for found in evaluated
-        ]
-        csv = pd.DataFrame(rows).to_csv(index=False)
-        document.write_atomically(self.folder.file("trials.csv"), csv)
-
-    def _summary(
-        self,
-        best: Evaluated,
-        evaluated: list[Evaluated],
-        picks: list[Evaluated],
-        limits: Limits,
-        compared: list[dict[str, Any]],
-    ) -> dict[str, Any]:
-        validation = limits.costs.device.validation
-        return {
-            "space": self.space.name,
-            "device": limits.costs.device.name,
-            "budget_ms": limits.latency_ms if np.isfinite(limits.latency_ms) else None,
-            "steps": self.settings.budget.steps,
-            "winner": layout(self.space, best.architecture),
-            "winner_trial": best.trial,
-            "validation_loss": best.loss,
-            "latency_ms": best.latency_ms,
-            "per_slot_ms": limits.costs.per_slot_ms(best.architecture),
-            "image_ms": limits.costs.image_ms,
-            "trials": len(evaluated),
-            "random_picks": len(picks),
-            "front": [e.trial for e in front(evaluated)],
-            "compared": compared,
-            "prediction": asdict(validation) if validation else None,
-        }
-
-
-def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
-    """The `latency.json` of a bundle."""
-    costs = limits.costs
-    predicted = costs.network_ms(architecture)
-    return {
-        "device": costs.device.name,
-        "facts": costs.device.facts,
-        "network": asdict(predicted),
-        "steps": limits.budget.steps,
-        "fixed_ms": limits.budget.fixed_ms,
-        "pipeline_ms": limits.pipeline_ms(architecture),
-        "image_ms": costs.image_ms,
-        "slots": {
-            slot: {"block": block, "added_ms": costs.per_slot_ms(architecture)[slot]}
-            for slot, block in layout(costs.space, architecture).items()
-        },
-        "parameters": costs.parameters(architecture),
-        "memory_mb": costs.memory_mb(architecture),
-    }
-
-
-def _public(settings: Settings) -> dict[str, Any]:
-    """Settings without the paths of somebody's machine."""
-    plain = asdict(settings)
-    for name in ("space", "device", "supernet"):
-        value = plain[name]
-        plain[name] = Path(value).name if isinstance(value, str) else value
-    return plain
-
 
 def _counter(advance: Callable[[int], None], start: int = 0) -> Callable[[], None]:
     done = start
@@ -405,7 +243,3 @@ def _counter(advance: Callable[[int], None], start: int = 0) -> Callable[[], Non
         advance(done)
 
     return count
-
-
-def _calling(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:
-    return lambda: module(*inputs)

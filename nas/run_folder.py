@@ -25,7 +25,7 @@ class Settings:
     device: str = "host"
     budget: Budget = field(default_factory=Budget)
     trials: int = 64
-    strategy: str = "evolution"
+    strategy: str = "cost-aware"
     supernet: str | None = None
     recipe: str = "uniform"
     plan: TrainingPlan = field(default_factory=TrainingPlan)
@@ -62,7 +62,8 @@ class RunFolder:
             raise InputError(
                 f"{path}: exists; go on with it by --resume, or choose another folder for --out"
             )
-        if (path / "run.json").exists():
+        self.is_new = not (path / "run.json").exists()
+        if not self.is_new:
             self._read()
         elif occupied and not (path / ".lock").exists():
             raise InputError(f"{path}: is no run folder (it has no run.json); choose another")

@@ -45,7 +45,14 @@ class Study:
     """One Optuna study over (validation loss, latency) with the budget as constraints."""
 
     def __init__(
-        self, name: str, storage: str, limits: Limits, strategy: Strategy, seed: int
+        self,
+        name: str,
+        storage: str,
+        limits: Limits,
+        strategy: Strategy,
+        seed: int,
+        *,
+        is_new: bool = False,
     ) -> None:
         self._space = limits.costs.space
         self._limits = limits
@@ -55,8 +62,13 @@ class Study:
                 study_name=name,
                 storage=storage,
                 directions=[StudyDirection.MINIMIZE, StudyDirection.MINIMIZE],
-                load_if_exists=True,
+                load_if_exists=not is_new,
             )
+        except optuna.exceptions.DuplicatedStudyError:
+            raise InputError(
+                f"storage {_public(storage)}: holds a study {name!r} of another run; choose "
+                "another --out, or another --storage"
+            ) from None
         except Exception as error:  # drivers of databases raise errors of their own
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"storage {_public(storage)}: cannot be opened: {reason}") from error
@@ -65,7 +77,9 @@ class Study:
             self._study.set_metric_names(METRICS)
         # A resumed study draws on where it was, not from the start again.
         begun = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = strategy(Problem(self._space, limits.keeps, seed + begun))
+        self._study.sampler = strategy(
+            Problem(self._space, limits.pipeline_ms, limits.keeps, seed + begun)
+        )
         self._rng = np.random.default_rng((seed, begun))
         self._propose_again()
 
@@ -146,7 +160,18 @@ class Study:
 
 
 def sqlite(path: Path) -> str:
-    """The storage of a run folder."""
+    """The storage URL of a SQLite file, which is made where there is none.
+
+    Its tables are made beside it and renamed into place: a process that is killed while Optuna
+    makes them leaves no half of a database behind.
+    """
+    if not path.exists():
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        storage = optuna.storages.RDBStorage(f"sqlite:///{new}")
+        storage.remove_session()
+        storage.engine.dispose()
+        new.replace(path)
     return f"sqlite:///{path}"
 
 

@@ -64,8 +64,8 @@ class Conv1D(TemporalOperator):
         self,
         x_NCHW: Tensor,
         frames: int,
-        context_BLC: Tensor,  # noqa: ARG002 - every block is given the context
-        settings: Settings | None = None,  # noqa: ARG002
+        context_BLC: Tensor,
+        settings: Settings | None = None,
     ) -> Tensor:
         """See TemporalOperator."""
         h = F.silu(self.norm(x_NCHW))
@@ -88,8 +88,8 @@ class Conv3D(TemporalOperator):
         self,
         x_NCHW: Tensor,
         frames: int,
-        context_BLC: Tensor,  # noqa: ARG002
-        settings: Settings | None = None,  # noqa: ARG002
+        context_BLC: Tensor,
+        settings: Settings | None = None,
     ) -> Tensor:
         """See TemporalOperator."""
         h = F.silu(self.norm(x_NCHW))
@@ -129,8 +129,8 @@ class SelfAttention1D(TemporalOperator):
         self,
         x_NCHW: Tensor,
         frames: int,
-        context_BLC: Tensor,  # noqa: ARG002
-        settings: Settings | None = None,  # noqa: ARG002
+        context_BLC: Tensor,
+        settings: Settings | None = None,
     ) -> Tensor:
         """See TemporalOperator."""
         height, width = x_NCHW.shape[2:]
@@ -154,8 +154,8 @@ class SelfAttention3D(TemporalOperator):
         self,
         x_NCHW: Tensor,
         frames: int,
-        context_BLC: Tensor,  # noqa: ARG002
-        settings: Settings | None = None,  # noqa: ARG002
+        context_BLC: Tensor,
+        settings: Settings | None = None,
     ) -> Tensor:
         """See TemporalOperator."""
         windows = self._split(self.norm(x_NCHW))

@@ -48,13 +48,12 @@ def draw_batch(data: MovingDigits, clips: int, randomness: Randomness) -> Batch:
 
 def path_loss(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
     """The mean flow-matching loss of one path."""
-
-    def denoise(x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor) -> Tensor:
-        predicted: Tensor = supernet(x_BCTHW, time_B, context_BLC, architecture)
-        return predicted
-
     losses = velocity_loss(
-        denoise, batch.x_BCTHW, batch.noise_BCTHW, batch.time_B, batch.context_BLC
+        supernet.path(architecture),
+        batch.x_BCTHW,
+        batch.noise_BCTHW,
+        batch.time_B,
+        batch.context_BLC,
     )
     return losses.mean()
 

@@ -1,11 +1,13 @@
 """The supernet: every operator of every slot, with shared weights, on one image U-Net."""
 
+import functools
 from typing import Any
 
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Block, Operator, TemporalSpace
 from supernet.backbone import ImageUNet
+from supernet.flow_matching import Denoiser
 from supernet.operators import build
 from supernet.video_unet import VideoUNet, fold_frames, unfold_frames
 
@@ -41,6 +43,10 @@ class Supernet(nn.Module):
 
         velocity = self.backbone(*fold_frames(x_BCTHW, time_B, context_BLC), at_slot)
         return unfold_frames(velocity, frames)
+
+    def path(self, architecture: Architecture) -> Denoiser:
+        """One architecture's way through the supernet, called as its own network would be."""
+        return functools.partial(self, architecture=architecture)
 
     def extract(self, architecture: Architecture) -> VideoUNet:
         """The architecture's plain network with a copy of its weights; outputs are equal."""

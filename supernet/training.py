@@ -53,7 +53,7 @@ class Schedule:
     weight_decay: float = 0.01
     ema: float = 0.995
     gradient_norm: float = 1.0
-    checkpoint_every: int = 100
+    checkpoint_every: int = 50
 
     def rate(self, step: int) -> float:
         """Linear warm-up, then a cosine down to a tenth."""

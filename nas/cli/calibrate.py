@@ -41,9 +41,7 @@ def calibrate(
     unseen = []
     if samples is not None:
         if samples > len(networks):
-            raise InputError(
-                f"{samples} samples asked for; the tables hold {len(networks)} networks"
-            )
+            raise InputError(f"{samples} samples asked for, {len(networks)} networks measured")
         kept = set(chosen_rows(len(networks), samples, seed))
         unseen = [m for index, m in enumerate(networks) if index not in kept]
         networks = [m for index, m in enumerate(networks) if index in kept]

@@ -89,8 +89,11 @@ def _traced(model: str, shape: str) -> "Workload":
     function = import_object(model, "model")
     if not callable(function):
         raise InputError(f"model {model!r} is not callable")
-    with torch.device("meta"):
-        module = function()
+    try:
+        with torch.device("meta"):
+            module = function()
+    except Exception as error:  # whatever somebody's code raises
+        raise InputError(f"model {model!r} raised {type(error).__name__}: {error}") from error
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"model {model!r} returned a {type(module).__name__}, no torch module")
     inputs = []

@@ -28,8 +28,8 @@ def search(
     ] = 0.0,
     trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 64,
     strategy: Annotated[
-        str, typer.Option(help="evolution, random, tpe, nsga2, or package.module:name.")
-    ] = "evolution",
+        str, typer.Option(help="cost-aware, random, tpe, nsga2, or package.module:name.")
+    ] = "cost-aware",
     supernet: Annotated[
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")
     ] = None,

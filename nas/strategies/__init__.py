@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a strategy may know beforehand: the space, and which architectures keep the budget."""
+    """What a strategy may know beforehand: the space, and every architecture's latency."""
 
     space: SearchSpace
+    latency_ms: Callable[[Architecture], float]
     keeps_budget: Callable[[Architecture], bool]
     seed: int
 
@@ -27,11 +28,11 @@ class Problem:
 Strategy = Callable[[Problem], "BaseSampler"]
 
 
-def evolution(problem: Problem) -> "BaseSampler":
-    """Crossover and mutation of the best inside the budget; proposes nothing twice."""
-    from nas.strategies.evolution import Evolution
+def cost_aware(problem: Problem) -> "BaseSampler":
+    """Models quality, knows latency; proposes what should grow the front inside the budget most."""
+    from nas.strategies.cost_aware import CostAware
 
-    return Evolution(problem)
+    return CostAware(problem)
 
 
 def random(problem: Problem) -> "BaseSampler":
@@ -56,7 +57,7 @@ def nsga2(problem: Problem) -> "BaseSampler":
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "evolution": evolution,
+    "cost-aware": cost_aware,
     "random": random,
     "tpe": tpe,
     "nsga2": nsga2,

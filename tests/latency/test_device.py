@@ -158,6 +158,20 @@ def test_no_damage_to_a_device_file_crashes_the_reader(
         assert "\n" not in str(error)
 
 
+def test_a_data_sheet_is_a_device(tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    rates = {"gflop_per_s": 1000, "gb_per_s": 100, "launch_ms": 0.01}
+    head = {"format": "temporal-nas/device", "version": "1.0", "name": "sheet"}
+    path.write_text(json.dumps({**head, "rates": rates}))
+    device = latency.read_device(path)
+    predicted = device.predict(block("b", 10, 1))
+    assert predicted.latency_ms == pytest.approx(10.01)
+    assert predicted.low_ms < 0.6 * predicted.latency_ms
+    path.write_text(json.dumps({**head, "rates": {**rates, "gb_per_s": 0}}))
+    with pytest.raises(InputError, match="rates must be positive"):
+        latency.read_device(path)
+
+
 def test_devices_of_a_newer_version_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "device.json"
     path.write_text(json.dumps({**made_device().to_json(), "version": "2.1"}))
@@ -173,14 +187,15 @@ def test_unknown_devices_name_the_known() -> None:
 def test_ten_public_measurements_rank_the_rest(shared_data: Path) -> None:
     table = read_table(shared_data / "nb201.csv.gz")
     everything = [from_choices(str(a), list(a.items())) for a in table.architectures]
-    for column in ("titan_rtx_256_latency_ms", "raspi4_latency_ms"):
+    found = []
+    for device_name in ("titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss"):
+        column = f"{device_name}_latency_ms"
         truth = table.metric(column).to_numpy()
-        found = []
-        for seed in range(3):
+        for seed in range(2):
             rows = np.random.default_rng(seed).permutation(len(truth))
             seen = [Measurement(everything[row], float(truth[row])) for row in rows[:10]]
             device = latency.calibrate(seen, column)
             judged = rows[10:1010]
             guess = [device.predict(everything[row]).latency_ms for row in judged]
             found.append(spearmanr(guess, truth[judged]).statistic)
-        assert np.mean(found) > 0.85, column
+    assert np.mean(found) > 0.9

@@ -22,7 +22,7 @@ from supernet import VideoUNet
 
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
 SMALL = ["--trials", "6", "--validation-clips", "8", "--test-clips", "8"]
-TRAINING = ["--image-steps", "120", "--video-steps", "120"]
+TRAINING = ["--image-steps", "60", "--video-steps", "60"]
 
 
 def nas(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -49,7 +49,7 @@ def test_a_run_leaves_its_files(run: Path, space: TemporalSpace) -> None:
     assert {"study.db", "trials.csv", "pareto.png", "report.html", "bundle", "run.json"} <= names
     table = read_table(run / "trials.csv", space)
     assert len(set(table.architectures)) == 6
-    study = optuna.load_study(study_name="search", storage=sqlite(run / "study.db"))
+    study = optuna.load_study(study_name="run: search", storage=sqlite(run / "study.db"))
     complete = [t for t in study.trials if t.values]
     assert sorted(table.metric("validation_loss")) == pytest.approx(
         sorted(t.values[0] for t in complete)
@@ -152,12 +152,9 @@ def test_a_finished_run_resumes_to_the_same(
 
 def finished(database: Path) -> dict[int, tuple[float, ...]]:
     """The finished trials of a study that another process may be writing."""
-    if not database.exists():
+    if not database.exists() or "run: search" not in optuna.get_all_study_names(sqlite(database)):
         return {}
-    try:
-        study = optuna.load_study(study_name="search", storage=sqlite(database))
-    except (KeyError, Exception):  # the tables may not be there yet
-        return {}
+    study = optuna.load_study(study_name="run: search", storage=sqlite(database))
     return {t.number: tuple(t.values) for t in study.trials if t.values}
 
 
@@ -167,13 +164,13 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
     arguments = ["search", "--out", "run", "--device", str(device_file), *SMALL, *TRAINING]
     rng = random.Random(0)
     kept: dict[int, tuple[float, ...]] = {}
-    for attempt in range(12):
+    for kill_after_s in [*(rng.uniform(3, 16) for _ in range(4)), 300.0]:
         process = subprocess.Popen(
             [*NAS, *arguments, "--resume"], cwd=tmp_path,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            _, words = process.communicate(timeout=rng.uniform(3, 9) + 1.5 * attempt)
+            _, words = process.communicate(timeout=kill_after_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -184,7 +181,7 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
         assert process.returncode == 0, words
         break
     else:
-        pytest.fail("the run made no progress between its kills")
+        pytest.fail("the run did not end")
     final = finished(tmp_path / "run" / "study.db")
     assert kept.items() <= final.items()
     assert len(final) == 6
@@ -193,7 +190,7 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
             value for (value,) in database.execute(
                 "select value_json from trial_user_attributes a join trials t using (trial_id) "
                 "join studies s using (study_id) where key = 'architecture' "
-                "and state = 'COMPLETE' and study_name = 'search'"
+                "and state = 'COMPLETE' and study_name = 'run: search'"
             )
         ]  # fmt: skip
     assert len(digests) == len(set(digests)) == 6

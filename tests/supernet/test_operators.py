@@ -35,7 +35,7 @@ class ElasticConv(TemporalOperator):
         self,
         x_NCHW: Tensor,
         frames: int,
-        context_BLC: Tensor,  # noqa: ARG002
+        context_BLC: Tensor,
         settings: Settings | None = None,
     ) -> Tensor:
         weight = self.sliced(settings or self.settings)

@@ -1,0 +1,196 @@
+"""After the search: compare the winner with others, write tables and pictures, report, bundle."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from latency.shipped import HOST
+from latency.sources.torch_host import Protocol, measure
+from nas import bundle, report
+from nas.budget import Limits, describe
+from nas.costs import clip_inputs, layout
+from nas.preview import preview_gif
+from nas.progress import Progress
+from nas.run_folder import RunFolder, Settings
+from nas.study import Evaluated, front, winner
+from search_spaces import Architecture, document
+from supernet import Supernet, Validation
+
+WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
+PROTOCOL = Protocol(rounds=12, runs_per_visit=4)
+
+
+def hand_over(
+    folder: RunFolder,
+    limits: Limits,
+    supernet: Supernet,
+    evaluated: list[Evaluated],
+    picks: list[Evaluated],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write everything that a finished run leaves; the summary comes back."""
+    space, settings = supernet.space, folder.settings
+    best = winner(evaluated)
+    named = {
+        WINNER: best.architecture,
+        IMAGE: space.uniform(space.parse_block("none")),
+        SLOWEST: limits.costs.slowest,
+        RANDOM: winner(picks).architecture,
+    }
+    with folder.timed("compare"):
+        compared = _compared(named, limits, supernet, settings, progress)
+    network = supernet.extract(best.architecture).eval()
+    with progress.stage("export and report", 3) as advance:
+        with folder.timed("export"):
+            programs = bundle.export_programs(network, space, best.architecture)
+            advance(1)
+            gif = preview_gif(network, space, settings.seed)
+            advance(2)
+        _write_trials(folder, evaluated, limits)
+        summary = _summary(best, evaluated, picks, limits, compared)
+        folder.results |= summary
+        folder.save()
+        html = report.write(folder, space, evaluated, picks, gif)
+        bundle.write_bundle(
+            folder.file("bundle"),
+            network,
+            best.architecture,
+            programs,
+            latency_of(best.architecture, limits),
+            {"space": space.to_json(), "settings": _public(settings)},
+            gif,
+            html,
+        )
+        advance(3)
+    return summary
+
+
+def _compared(
+    named: dict[str, Architecture],
+    limits: Limits,
+    supernet: Supernet,
+    settings: Settings,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Test loss (clips that nothing was chosen on) and measured latency, side by side."""
+    exam = Validation(supernet.space.unet, settings.test_clips, "test", settings.seed + 1)
+    losses = {}
+    with progress.stage("compare on test clips", len(named)) as advance:
+        for done, (name, architecture) in enumerate(named.items(), start=1):
+            losses[name] = exam.losses(supernet.path(architecture))
+            advance(done)
+    measured_ms = _measured(named, supernet) if settings.device == HOST else {}
+    rows = []
+    for name, architecture in named.items():
+        paired = losses[name] - losses[WINNER]
+        predicted = limits.costs.network_ms(architecture)
+        rows.append(
+            {
+                "network": name,
+                "layout": describe(limits.costs, architecture),
+                "test_loss": float(losses[name].mean()),
+                "above_winner": float(paired.mean()),
+                "above_winner_error": float(paired.std() / np.sqrt(len(paired))),
+                "predicted_ms": predicted.latency_ms,
+                "low_ms": predicted.low_ms,
+                "high_ms": predicted.high_ms,
+                "measured_ms": measured_ms.get(name),
+                "parameters": limits.costs.parameters(architecture),
+                "memory_mb": limits.costs.memory_mb(architecture),
+            }
+        )
+    return rows
+
+
+def _measured(named: dict[str, Architecture], supernet: Supernet) -> dict[str, float]:
+    """Latency of the named networks on this machine, measured together."""
+    inputs = clip_inputs(supernet.space)
+    runs = {name: _calling(supernet.extract(a).eval(), inputs) for name, a in named.items()}
+    return {name: timing.latency_ms for name, timing in measure(runs, PROTOCOL).items()}
+
+
+def _write_trials(folder: RunFolder, evaluated: list[Evaluated], limits: Limits) -> None:
+    names = [choice.name for choice in limits.costs.space.choices]
+    rows = [
+        {
+            "trial": found.trial,
+            "strategy": folder.settings.strategy,
+            "seed": folder.settings.seed,
+            **{name: found.architecture.get(name, "") for name in names},
+            "validation_loss": found.loss,
+            "latency_ms": found.latency_ms,
+            "parameters_count": limits.costs.parameters(found.architecture),
+            "memory_mb": limits.costs.memory_mb(found.architecture),
+        }
+        for found in evaluated
+    ]
+    csv = pd.DataFrame(rows).to_csv(index=False)
+    document.write_atomically(folder.file("trials.csv"), csv)
+
+
+def _summary(
+    best: Evaluated,
+    evaluated: list[Evaluated],
+    picks: list[Evaluated],
+    limits: Limits,
+    compared: list[dict[str, Any]],
+) -> dict[str, Any]:
+    costs = limits.costs
+    validation = costs.device.validation
+    return {
+        "space": costs.space.name,
+        "device": costs.device.name,
+        "budget_ms": limits.latency_ms if np.isfinite(limits.latency_ms) else None,
+        "steps": limits.budget.steps,
+        "winner": dict(layout(costs.space, best.architecture)),
+        "winner_trial": best.trial,
+        "validation_loss": best.loss,
+        "latency_ms": best.latency_ms,
+        "per_slot_ms": costs.per_slot_ms(best.architecture),
+        "image_ms": costs.image_ms,
+        "trials": len(evaluated),
+        "random_picks": len(picks),
+        "front": [found.trial for found in front(evaluated)],
+        "compared": compared,
+        "prediction": asdict(validation) if validation else None,
+    }
+
+
+def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
+    """The `latency.json` of a bundle."""
+    costs = limits.costs
+    added_ms = costs.per_slot_ms(architecture)
+    return {
+        "device": costs.device.name,
+        "facts": costs.device.facts,
+        "network": asdict(costs.network_ms(architecture)),
+        "steps": limits.budget.steps,
+        "fixed_ms": limits.budget.fixed_ms,
+        "pipeline_ms": limits.pipeline_ms(architecture),
+        "image_ms": costs.image_ms,
+        "slots": {
+            slot: {"block": block, "added_ms": added_ms[slot]}
+            for slot, block in layout(costs.space, architecture).items()
+        },
+        "parameters": costs.parameters(architecture),
+        "memory_mb": costs.memory_mb(architecture),
+    }
+
+
+def _public(settings: Settings) -> dict[str, Any]:
+    """Settings without the paths of somebody's machine."""
+    plain = asdict(settings)
+    for name in ("space", "device", "supernet"):
+        value = plain[name]
+        plain[name] = Path(value).name if isinstance(value, str) else value
+    return plain
+
+
+def _calling(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:
+    return lambda: module(*inputs)
