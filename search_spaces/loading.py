@@ -1,13 +1,17 @@
-"""Find a space by name, by file, or in a Python module."""
+"""Find things by name, by file, or in a Python module: spaces here, strategies and recipes."""
 
 import importlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar, cast
 
 from search_spaces import document
 from search_spaces.errors import InputError
 from search_spaces.space import FORMAT, MAJOR, SearchSpace
 from search_spaces.temporal import read_space
+
+T = TypeVar("T")
 
 # Shipped spaces: each is a module of this package with a `SPACE`.
 SHIPPED = ("moving_digits",)
@@ -55,3 +59,20 @@ def import_object(reference: str, what: str) -> object:
         return getattr(module, attribute)
     except AttributeError:
         raise InputError(f"{what} {reference!r}: {module_name} has no {attribute!r}") from None
+
+
+def named_or_imported(reference: str, shipped: Mapping[str, T], what: str) -> T:
+    """A callable of ours by name, or of a user's as `package.module:name`.
+
+    Raises:
+        InputError: nothing of that name, or what is there cannot be called.
+    """
+    if reference in shipped:
+        return shipped[reference]
+    if ":" not in reference:
+        listed = ", ".join(shipped)
+        raise InputError(f"unknown {what} {reference!r}; shipped: {listed}; or package.module:name")
+    found = import_object(reference, what)
+    if not callable(found):
+        raise InputError(f"{what} {reference!r} is not callable")
+    return cast("T", found)

@@ -53,7 +53,7 @@ def train_backbone(
             drop_context(context, CONTEXT_DROPPED, generator),
         ).mean()
 
-    notes = _notes(space, BACKBONE)
+    notes = {**_notes(space, BACKBONE), "clips": plan.image_clips}
     Trainer(backbone, loss, Schedule(plan.image_steps), plan.seed, notes).run(
         state_path(path), on_step
     )
@@ -80,7 +80,12 @@ def train_supernet(
         batch = draw_batch(data, plan.video_clips, randomness)
         return recipe(supernet, batch, randomness.numpy())
 
-    notes = _notes(space, SUPERNET)
+    notes = {
+        **_notes(space, SUPERNET),
+        "clips": plan.video_clips,
+        "frozen backbone": plan.freeze_backbone,
+        "recipe": getattr(recipe, "__qualname__", str(recipe)),
+    }
     Trainer(supernet, loss, Schedule(plan.video_steps), plan.seed + 1, notes).run(
         state_path(path), on_step
     )

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces import Architecture, InputError
-from search_spaces.loading import import_object
+from search_spaces import Architecture
+from search_spaces.loading import named_or_imported
 from supernet.digits import MovingDigits
 from supernet.flow_matching import drop_context, logit_normal_times, velocity_loss
 from supernet.supernet import Supernet
@@ -76,13 +76,4 @@ RECIPES: dict[str, Recipe] = {"uniform": uniform}
 
 def load_recipe(name: str) -> Recipe:
     """A recipe by name, or from Python as package.module:name; InputError for any other."""
-    if name in RECIPES:
-        return RECIPES[name]
-    if ":" not in name:
-        raise InputError(
-            f"unknown recipe {name!r}; shipped: {', '.join(RECIPES)}; or package.module:name"
-        )
-    recipe = import_object(name, "recipe")
-    if not callable(recipe):
-        raise InputError(f"recipe {name!r} is not callable")
-    return recipe
+    return named_or_imported(name, RECIPES, "recipe")

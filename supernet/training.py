@@ -4,6 +4,7 @@ All that a step draws at random (clips, noise, times, architectures) follows fro
 an interrupted run that resumes sees what an uninterrupted one would have seen.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,16 @@ class Schedule:
         return self.learning_rate * warm * (0.1 + 0.45 * (1 + float(np.cos(np.pi * progress))))
 
 
-@dataclass
+@dataclass(frozen=True)
+class _State:
+    """What a training changes, beside the module's other buffers."""
+
+    trained: dict[str, nn.Parameter]
+    averaged: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+
+
+@dataclass(frozen=True)
 class Trainer:
     """Trains the parameters that require a gradient; leaves the averaged weights in the module."""
 
@@ -83,89 +93,72 @@ class Trainer:
             InputError: the checkpoint belongs to another run.
             FloatingPointError: a loss is not finite; the last good checkpoint stays.
         """
-        trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
-        optimizer = torch.optim.AdamW(
-            trained.values(),
-            lr=self.schedule.learning_rate,
-            weight_decay=self.schedule.weight_decay,
-        )
-        averaged = {name: parameter.detach().clone() for name, parameter in trained.items()}
-        first = 0
-        if path is not None and path.exists():
-            first = self._resume(path, trained, optimizer, averaged)
+        state = self._begin()
+        first = self._resume(path, state) if path is not None and path.exists() else 0
         self.module.train()
         for step in range(first, self.schedule.steps):
-            value = self._step(step, trained, optimizer, averaged)
+            value = self._step(step, state)
             if on_step is not None:
                 on_step(step + 1, value)
             due = (step + 1) % self.schedule.checkpoint_every == 0
             if path is not None and due and step + 1 < self.schedule.steps:
-                self._save(path, step + 1, trained, optimizer, averaged)
+                self._save(path, step + 1, state)
         with torch.no_grad():
-            for name, parameter in trained.items():
-                parameter.copy_(averaged[name])
+            for name, parameter in state.trained.items():
+                parameter.copy_(state.averaged[name])
         self.module.eval()
 
-    def _step(
-        self,
-        step: int,
-        trained: dict[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        averaged: dict[str, Tensor],
-    ) -> float:
-        for group in optimizer.param_groups:
+    def _begin(self) -> _State:
+        trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
+        averaged = {name: parameter.detach().clone() for name, parameter in trained.items()}
+        decay = self.schedule.weight_decay
+        return _State(trained, averaged, torch.optim.AdamW(trained.values(), weight_decay=decay))
+
+    def _step(self, step: int, state: _State) -> float:
+        for group in state.optimizer.param_groups:
             group["lr"] = self.schedule.rate(step)
-        optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(Randomness(self.seed, step))
         value = float(loss.detach())
         if not np.isfinite(value):
             raise FloatingPointError(f"loss is {value} at step {step + 1}; lower the learning rate")
         loss.backward()  # type: ignore[no-untyped-call]
-        active = [p for p in trained.values() if p.grad is not None]
+        active = [p for p in state.trained.values() if p.grad is not None]
         nn.utils.clip_grad_norm_(active, self.schedule.gradient_norm)
-        optimizer.step()
+        state.optimizer.step()
         # A young average would remember the start for long: open it over the first steps.
         keep = min(self.schedule.ema, (1 + step) / (10 + step))
-        means = [averaged[name] for name in trained]
-        torch._foreach_lerp_(means, [p.detach() for p in trained.values()], 1 - keep)
+        means = [state.averaged[name] for name in state.trained]
+        values = [parameter.detach() for parameter in state.trained.values()]
+        torch._foreach_lerp_(means, values, 1 - keep)
         return value
 
-    def _save(
-        self,
-        path: Path,
-        step: int,
-        trained: dict[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        averaged: dict[str, Tensor],
-    ) -> None:
+    def _save(self, path: Path, step: int, state: _State) -> None:
         tensors = {f"module.{n}": t for n, t in self.module.state_dict().items()}
-        tensors |= {f"averaged.{n}": t for n, t in averaged.items()}
-        for name, parameter in trained.items():
-            for key, value in optimizer.state.get(parameter, {}).items():
+        tensors |= {f"averaged.{n}": t for n, t in state.averaged.items()}
+        for name, parameter in state.trained.items():
+            for key, value in state.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}:{key}"] = value
-        checkpoint.write(path, tensors, {**self.notes, **self._identity(), "step": step})
+        checkpoint.write(path, tensors, {**self._identity(), "step": step})
 
-    def _resume(
-        self,
-        path: Path,
-        trained: dict[str, nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        averaged: dict[str, Tensor],
-    ) -> int:
+    def _resume(self, path: Path, state: _State) -> int:
         found = checkpoint.read(path)
         for name, wanted in self._identity().items():
             if found.notes.get(name) != wanted:
                 raise InputError(
-                    f"{path}: was trained with {name} {found.notes.get(name)!r}, not {wanted!r}; "
-                    "remove it to start over"
+                    f"{path}: an unfinished training of another {name}; go on with the settings "
+                    "that it was begun with, or remove it to start over"
                 )
         checkpoint.load_weights(self.module, found.part("module"), path)
         for name, tensor in found.part("averaged").items():
-            averaged[name].copy_(tensor)
+            state.averaged[name].copy_(tensor)
         for key, tensor in found.part("optimizer").items():
             name, _, entry = key.rpartition(":")
-            optimizer.state.setdefault(trained[name], {})[entry] = tensor
+            state.optimizer.state.setdefault(state.trained[name], {})[entry] = tensor
         return int(found.notes["step"])
 
     def _identity(self) -> dict[str, Any]:
-        return {"seed": self.seed, "steps": self.schedule.steps}
+        """What a checkpoint must agree on to be gone on with."""
+        own = {**self.notes, "seed": self.seed, "steps": self.schedule.steps}
+        plain: dict[str, Any] = json.loads(json.dumps(own))
+        return plain

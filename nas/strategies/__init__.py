@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search_spaces import Architecture, InputError, SearchSpace
-from search_spaces.loading import import_object
+from search_spaces import Architecture, SearchSpace
+from search_spaces.loading import named_or_imported
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -66,13 +66,4 @@ STRATEGIES: dict[str, Strategy] = {
 
 def load_strategy(name: str) -> Strategy:
     """A strategy by name or as package.module:name; InputError for any other."""
-    if name in STRATEGIES:
-        return STRATEGIES[name]
-    if ":" not in name:
-        raise InputError(
-            f"unknown strategy {name!r}; shipped: {', '.join(STRATEGIES)}; or package.module:name"
-        )
-    strategy = import_object(name, "strategy")
-    if not callable(strategy):
-        raise InputError(f"strategy {name!r} is not callable")
-    return strategy
+    return named_or_imported(name, STRATEGIES, "strategy")

@@ -115,7 +115,7 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
         return module(torch.ones(2)).square().sum()  # type: ignore[no-any-return]
 
     Trainer(module, loss, Schedule(10, checkpoint_every=4), seed=0).run(path)
-    with pytest.raises(InputError, match="trained with seed 0, not 1"):
+    with pytest.raises(InputError, match="unfinished training of another seed"):
         Trainer(module, loss, Schedule(10), seed=1).run(path)
 
 
