@@ -25,7 +25,7 @@ from supernet import MovingDigits, Supernet, Validation, load_backbone, load_sup
 from supernet.pretraining import train_backbone, train_supernet
 from supernet.recipes import load_recipe
 
-NETWORK_PROTOCOL = Protocol(rounds=10, runs_per_visit=3)
+NETWORK_PROTOCOL = Protocol(rounds=8, runs_per_visit=3)
 STAGES = 7  # what a whole run shows progress of
 
 

@@ -12,9 +12,9 @@ from supernet.digits import MovingDigits
 from supernet.flow_matching import Denoiser, generate
 
 COLUMNS, ROWS, SCALE, CAPTION = 4, 2, 5, 14
-GUIDANCE = 2.0
-STEPS = 25
-FRAME_MS = 180
+GUIDANCE = 1.5
+STEPS = 32
+FRAME_MS = 160
 
 
 def preview_gif(denoiser: Denoiser, space: TemporalSpace, seed: int) -> bytes:

@@ -24,7 +24,7 @@ class Settings:
     space: str = "moving_digits"
     device: str = "host"
     budget: Budget = field(default_factory=Budget)
-    trials: int = 64
+    trials: int = 40
     strategy: str = "cost-aware"
     supernet: str | None = None
     recipe: str = "uniform"

@@ -36,8 +36,7 @@ class Slot:
 class UNetShape:
     """What the image U-Net looks like; the slots follow from it.
 
-    Squares of `patch` pixels become channels at the way in and pixels again at the way out; below
-    that, resolution halves from one entry of `channels` to the next. A clip is (batch, in_channels,
+    Resolution halves from one entry of `channels` to the next. A clip is (batch, in_channels,
     frames, height, width), its context (batch, context_tokens, context_channels).
     """
 
@@ -48,21 +47,20 @@ class UNetShape:
     width: int
     context_tokens: int
     context_channels: int
-    patch: int = 1
 
     def __post_init__(self) -> None:
         if not self.channels or min(self.channels) < 1:
             raise InputError(f"a U-Net needs channels, one or more a stage; found {self.channels}")
-        for name in ("in_channels", "frames", "height", "width", "context_tokens", "patch"):
+        for name in ("in_channels", "frames", "height", "width", "context_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(
                     f"a U-Net's {name} must be at least 1; found {getattr(self, name)}"
                 )
-        parts = self.patch * 2 ** (len(self.channels) - 1)
+        parts = 2 ** (len(self.channels) - 1)
         if self.height % parts or self.width % parts:
             raise InputError(
-                f"{len(self.channels)} resolutions and patches of {self.patch} need height and "
-                f"width that divide by {parts}; found {self.height} x {self.width}"
+                f"{len(self.channels)} resolutions need height and width that divide by {parts}; "
+                f"found {self.height} x {self.width}"
             )
 
     def slots(self) -> tuple[Slot, ...]:
@@ -74,7 +72,7 @@ class UNetShape:
 
     def _slot(self, position: str, stage: int) -> Slot:
         name = position if position == "mid" else f"{position}{stage}"
-        height, width = (size // self.patch >> stage for size in (self.height, self.width))
+        height, width = self.height >> stage, self.width >> stage
         return Slot(name, stage, position, self.channels[stage], height, width, self.frames)
 
 

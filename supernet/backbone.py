@@ -80,8 +80,7 @@ class ImageUNet(nn.Module):
             nn.Linear(EMBEDDING, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING)
         )
         self.embed_context = nn.Linear(shape.context_channels, EMBEDDING)
-        pixels = shape.in_channels * shape.patch**2
-        self.enter = nn.Conv2d(pixels, widths[0], 3, padding=1)
+        self.enter = nn.Conv2d(shape.in_channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(ResBlock(width, width) for width in widths[:-1])
         self.shrink = nn.ModuleList(
             nn.Conv2d(wide, deep, 3, stride=2, padding=1)
@@ -93,7 +92,7 @@ class ImageUNet(nn.Module):
             ResBlock(deep + wide, wide) for wide, deep in itertools.pairwise(widths)
         )
         self.leave_norm = nn.GroupNorm(math.gcd(8, widths[0]), widths[0])
-        self.leave = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        self.leave = nn.Conv2d(widths[0], shape.in_channels, 3, padding=1)
 
     def forward(
         self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
@@ -106,8 +105,7 @@ class ImageUNet(nn.Module):
             h = self.up[stage](torch.cat([h, skip], dim=1), embedding)
             h = at_slot(f"up{stage}", h)
         velocity: Tensor = self.leave(F.silu(self.leave_norm(h)))
-        patch = self.shape.patch
-        return velocity if patch == 1 else F.pixel_shuffle(velocity, patch)
+        return velocity
 
     def embedding(self, time_N: Tensor, context_NLC: Tensor) -> Tensor:
         """Time and pooled context, (N, EMBEDDING)."""
@@ -124,8 +122,7 @@ class ImageUNet(nn.Module):
         self, x_NCHW: Tensor, embedding_NE: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
     ) -> list[Tensor]:
         """The down path: features after each stage, highest resolution first, the middle last."""
-        patch = self.shape.patch
-        h = self.enter(x_NCHW if patch == 1 else F.pixel_unshuffle(x_NCHW, patch))
+        h = self.enter(x_NCHW)
         found = []
         for stage, (block, shrink) in enumerate(zip(self.down, self.shrink, strict=True)):
             h = at_slot(f"down{stage}", block(h, embedding_NE))

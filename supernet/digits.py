@@ -69,12 +69,12 @@ class MovingDigits:
         images, labels = self._images
         shape, size = self.shape, images.shape[-1]
         which = torch.randint(len(images), (count, 2), generator=generator)
-        both = torch.rand(count, generator=generator) < 0.75
+        both = torch.rand(count, generator=generator) < 0.6
         present = torch.stack([torch.ones(count, dtype=torch.bool), both], dim=1)
         room = torch.tensor([shape.height - size, shape.width - size], dtype=torch.float32)
         start = torch.rand(count, 2, 2, generator=generator) * room
         angle = torch.rand(count, 2, generator=generator) * 2 * torch.pi
-        speed = 0.5 + 1.5 * torch.rand(count, 2, generator=generator)  # pixels a frame
+        speed = 0.4 + 1.0 * torch.rand(count, 2, generator=generator)  # pixels a frame
         step = torch.stack([angle.sin(), angle.cos()], dim=-1) * speed[..., None]
         frame = torch.arange(shape.frames, dtype=torch.float32)[:, None]
         place = _bounce(start[:, :, None] + step[:, :, None] * frame, room)  # (B, 2, T, 2)

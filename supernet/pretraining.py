@@ -26,7 +26,7 @@ class TrainingPlan:
 
     image_steps: int = 600
     image_clips: int = 8  # a clip's frames are that many images
-    video_steps: int = 900
+    video_steps: int = 1200
     video_clips: int = 8
     freeze_backbone: bool = False
     seed: int = 0

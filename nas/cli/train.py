@@ -18,7 +18,7 @@ def train(
     ] = None,
     recipe: options.Recipe = "uniform",
     image_steps: options.ImageSteps = 600,
-    video_steps: options.VideoSteps = 900,
+    video_steps: options.VideoSteps = 1200,
     freeze_backbone: options.FreezeBackbone = False,
     seed: options.Seed = 0,
     resume: options.Resume = False,
