@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# The oldest system whose Core ML keeps float16 inputs and the operations that we emit.
-TARGETS = ("iOS16", "iOS17", "iOS18")
-
 
 def convert(module: nn.Module, inputs: Sequence[Tensor], target: str = "iOS18") -> Any:
     """A Core ML model (coremltools' MLModel) of a module at the shapes of `inputs`, in float16.
 
+    `target` is coremltools' name of the oldest system to run on (iOS16, iOS17, iOS18).
     Inputs are named input_0, input_1, ...; save the result with `.save(path)`.
     """
     coremltools = _import_coremltools()

@@ -52,6 +52,7 @@ class Device:
     validation: Validation | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[tuple[str, float], ...] = ()
+    choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
 
     def base_ms(self, part: Workload) -> float:
@@ -72,15 +73,22 @@ class Device:
         """
         if not workload.parts and workload.digest in self.blocks:
             return self.bounded(self.blocks[workload.digest][1])
-        if workload.measurable and self.rates is None:
-            unknown = [p.name for p in workload.leaves if p.digest not in self.blocks]
-            if unknown:
-                raise InputError(
-                    f"device {self.name!r} has no rates and no measurement of {unknown[0]!r}; "
-                    "calibrate it with blocks (nas profile --blocks)"
-                )
+        self._check_known(workload)
         total = self.model.intercept_ms if workload.parts else 0.0
         return self.bounded(total + sum(map(self.part_ms, workload.leaves)))
+
+    def _check_known(self, workload: Workload) -> None:
+        for part in workload.leaves:
+            if part.measurable and self.rates is None and part.digest not in self.blocks:
+                raise InputError(
+                    f"device {self.name!r} has no rates and no measurement of {part.name!r}; "
+                    "calibrate it with blocks (nas profile --blocks)"
+                )
+            if not part.measurable and part.choice not in self.choices:
+                known = ", ".join(self.choices) or "blocks of a network alone: give the --space"
+                raise InputError(
+                    f"device {self.name!r} knows nothing of {part.choice!r}; it knows {known}"
+                )
 
     def bounded(self, latency_ms: float) -> Prediction:
         """A latency with the device's bounds around it."""
@@ -106,6 +114,7 @@ class Device:
             "bounds": {"relative_width": self.relative_width, "coverage": bounds.COVERAGE},
             "validation": self.validation.__dict__ if self.validation else None,
             "blocks": {d: {"name": n, "latency_ms": ms} for d, (n, ms) in self.blocks.items()},
+            "choices": list(self.choices),
             "measurements": [list(measurement) for measurement in self.measurements],
         }
 
@@ -133,6 +142,7 @@ def calibrate(
         for digest, same in grouped.items()
     }
     rates = roofline.fit([m for same in grouped.values() for m in same] or networks)
+    tabular = (p for n in networks for p in n.workload.leaves if not p.measurable)
     device = Device(
         name=name,
         model=LinearModel(),
@@ -141,6 +151,7 @@ def calibrate(
         rates=rates,
         facts=facts or {},
         measurements=tuple((m.workload.name, m.latency_ms) for m in measurements),
+        choices=tuple(dict.fromkeys(p.choice for p in tabular)),
     )
     if len(networks) < 2:
         return device
@@ -194,12 +205,13 @@ def read_device(path: Path) -> Device:
         return Device(
             name=str(found["name"]),
             model=LinearModel.from_json(model, f"{where}, model"),
-            relative_width=finite(limits["relative_width"], f"{where}, relative_width"),
+            relative_width=abs(finite(limits["relative_width"], f"{where}, relative_width")),
             blocks=blocks,
             rates=Roofline.from_json(rates, f"{where}, rates") if rates else None,
             validation=Validation(**validation) if validation else None,
             facts=dict(found.get("facts") or {}),
             measurements=tuple((str(n), float(ms)) for n, ms in found.get("measurements", [])),
+            choices=tuple(str(name) for name in found.get("choices") or ()),
             extra={k: v for k, v in found.items() if k not in KNOWN},
         )
     except InputError:

@@ -22,7 +22,10 @@ KINDS = {
     "conv2d": "convolution",
     "conv3d": "convolution",
     "convolution": "convolution",
+    "conv_transpose1d": "convolution",
     "conv_transpose2d": "convolution",
+    "conv_transpose3d": "convolution",
+    "einsum": "matmul",
     "linear": "matmul",
     "matmul": "matmul",
     "mm": "matmul",
@@ -200,12 +203,30 @@ def _attention_flops(node: Node) -> int:
     return 2 * pairs * (query[-1] + value[-1])
 
 
+def _einsum_flops(node: Node) -> int:
+    """Of a product of two: every combination of indices is a multiply-add."""
+    equation, operands = node.args[0], node.args[1]
+    assert isinstance(operands, (list, tuple))
+    terms = str(equation).replace(" ", "").partition("->")[0].split(",")
+    if len(terms) != 2 or "." in str(equation):
+        raise InputError(
+            f"einsum {equation!r}: FLOPs are counted for two operands without '...'; write it so"
+        )
+    sizes: dict[str, int] = {}
+    for term, operand in zip(terms, operands, strict=True):
+        sizes |= dict(zip(term, _shape(operand), strict=True))
+    return 2 * math.prod(sizes.values())
+
+
 FLOPS: dict[str, Callable[[Node], int]] = {
     "conv1d": _convolution_flops,
     "conv2d": _convolution_flops,
     "conv3d": _convolution_flops,
     "convolution": _convolution_flops,
+    "conv_transpose1d": _transposed_flops,
     "conv_transpose2d": _transposed_flops,
+    "conv_transpose3d": _transposed_flops,
+    "einsum": _einsum_flops,
     "linear": _product_flops(0),
     "matmul": _product_flops(0),
     "mm": _product_flops(0),

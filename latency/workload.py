@@ -2,12 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
-
-from search_spaces import InputError
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,11 @@ class Workload:
         """What this part is wherever it stands: `down0=conv3d` and `up0=conv3d` are `conv3d`."""
         return self.name.rpartition("=")[2]
 
+    @property
+    def choice(self) -> str:
+        """The decision that this part comes of: `down0` of `down0=conv3d`."""
+        return self.name.partition("=")[0]
+
     @cached_property
     def flops(self) -> int:
         """Floating-point operations; a multiply-add counts two."""
@@ -72,16 +74,6 @@ class Workload:
         """Whether the operations have sizes; those of a tabular space have names alone."""
         return any(o.flops or o.bytes_moved or o.weight_bytes for o in self.operations)
 
-    def to_json(self) -> dict[str, Any]:
-        """Numbers and strings alone."""
-        columns = [field.name for field in fields(Operation)]
-        return {
-            "name": self.name,
-            "peak_bytes": self.peak_bytes,
-            "columns": columns,
-            "operations": [list(asdict(operation).values()) for operation in self.operations],
-        }
-
 
 def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
     """The workload of parts that run one after another.
@@ -95,29 +87,20 @@ def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
     return Workload(name, operations, peaks[0] + max(peaks[1:], default=0), parts)
 
 
-def from_choices(name: str, choices: Sequence[tuple[str, object]]) -> Workload:
+def from_choices(
+    name: str, choices: Sequence[tuple[str, object]], numeric: Container[str] = ()
+) -> Workload:
     """The workload of a tabular architecture: a part for each decision, known by its name.
 
-    A number that varies freely is a count of what the choice is called.
+    Args:
+        name: what reports call the workload.
+        choices: (choice, option) pairs.
+        numeric: the choices whose numbers vary freely; such a number is a count of its choice.
     """
     parts = []
     for choice, option in choices:
-        if isinstance(option, float):
-            parts.append(Workload(choice, (Operation(choice, count=option),)))
+        if choice in numeric:
+            parts.append(Workload(choice, (Operation(choice, count=float(str(option))),)))
         else:
             parts.append(Workload(f"{choice}={option}", (Operation(str(option)),)))
     return concatenate(name, parts)
-
-
-def from_json(document: dict[str, Any], where: str) -> Workload:
-    """A workload out of its JSON; InputError where it is broken."""
-    try:
-        columns = [str(column) for column in document["columns"]]
-        operations = []
-        for row in document["operations"]:
-            values = dict(zip(columns, row, strict=True))
-            values["shape"] = tuple(int(size) for size in values["shape"])
-            operations.append(Operation(**values))
-        return Workload(str(document["name"]), tuple(operations), int(document["peak_bytes"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: broken workload: {error!r}") from None

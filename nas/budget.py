@@ -1,10 +1,15 @@
 """Budgets: the limits that a winner must keep."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from nas.costs import Costs, layout
 from search_spaces import Architecture, InputError
+
+TRIES = 2000  # draws in search of a network that keeps all limits
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,21 @@ def resolve(budget: Budget, costs: Costs) -> Limits:
             f"{describe(costs, costs.fastest)} takes {fastest_ms:.4g} ms "
             f"({budget.steps} steps) on {costs.device.name}; raise --latency-ms"
         )
-    image_only = costs.fastest
-    for name, excess in limits.excess(image_only).items():
+    smallest = costs.smallest
+    for name in ("parameters", "memory_mb"):
+        excess = limits.excess(smallest).get(name, 0.0)
         if excess > 0:
             raise InputError(
-                f"the {name} budget is passed by {excess:.4g} by the fastest network, "
-                f"{describe(costs, image_only)}; raise it"
+                f"the {name} budget is passed by {excess:.4g} by the smallest network, "
+                f"{describe(costs, smallest)}; raise it"
             )
+    rng = np.random.default_rng(0)
+    drawn = (costs.space.sample(rng) for _ in range(TRIES))
+    if not any(limits.keeps(a) for a in itertools.chain((costs.fastest, smallest), drawn)):
+        raise InputError(
+            f"no network keeps all budgets together: none of {TRIES} at random, neither the "
+            f"fastest ({describe(costs, costs.fastest)}) nor the smallest; raise one of them"
+        )
     return limits
 
 

@@ -3,7 +3,7 @@
 Here a space meets a device: rows and architectures become workloads, workloads become times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from latency import Device, Prediction, Workload, concatenate, from_choices
 from latency.tracing import trace
-from search_spaces import Architecture, Block, InputError, Slot, TemporalSpace
+from search_spaces import (
+    Architecture,
+    Block,
+    InputError,
+    NumericChoice,
+    SearchSpace,
+    Slot,
+    TemporalSpace,
+)
 from supernet import ImageUNet, parameter_count
 from supernet.operators import TemporalOperator, build
 
@@ -127,11 +135,14 @@ class SpaceCosts:
         return part.workload
 
 
-def workload_of(architecture: Architecture, costs: SpaceCosts | None) -> Workload:
+def workload_of(
+    space: SearchSpace, architecture: Architecture, costs: SpaceCosts | None
+) -> Workload:
     """The workload of any space's architecture; of a tabular one, its decisions by name."""
     if costs is not None:
         return costs.workload(architecture)
-    return from_choices(str(architecture), list(architecture.items()))
+    numeric = {choice.name for choice in space.choices if isinstance(choice, NumericChoice)}
+    return from_choices(str(architecture), list(architecture.items()), numeric)
 
 
 class Costs:
@@ -179,17 +190,29 @@ class Costs:
     @cached_property
     def fastest(self) -> Architecture:
         """The architecture of the lowest predicted latency: slots add, so each decides alone."""
-        return self._extreme(sign=1)
+        return self._least(lambda key: self._parts[key][0])
 
     @cached_property
     def slowest(self) -> Architecture:
         """The architecture of the highest predicted latency."""
-        return self._extreme(sign=-1)
+        return self._least(lambda key: -self._parts[key][0])
 
-    def _extreme(self, sign: int) -> Architecture:
+    @cached_property
+    def smallest(self) -> Architecture:
+        """The architecture with the fewest parameters."""
+
+        def parameters(key: tuple[str, str]) -> int:
+            part = self._parts[key][1]
+            return part.parameters if part else 0
+
+        return self._least(parameters)
+
+    def _least(self, cost: Callable[[tuple[str, str]], float]) -> Architecture:
+        """The architecture that takes each slot's cheapest block."""
         values: dict[str, object] = {}
         for slot in self.space.slots:
-            block = min(self.space.blocks(), key=lambda b: sign * self._parts[slot.name, str(b)][0])
+            costs = {block: cost((slot.name, str(block))) for block in self.space.blocks()}
+            block = min(costs, key=lambda each: costs[each])
             values[slot.name] = block.operator.name
             values |= {f"{slot.name}.{name}": value for name, value in block.settings}
         return self.space.architecture(values)

@@ -19,7 +19,7 @@ from nas.preview import preview_gif
 from nas.progress import Progress
 from nas.run_folder import RunFolder, Settings
 from nas.study import Evaluated, front, winner
-from search_spaces import Architecture, document
+from search_spaces import NONE, Architecture, Block, document
 from supernet import Supernet, Validation
 
 WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
@@ -37,17 +37,15 @@ def hand_over(
     """Write everything that a finished run leaves; the summary comes back."""
     space, settings = supernet.space, folder.settings
     best = winner(evaluated)
-    named = {
-        WINNER: best.architecture,
-        IMAGE: space.uniform(space.parse_block("none")),
-        SLOWEST: limits.costs.slowest,
-        RANDOM: winner(picks).architecture,
-    }
-    with folder.timed("compare"):
+    named = {WINNER: best.architecture}
+    if NONE in space.operators:
+        named[IMAGE] = space.uniform(Block(NONE))
+    named |= {SLOWEST: limits.costs.slowest, RANDOM: winner(picks).architecture}
+    with folder.timed("compare", again=True):
         compared = _compared(named, limits, supernet, settings, progress)
     network = supernet.extract(best.architecture).eval()
     with progress.stage("export and report", 3) as advance:
-        with folder.timed("export"):
+        with folder.timed("export", again=True):
             programs = bundle.export_programs(network, space, best.architecture)
             advance(1)
             gif = preview_gif(network, space, settings.seed)

@@ -14,11 +14,11 @@ from latency import Device
 from latency.shipped import HOST, load_device
 from latency.sources.torch_host import Protocol, host_facts
 from nas import profiling, strategies
-from nas.budget import Limits, resolve
+from nas.budget import resolve
 from nas.costs import Costs, SpaceCosts
 from nas.hand_over import hand_over
 from nas.progress import Progress
-from nas.run_folder import RunFolder, Settings
+from nas.run_folder import SEARCH, RunFolder, Settings
 from nas.study import Evaluated, Study, front, sqlite, winner
 from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
 from supernet import MovingDigits, Supernet, Validation, load_backbone, load_supernet
@@ -26,7 +26,6 @@ from supernet.pretraining import train_backbone, train_supernet
 from supernet.recipes import load_recipe
 
 NETWORK_PROTOCOL = Protocol(rounds=8, runs_per_visit=3)
-STAGES = 7  # what a whole run shows progress of
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,32 @@ def search(
     """
     settings = settings or Settings()
     space = temporal(load(settings.space))
-    folder = RunFolder(Path(out), settings, resume=resume)
-    job = _Job(space, settings, folder, progress or Progress(STAGES))
+    folder = RunFolder(Path(out), settings, storage, resume=resume)
+    job = _Job(space, settings, folder, progress or Progress(stages(settings)))
     MovingDigits(space.unet, "train")  # refuses a U-Net that the clips do not fit
     strategy = strategies.load_strategy(settings.strategy)
     recipe = load_recipe(settings.recipe)
     given = Path(settings.supernet) if settings.supernet else None
     supernet = load_supernet(given, space) if given else None
     known = None if settings.device == HOST else load_device(settings.device)
-    with folder.locked():
-        folder.save()
+    with folder.opened():
         device = known or job.profiled_host()
         limits = resolve(settings.budget, Costs(job.space_costs, device))
+        # Everything that can be refused is opened before the long training.
+        url = storage or sqlite(folder.file("study.db"))
+        searched = Study(f"{folder.study}: search", url, limits, strategy, settings.seed)
+        picked = Study(f"{folder.study}: random", url, limits, strategies.random, settings.seed)
         supernet = supernet or job.trained_supernet(recipe)
         quality = _Quality(supernet, Validation(space.unet, settings.validation_clips))
-        url = storage or sqlite(folder.file("study.db"))
-        evaluated = job.searched(url, limits, strategy, quality)
-        picks = job.random_picks(url, limits, quality)
+        evaluated = job.evaluated(SEARCH, searched, quality)
+        picks = job.evaluated("random picks, to compare", picked, quality)
         summary = hand_over(folder, limits, supernet, evaluated, picks, job.progress)
     return SearchResult(folder.path, winner(evaluated), front(evaluated), evaluated, summary)
+
+
+def stages(settings: Settings) -> int:
+    """How many stages a run with these settings shows progress of."""
+    return 4 + (settings.device == HOST) + 2 * (settings.supernet is None)
 
 
 def temporal(space: object) -> TemporalSpace:
@@ -124,8 +130,9 @@ class _Job:
 
     def _measure(self, title: str, blocks: Path, networks: Path, unseen: Path) -> None:
         space, settings = self.space, self.settings
-        count = settings.calibration_networks
-        chosen = profiling.spread_out(space, count + settings.unseen_networks, settings.seed)
+        unseen_count = int(min(settings.unseen_networks, space.size // 2))
+        count = int(min(settings.calibration_networks, space.size - unseen_count))
+        chosen = profiling.spread_out(space, count + unseen_count, settings.seed)
         fitted, judged = chosen[:count], chosen[count:]
         names = profiling.block_names(space)
         protocol = NETWORK_PROTOCOL
@@ -190,46 +197,16 @@ class _Job:
                 self.space, backbone, plan, supernet_file, lambda step, _: advance(step), recipe
             )
 
-    def searched(
-        self, storage: str, limits: Limits, strategy: strategies.Strategy, quality: _Quality
-    ) -> list[Evaluated]:
-        """The trials of the search; every finished one stands in the storage."""
-        return self._study("search", "search", storage, limits, strategy, quality)
-
-    def random_picks(self, storage: str, limits: Limits, quality: _Quality) -> list[Evaluated]:
-        """As many random networks inside the budget, for comparison."""
-        title = "random picks, to compare"
-        return self._study("random picks", title, storage, limits, strategies.random, quality)
-
-    def _study(
-        self,
-        name: str,
-        title: str,
-        storage: str,
-        limits: Limits,
-        strategy: strategies.Strategy,
-        quality: _Quality,
-    ) -> list[Evaluated]:
-        # A storage may be shared: the run's name keeps its studies apart from another's.
-        study = Study(
-            f"{self.folder.path.name}: {name}",
-            storage,
-            limits,
-            strategy,
-            self.settings.seed,
-            is_new=self.folder.is_new,
-        )
+    def evaluated(self, title: str, study: Study, quality: _Quality) -> list[Evaluated]:
+        """Run a study to its number of trials; every finished one stands in the storage."""
         finished = study.finished()
         quality.known |= {found.architecture: found.loss for found in finished}
         trials = self.settings.trials
-        with self.folder.timed(name), self.progress.stage(title, trials) as advance:
+        with self.folder.timed(title), self.progress.stage(title, trials) as advance:
             count = _counter(advance, len(finished))
             evaluated = study.run(trials, quality, lambda _: count())
         if len(evaluated) < trials:
-            self.progress.say(
-                f"{name}: all {len(evaluated)} networks inside the budget are evaluated; "
-                f"there are no {trials}"
-            )
+            self.progress.say(f"{title}: found no more than {len(evaluated)} inside the budget")
         return evaluated
 
 

@@ -157,7 +157,7 @@ def measurements_of(table: Table, column: str, costs: SpaceCosts | None) -> list
             except InputError as error:
                 raise InputError(f"{table.path}, row {row}: {error}") from None
     else:
-        workloads = [workload_of(architecture, costs) for architecture in table.architectures]
+        workloads = [workload_of(table.space, a, costs) for a in table.architectures]
     return [
         Measurement(workload, float(ms) / count)
         for workload, ms, count in zip(workloads, latency_ms, repeats, strict=True)

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from supernet.pretraining import TrainingPlan
 
 FORMAT = "temporal-nas/run"
 MAJOR = 1
+SEARCH = "search"  # the stage from which on the budget is settled
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,14 @@ class Settings:
 class RunFolder:
     """The files of one run, and its `run.json`."""
 
-    def __init__(self, path: Path, settings: Settings, *, resume: bool) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, storage: str | None, *, resume: bool
+    ) -> None:
         self.path = path
         self.settings = settings
+        self.storage = storage
+        # Storages may be shared, so a run's studies carry a name that no other run has.
+        self.study = f"{path.resolve().name} {uuid.uuid4().hex[:8]}"
         self.seconds: dict[str, float] = {}
         self.results: dict[str, Any] = {}
         if path.exists() and not path.is_dir():
@@ -62,10 +69,7 @@ class RunFolder:
             raise InputError(
                 f"{path}: exists; go on with it by --resume, or choose another folder for --out"
             )
-        self.is_new = not (path / "run.json").exists()
-        if not self.is_new:
-            self._read()
-        elif occupied and not (path / ".lock").exists():
+        if occupied and not (self.file("run.json").exists() or self.file(".lock").exists()):
             raise InputError(f"{path}: is no run folder (it has no run.json); choose another")
 
     def file(self, name: str) -> Path:
@@ -73,24 +77,34 @@ class RunFolder:
         return self.path / name
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out; the lock goes when the process does, however it ends."""
+    def opened(self) -> Iterator[None]:
+        """Read what was done before, and keep other processes out meanwhile.
+
+        The lock goes when the process does, however it ends.
+
+        Raises:
+            InputError: the run was begun with other settings, or another process is at it.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         with self.file(".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f"{self.path}: another process is running this search") from None
+            if self.file("run.json").exists():
+                self._read()
+            self.save()
             yield
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add to the seconds that a stage took, over all resumes."""
+    def timed(self, stage: str, *, again: bool = False) -> Iterator[None]:
+        """Add to the seconds of a stage, over all resumes; `again`: it always starts over."""
         begun = time.monotonic()
+        before = 0.0 if again else self.seconds.get(stage, 0.0)
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - begun
+            self.seconds[stage] = before + time.monotonic() - begun
             self.save()
 
     def save(self) -> None:
@@ -99,6 +113,8 @@ class RunFolder:
             "format": FORMAT,
             "version": f"{MAJOR}.0",
             "settings": _plain(self.settings),
+            "storage": public_url(self.storage),
+            "study": self.study,
             "versions": versions(),
             "seconds": self.seconds,
             "results": self.results,
@@ -107,16 +123,19 @@ class RunFolder:
 
     def _read(self) -> None:
         found = document.read(self.file("run.json"), FORMAT, MAJOR)
-        wanted = _plain(self.settings)
-        before = found.get("settings", {})
-        for name in wanted:
-            if before.get(name) != wanted[name]:
-                raise InputError(
-                    f"{self.path}: was begun with {name} {before.get(name)!r}, not "
-                    f"{wanted[name]!r}; resume it with the same settings, or choose another folder"
-                )
         self.seconds = dict(found.get("seconds", {}))
         self.results = dict(found.get("results", {}))
+        self.study = str(found.get("study", self.study))
+        wanted = {**_plain(self.settings), "storage": public_url(self.storage)}
+        before = {**found.get("settings", {}), "storage": found.get("storage")}
+        if SEARCH not in self.seconds:  # nothing was evaluated under the budget yet
+            before["budget"] = wanted["budget"]
+        for name, value in wanted.items():
+            if before.get(name) != value:
+                raise InputError(
+                    f"{self.path}: was begun with {name} {before.get(name)!r}, not "
+                    f"{value!r}; resume it with the same settings, or choose another folder"
+                )
 
 
 def versions() -> dict[str, str]:
@@ -131,3 +150,11 @@ def versions() -> dict[str, str]:
 def _plain(settings: Settings) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return plain
+
+
+def public_url(storage: str | None) -> str | None:
+    """A storage URL without its credentials."""
+    if storage is None:
+        return None
+    scheme, separator, rest = storage.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nas.budget import Limits
+from nas.run_folder import public_url
 from nas.strategies import Problem, Strategy
 from search_spaces import Architecture, InputError
 
@@ -51,8 +52,6 @@ class Study:
         limits: Limits,
         strategy: Strategy,
         seed: int,
-        *,
-        is_new: bool = False,
     ) -> None:
         self._space = limits.costs.space
         self._limits = limits
@@ -62,16 +61,12 @@ class Study:
                 study_name=name,
                 storage=storage,
                 directions=[StudyDirection.MINIMIZE, StudyDirection.MINIMIZE],
-                load_if_exists=not is_new,
+                load_if_exists=True,
             )
-        except optuna.exceptions.DuplicatedStudyError:
-            raise InputError(
-                f"storage {_public(storage)}: holds a study {name!r} of another run; choose "
-                "another --out, or another --storage"
-            ) from None
         except Exception as error:  # drivers of databases raise errors of their own
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"storage {_public(storage)}: cannot be opened: {reason}") from error
+            where = public_url(storage)
+            raise InputError(f"storage {where}: cannot be opened: {reason}") from error
         with warnings.catch_warnings():  # experimental for years; dashboards show the names
             warnings.simplefilter("ignore")
             self._study.set_metric_names(METRICS)
@@ -150,10 +145,13 @@ class Study:
     def _any_other(self, seen: set[Architecture]) -> Architecture | None:
         """Some architecture inside the budget that was not evaluated; None where all were."""
         drawn = (self._space.sample(self._rng) for _ in range(RANDOM_TRIES))
+        # Where almost nothing keeps the budget, what does lies near what is known to.
+        inside = [self._limits.costs.fastest, *sorted(seen, key=self._limits.pipeline_ms)]
+        near = (n for architecture in inside for n in self._space.neighbours(architecture))
         listed: Iterator[Architecture] = iter(())
         if self._space.size <= LISTABLE:
             listed = self._space.enumerate()
-        for architecture in itertools.chain(drawn, listed):
+        for architecture in itertools.chain(drawn, inside[:1], near, listed):
             if architecture not in seen and self._limits.keeps(architecture):
                 return architecture
         return None
@@ -197,9 +195,3 @@ def _is_whole(parse: Callable[[dict[str, object]], Architecture], trial: "Frozen
     except InputError:
         return False
     return True
-
-
-def _public(storage: str) -> str:
-    """A storage URL without its password."""
-    scheme, separator, rest = storage.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

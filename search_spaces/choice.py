@@ -31,13 +31,13 @@ class Choice:
             raise InputError("a choice needs a name")
         if not self.options:
             raise InputError(f"choice {self.name!r} has no options")
-        if len(set(map(_key, self.options))) != len(self.options):
-            raise InputError(f"choice {self.name!r} lists an option twice: {self.options}")
         for option in self.options:
             if not isinstance(option, (str, int, float, bool)):
                 raise InputError(f"choice {self.name!r}: option {option!r} is no string or number")
             if isinstance(option, float) and not math.isfinite(option):
                 raise InputError(f"choice {self.name!r}: option {option!r} is not finite")
+        if len(set(map(_key, self.options))) != len(self.options):
+            raise InputError(f"choice {self.name!r} lists an option twice: {self.options}")
 
     def resolve(self, value: object) -> Option:
         """The option that `value` spells (2, 2.0 and "2" name the same option of a choice).

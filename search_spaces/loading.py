@@ -53,8 +53,10 @@ def import_object(reference: str, what: str) -> object:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(f"{what} {reference!r}: cannot import {module_name}: {error}") from None
+    except Exception as error:  # whatever somebody's module raises when it is imported
+        raise InputError(
+            f"{what} {reference!r}: cannot import {module_name}: {type(error).__name__}: {error}"
+        ) from error
     try:
         return getattr(module, attribute)
     except AttributeError:

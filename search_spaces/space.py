@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,19 +44,21 @@ class SearchSpace:
         seen: dict[str, AnyChoice] = {}
         if not self.choices:
             raise InputError(f"space {self.name!r} has no choices")
-        for choice in self.choices:
+        for given in self.choices:
+            choice = given
             if choice.name in seen:
                 raise InputError(f"space {self.name!r} has two choices named {choice.name!r}")
-            if choice.when is not None:
+            if isinstance(choice, Choice) and choice.when is not None:
                 parent = seen.get(choice.when.choice)
                 if not isinstance(parent, Choice):
                     raise InputError(
                         f"space {self.name!r}: choice {choice.name!r} depends on "
                         f"{choice.when.choice!r}, which is no earlier choice with options"
                     )
-                for option in choice.when.options:
-                    parent.resolve(option)
+                wanted = tuple(parent.resolve(option) for option in choice.when.options)
+                choice = replace(choice, when=Condition(parent.name, wanted))
             seen[choice.name] = choice
+        object.__setattr__(self, "choices", tuple(seen.values()))  # conditions in one spelling
 
     @cached_property
     def _by_name(self) -> dict[str, AnyChoice]:
@@ -197,6 +199,9 @@ class SearchSpace:
     def architecture_from_json(self, document_: object, where: str) -> Architecture:
         """The architecture in a JSON document that was read from `where`."""
         choices = choices_of(document_, where)
+        named = document_.get("space", self.name) if isinstance(document_, dict) else None
+        if named != self.name:
+            raise InputError(f"{where}: is of space {named!r}, not {self.name!r}")
         try:
             return self.architecture(choices)
         except InputError as error:
@@ -224,15 +229,6 @@ class SearchSpace:
             yield Architecture(self.name, tuple(decided.items()))
 
         return walk(0, {})
-
-
-def read_space(path: Path) -> SearchSpace:
-    """Read a space from its JSON file.
-
-    Raises:
-        InputError: not a space, or one whose choices contradict each other.
-    """
-    return space_from_json(document.read(path, FORMAT, MAJOR), where=str(path))
 
 
 def space_from_json(content: object, where: str) -> SearchSpace:

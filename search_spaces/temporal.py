@@ -32,6 +32,13 @@ class Slot:
     frames: int
 
 
+SIZES = ("in_channels", "frames", "height", "width", "context_tokens", "context_channels")
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 @dataclass(frozen=True)
 class UNetShape:
     """What the image U-Net looks like; the slots follow from it.
@@ -49,13 +56,12 @@ class UNetShape:
     context_channels: int
 
     def __post_init__(self) -> None:
-        if not self.channels or min(self.channels) < 1:
+        if not self.channels or not all(_is_size(channels) for channels in self.channels):
             raise InputError(f"a U-Net needs channels, one or more a stage; found {self.channels}")
-        for name in ("in_channels", "frames", "height", "width", "context_tokens"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"a U-Net's {name} must be at least 1; found {getattr(self, name)}"
-                )
+        for name in SIZES:
+            if not _is_size(getattr(self, name)):
+                found = getattr(self, name)
+                raise InputError(f"a U-Net's {name} must be a whole number from 1; found {found!r}")
         parts = 2 ** (len(self.channels) - 1)
         if self.height % parts or self.width % parts:
             raise InputError(
@@ -220,12 +226,12 @@ def read_space(content: Json, where: str) -> SearchSpace:
         return space_from_json(content, where)
     try:
         unet = dict(content["unet"])
-        unet["channels"] = tuple(int(c) for c in unet["channels"])
+        unet["channels"] = tuple(unet["channels"])
         operators = tuple(_operator_from_json(entry) for entry in content["operators"])
         space = temporal_space(str(content["name"]), UNetShape(**unet), operators)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{where}: the U-Net or the operators are broken: {error!r}") from None
     if content.get("choices") not in (None, space.to_json()["choices"]):
         raise InputError(f"{where}: 'choices' are not those of its U-Net and operators")

@@ -54,8 +54,12 @@ def read(path: Path) -> Checkpoint:
         raise InputError(f"{path}: not a whole safetensors file: {error}") from None
     if METADATA_KEY not in metadata:
         raise InputError(f"{path}: safetensors, but no checkpoint of temporal-nas")
-    notes = json.loads(metadata[METADATA_KEY])
-    if int(str(notes.get("version", "0")).split(".")[0]) > MAJOR:
+    try:
+        notes = dict(json.loads(metadata[METADATA_KEY]))
+        major = int(str(notes.get("version", "0")).split(".")[0])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: its notes are damaged: {error}") from None
+    if major > MAJOR:
         raise InputError(f"{path}: checkpoint version {notes['version']} is newer than {MAJOR}.x")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

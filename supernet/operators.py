@@ -194,10 +194,9 @@ def build(block: Block, slot: Slot) -> TemporalOperator | None:
     except (ImportError, AttributeError, ValueError) as error:
         name = block.operator.name
         raise InputError(f"operator {name!r}: {block.operator.module}: {error}") from None
-    operator = operator_class(slot, dict(block.settings))
-    if not isinstance(operator, TemporalOperator):
+    if not (isinstance(operator_class, type) and issubclass(operator_class, TemporalOperator)):
         raise InputError(f"operator {block.operator.name!r}: {class_name} is no TemporalOperator")
-    return operator
+    return operator_class(slot, dict(block.settings))
 
 
 def frame_positions(frames: int, like: Tensor) -> Tensor:

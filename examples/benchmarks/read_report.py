@@ -1,11 +1,18 @@
 """Prints the figures of a finished run: those of its report, for a terminal or a log.
 
-python examples/benchmarks/read_report.py RUN
+python examples/benchmarks/read_report.py RUN [--check]
+
+With --check it fails where a whole run should not: a winner that does not clearly beat the image
+network, fewer than 20 unseen networks, a preview that stands still.
 """
 
+import itertools
 import json
 import sys
 from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageSequence
 
 from nas.report import accuracy
 
@@ -32,3 +39,13 @@ if "unseen" in results:
 for stage, seconds in run["seconds"].items():
     print(f"{stage}: {seconds:.1f} s")
 print(f"all stages: {sum(run['seconds'].values()):.1f} s")
+
+if "--check" in sys.argv:
+    image = found["image network"]
+    assert image["above_winner"] > 5 * image["above_winner_error"], "the winner is not better"
+    assert len(results["unseen"]["measured_ms"]) >= 20, "too few unseen networks"
+    with Image.open(Path(sys.argv[1]) / "bundle" / "preview.gif") as gif:
+        frames = [np.asarray(frame.convert("L"), float) for frame in ImageSequence.Iterator(gif)]
+    moved = [np.abs(after - before).mean() for before, after in itertools.pairwise(frames)]
+    assert min(moved) > 1, f"the preview stands still: {moved}"
+    print("checked: better than the image network, 20 unseen networks or more, clips that move")

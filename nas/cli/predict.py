@@ -66,14 +66,14 @@ def _workloads(
     costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
     if architecture is not None:
         assert chosen is not None
-        found = [chosen.read_architecture(architecture)]
+        of, found = chosen, [chosen.read_architecture(architecture)]
     else:
         assert architectures is not None
         table = read_table(architectures, chosen)
         if table.of_blocks:
             raise InputError(f"{architectures}: holds blocks; --architectures wants networks")
-        found = table.architectures
-    return (workload_of(each, costs) for each in found)
+        of, found = table.space, table.architectures
+    return (workload_of(of, each, costs) for each in found)
 
 
 def _traced(model: str, shape: str) -> "Workload":

@@ -1,6 +1,7 @@
 """`nas spaces`, `nas devices` and `nas show`: what there is."""
 
 import json as json_
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,7 +135,8 @@ def _table(path: Path) -> dict[str, Any]:
         "metrics": list(table.metrics.columns),
     }
     if not table.of_blocks and not table.choices.empty:
-        content["networks in its space"] = table.space.size
+        size = table.space.size
+        content["networks in its space"] = size if math.isfinite(size) else "not to be counted"
     return content
 
 
@@ -158,7 +160,8 @@ def _document(path: Path) -> dict[str, Any]:
         from search_spaces import load
 
         space = load(str(path))
-        return {"space": space.name, "choices": len(space.choices), "networks": space.size}
+        networks = space.size if math.isfinite(space.size) else "not to be counted"
+        return {"space": space.name, "choices": len(space.choices), "networks": networks}
     if kind == "temporal-nas/architecture":
         return {"architecture of": found.get("space"), "choices": found.get("choices")}
     raise InputError(f"{path}: nothing that temporal-nas writes (format {kind!r})")

@@ -37,9 +37,12 @@ def train(
     backbone_file = backbone or out.with_name(f"{out.stem}.backbone.safetensors")
     if out.exists() and not resume:
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    for state in (state_path(out), state_path(backbone_file)):
-        if state.exists() and not resume:
-            raise InputError(f"{state}: an unfinished training; go on with --resume, or remove it")
+    made = [state_path(out)]
+    if not backbone:
+        made += [backbone_file, state_path(backbone_file)]
+    for file in made:
+        if file.exists() and not resume:
+            raise InputError(f"{file}: of an earlier training; go on with --resume, or remove it")
     plan = TrainingPlan(
         image_steps=image_steps,
         video_steps=video_steps,

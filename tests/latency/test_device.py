@@ -158,6 +158,27 @@ def test_no_damage_to_a_device_file_crashes_the_reader(
         assert "\n" not in str(error)
 
 
+def test_whole_numbers_that_vary_freely_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("width,latency_ms\n" + "\n".join(f"{n},{2 * n + 5}" for n in range(1, 40)))
+    table = read_table(path)
+    numeric = {choice.name for choice in table.space.choices}
+    found = [from_choices(str(a), list(a.items()), numeric) for a in table.architectures]
+    measured = [Measurement(w, ms) for w, ms in zip(found, table.metric("latency_ms"), strict=True)]
+    device = latency.calibrate(measured[::3], "linear").validated(measured, "all")
+    assert device.validation is not None
+    assert device.validation.mape_pct < 1
+
+
+def test_what_a_device_never_saw_is_refused() -> None:
+    device = made_device()
+    with pytest.raises(InputError, match="knows nothing of 'edge0'; it knows s0, s1"):
+        device.predict(from_choices("n", [("edge0", "conv")]))
+    blocks = [Measurement(block(f"b{n}", n, n), n + 0.5) for n in range(1, 6)]
+    with pytest.raises(InputError, match="give the --space"):
+        latency.calibrate(blocks, "blocks").predict(from_choices("n", [("s", "conv")]))
+
+
 def test_a_data_sheet_is_a_device(tmp_path: Path) -> None:
     path = tmp_path / "device.json"
     rates = {"gflop_per_s": 1000, "gb_per_s": 100, "launch_ms": 0.01}

@@ -16,12 +16,22 @@ import pytest
 import torch
 from PIL import Image
 
+import latency
+import nas as nas_api
 from nas.study import sqlite
-from search_spaces import TemporalSpace, read_table
-from supernet import VideoUNet
+from search_spaces import (
+    CONV1D,
+    SELF_ATTENTION_1D,
+    TemporalSpace,
+    UNetShape,
+    read_table,
+    temporal_space,
+)
+from supernet import TrainingPlan, VideoUNet
 
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
 SMALL = ["--trials", "6", "--validation-clips", "8", "--test-clips", "8"]
+TINY = temporal_space("tiny", UNetShape(1, (8, 16), 4, 16, 16, 2, 10), (CONV1D, SELF_ATTENTION_1D))
 TRAINING = ["--image-steps", "60", "--video-steps", "60"]
 
 
@@ -40,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, device_file: Path, supernet_fi
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["trials"] == 6
-    assert "[7/7]" not in done.stdout
+    assert "[4/4]" in done.stderr
     return folder / "run"
 
 
@@ -49,7 +59,7 @@ def test_a_run_leaves_its_files(run: Path, space: TemporalSpace) -> None:
     assert {"study.db", "trials.csv", "pareto.png", "report.html", "bundle", "run.json"} <= names
     table = read_table(run / "trials.csv", space)
     assert len(set(table.architectures)) == 6
-    study = optuna.load_study(study_name="run: search", storage=sqlite(run / "study.db"))
+    study = optuna.load_study(study_name=study_name(run), storage=sqlite(run / "study.db"))
     complete = [t for t in study.trials if t.values]
     assert sorted(table.metric("validation_loss")) == pytest.approx(
         sorted(t.values[0] for t in complete)
@@ -150,11 +160,16 @@ def test_a_finished_run_resumes_to_the_same(
     assert (run / "trials.csv").read_text() == before
 
 
-def finished(database: Path) -> dict[int, tuple[float, ...]]:
-    """The finished trials of a study that another process may be writing."""
-    if not database.exists() or "run: search" not in optuna.get_all_study_names(sqlite(database)):
+def study_name(run: Path) -> str:
+    return f"{json.loads((run / 'run.json').read_text())['study']}: search"
+
+
+def finished(run: Path) -> dict[int, tuple[float, ...]]:
+    """The finished trials of a run."""
+    database = run / "study.db"
+    if not database.exists() or study_name(run) not in optuna.get_all_study_names(sqlite(database)):
         return {}
-    study = optuna.load_study(study_name="run: search", storage=sqlite(database))
+    study = optuna.load_study(study_name=study_name(run), storage=sqlite(database))
     return {t.number: tuple(t.values) for t in study.trials if t.values}
 
 
@@ -174,7 +189,7 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
-            now = finished(tmp_path / "run" / "study.db")
+            now = finished(tmp_path / "run")
             assert kept.items() <= now.items()
             kept = now
             continue
@@ -182,7 +197,7 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
         break
     else:
         pytest.fail("the run did not end")
-    final = finished(tmp_path / "run" / "study.db")
+    final = finished(tmp_path / "run")
     assert kept.items() <= final.items()
     assert len(final) == 6
     with sqlite3.connect(tmp_path / "run" / "study.db") as database:
@@ -190,7 +205,8 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
             value for (value,) in database.execute(
                 "select value_json from trial_user_attributes a join trials t using (trial_id) "
                 "join studies s using (study_id) where key = 'architecture' "
-                "and state = 'COMPLETE' and study_name = 'run: search'"
+                "and state = 'COMPLETE' and study_name = ?",
+                (study_name(tmp_path / "run"),),
             )
         ]  # fmt: skip
     assert len(digests) == len(set(digests)) == 6
@@ -222,13 +238,53 @@ def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, device_file: Pat
 def test_a_budget_below_the_fastest_network_is_refused_before_training(
     tmp_path: Path, device_file: Path
 ) -> None:
-    done = nas(
-        "search", "--out", "run", "--device", str(device_file), "--latency-ms", "1.5", cwd=tmp_path
-    )
+    arguments = ["search", "--out", "run", "--device", str(device_file), *SMALL]
+    done = nas(*arguments, "--latency-ms", "1.5", cwd=tmp_path)
     assert done.returncode == 2
     assert "below the fastest network: the image network" in done.stderr
     assert re.search(r"takes [\d.]+ ms \(4 steps\) on made-up", done.stderr)
     assert not list((tmp_path / "run").glob("*.safetensors"))
+    # Nothing was evaluated yet: the folder takes another budget, but no other change.
+    mended = [*arguments, "--latency-ms", "80%", "--resume"]
+    done = nas(*mended, "--video-steps", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "was begun with plan" in done.stderr
+    done = nas(*mended, "--storage", "nosuch://x", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "was begun with storage None" in done.stderr
+
+
+def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path) -> None:
+    settings = nas_api.Settings(
+        supernet=str(supernet_file), trials=3, validation_clips=8, test_clips=8,
+        calibration_networks=8, unseen_networks=6,
+    )  # fmt: skip
+    result = nas_api.search(tmp_path / "run", settings)
+    unseen = json.loads((tmp_path / "run" / "run.json").read_text())["results"]["unseen"]
+    assert len(unseen["measured_ms"]) == len(unseen["predicted_ms"]) == 6
+    blocks = read_table(tmp_path / "run" / "measured" / "blocks.csv")
+    assert blocks.of_blocks
+    assert len(blocks.metric("latency_ms")) == 1 + 5 * 4
+    device = latency.read_device(tmp_path / "run" / "device.json")
+    assert device.validation is not None
+    assert (device.validation.networks, device.validation.how) == (6, "held out")
+    rows = {row["network"]: row for row in result.summary["compared"]}
+    assert all(row["measured_ms"] > 0 for row in rows.values())
+    assert rows["slowest network"]["predicted_ms"] > rows["image network"]["predicted_ms"]
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "measured again against measured" in html
+    assert html.count("data:image/png") == 2
+
+
+def test_a_small_space_of_ones_own_without_none(tmp_path: Path) -> None:
+    settings = nas_api.Settings(
+        space=f"{__name__}:TINY", trials=50, validation_clips=4, test_clips=4,
+        budget=nas_api.Budget("95%"),
+        plan=TrainingPlan(image_steps=2, image_clips=1, video_steps=2, video_clips=1),
+    )  # fmt: skip
+    result = nas_api.search(tmp_path / "run", settings)
+    assert 1 <= len(result.evaluated) <= 8
+    assert "image network" not in {row["network"] for row in result.summary["compared"]}
 
 
 def test_two_processes_do_not_share_a_run(tmp_path: Path, device_file: Path) -> None:

@@ -143,6 +143,32 @@ def test_what_is_no_architecture_is_said(values: dict[str, object], message: str
         space.architecture(values)
 
 
+def test_conditions_are_spelled_as_their_parent_is() -> None:
+    layers = Choice("layers", (1, 2))
+    space = SearchSpace(
+        "spelled", (layers, Choice("skip", ("yes", "no"), Condition("layers", ("2",))))
+    )
+    assert space.size == 3
+    assert space.architecture({"layers": 2, "skip": "no"})["skip"] == "no"
+
+
+def test_an_architecture_of_another_space_is_refused() -> None:
+    space = SearchSpace("one", (Choice("op", ("a", "b")),))
+    other = SearchSpace("other", space.choices)
+    document = other.architecture({"op": "a"}).to_json()
+    with pytest.raises(InputError, match="here: is of space 'other', not 'one'"):
+        space.architecture_from_json(document, "here")
+
+
+@pytest.mark.parametrize(
+    "choice", [{"name": "a", "options": [[1], 2]}, {"name": "a", "options": "xy"}, 3, {"low": 1}]
+)
+def test_broken_choices_are_said(choice: object) -> None:
+    document = {"format": "temporal-nas/search-space", "version": "1.0", "name": "x"}
+    with pytest.raises(InputError, match="^here: "):
+        space_from_json({**document, "choices": [choice]}, "here")
+
+
 def test_a_condition_on_a_later_choice_is_refused() -> None:
     early = Choice("kernel", (3, 5), Condition("op", ("conv",)))
     with pytest.raises(InputError, match="no earlier choice"):

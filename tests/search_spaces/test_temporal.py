@@ -63,6 +63,7 @@ def test_a_space_is_a_file(tmp_path: Path) -> None:
         ({"version": "2.0"}, "newer than the 1.x"),
         ({"format": "something"}, "expected format"),
         ({"unet": {"channels": [8]}}, "broken"),
+        ({"operators": ["conv1d"]}, "broken"),
         ({"operators": [{"name": "mine", "module": "os:system"}]}, "code of your own"),
         ({"choices": []}, "'choices' are not those"),
     ],
