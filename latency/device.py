@@ -53,6 +53,7 @@ class Device:
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[tuple[str, float], ...] = ()
     choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
+    numeric: tuple[str, ...] = ()  # those of them whose numbers vary freely
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
 
     def base_ms(self, part: Workload) -> float:
@@ -115,6 +116,7 @@ class Device:
             "validation": self.validation.__dict__ if self.validation else None,
             "blocks": {d: {"name": n, "latency_ms": ms} for d, (n, ms) in self.blocks.items()},
             "choices": list(self.choices),
+            "numeric": list(self.numeric),
             "measurements": [list(measurement) for measurement in self.measurements],
         }
 
@@ -142,7 +144,7 @@ def calibrate(
         for digest, same in grouped.items()
     }
     rates = roofline.fit([m for same in grouped.values() for m in same] or networks)
-    tabular = (p for n in networks for p in n.workload.leaves if not p.measurable)
+    tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
     device = Device(
         name=name,
         model=LinearModel(),
@@ -152,6 +154,7 @@ def calibrate(
         facts=facts or {},
         measurements=tuple((m.workload.name, m.latency_ms) for m in measurements),
         choices=tuple(dict.fromkeys(p.choice for p in tabular)),
+        numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
     )
     if len(networks) < 2:
         return device
@@ -212,6 +215,7 @@ def read_device(path: Path) -> Device:
             facts=dict(found.get("facts") or {}),
             measurements=tuple((str(n), float(ms)) for n, ms in found.get("measurements", [])),
             choices=tuple(str(name) for name in found.get("choices") or ()),
+            numeric=tuple(str(name) for name in found.get("numeric") or ()),
             extra={k: v for k, v in found.items() if k not in KNOWN},
         )
     except InputError:

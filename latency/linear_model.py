@@ -157,7 +157,7 @@ class _Design:
         inverse = np.linalg.inv(gram)
         wanted = self.latency_ms / mean - design @ prior
         coefficients = prior + inverse @ (design.T @ wanted)
-        leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
+        leverage = ((design @ inverse) * design).sum(axis=1)
         missed = self.latency_ms - design @ coefficients * mean
         return coefficients, self.latency_ms - missed / np.maximum(1 - leverage, 1e-6)
 

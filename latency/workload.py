@@ -102,5 +102,7 @@ def from_choices(
         if choice in numeric:
             parts.append(Workload(choice, (Operation(choice, count=float(str(option))),)))
         else:
-            parts.append(Workload(f"{choice}={option}", (Operation(str(option)),)))
+            whole = isinstance(option, float) and option.is_integer()  # 2.0 is the option 2
+            spelled = str(int(option) if whole else option)  # type: ignore[call-overload]
+            parts.append(Workload(f"{choice}={spelled}", (Operation(spelled),)))
     return concatenate(name, parts)

@@ -141,8 +141,12 @@ def workload_of(
     """The workload of any space's architecture; of a tabular one, its decisions by name."""
     if costs is not None:
         return costs.workload(architecture)
-    numeric = {choice.name for choice in space.choices if isinstance(choice, NumericChoice)}
-    return from_choices(str(architecture), list(architecture.items()), numeric)
+    return from_choices(str(architecture), list(architecture.items()), numeric_choices(space))
+
+
+def numeric_choices(space: SearchSpace) -> set[str]:
+    """The choices whose numbers vary freely."""
+    return {choice.name for choice in space.choices if isinstance(choice, NumericChoice)}
 
 
 class Costs:

@@ -20,10 +20,10 @@ from nas.hand_over import hand_over
 from nas.progress import Progress
 from nas.run_folder import SEARCH, RunFolder, Settings
 from nas.study import Evaluated, Study, front, sqlite, winner
+from nas.training import trained_supernet
 from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
-from supernet import MovingDigits, Supernet, Validation, load_backbone, load_supernet
-from supernet.pretraining import train_backbone, train_supernet
-from supernet.recipes import load_recipe
+from supernet import MovingDigits, Supernet, Validation, load_supernet
+from supernet.recipes import Recipe, load_recipe
 
 NETWORK_PROTOCOL = Protocol(rounds=8, runs_per_visit=3)
 
@@ -170,32 +170,13 @@ class _Job:
         }
         return device
 
-    def trained_supernet(self, recipe: Any) -> Supernet:
-        """The image U-Net, then the supernet; each from its checkpoint where there is one."""
-        backbone_file = self.folder.file("backbone.safetensors")
-        supernet_file = self.folder.file("supernet.safetensors")
+    def trained_supernet(self, recipe: Recipe) -> Supernet:
+        """The supernet of this run, trained here or before."""
+        files = [self.folder.file(f"{name}.safetensors") for name in ("backbone", "supernet")]
         plan = self.settings.plan
-        if backbone_file.exists():
-            self.progress.skip("train the image U-Net", "trained before")
-            backbone = load_backbone(backbone_file, self.space)
-        else:
-            with (
-                self.folder.timed("train the image U-Net"),
-                self.progress.stage("train the image U-Net", plan.image_steps) as advance,
-            ):
-                backbone = train_backbone(
-                    self.space, plan, backbone_file, lambda step, _: advance(step)
-                )
-        if supernet_file.exists():
-            self.progress.skip("train the supernet", "trained before")
-            return load_supernet(supernet_file, self.space)
-        with (
-            self.folder.timed("train the supernet"),
-            self.progress.stage("train the supernet", plan.video_steps) as advance,
-        ):
-            return train_supernet(
-                self.space, backbone, plan, supernet_file, lambda step, _: advance(step), recipe
-            )
+        return trained_supernet(
+            self.space, plan, recipe, files[0], files[1], self.progress, self.folder.timed
+        )
 
     def evaluated(self, title: str, study: Study, quality: _Quality) -> list[Evaluated]:
         """Run a study to its number of trials; every finished one stands in the storage."""

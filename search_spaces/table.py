@@ -90,8 +90,10 @@ class Table:
         return self.metrics[name]
 
 
-def read_table(path: Path | str, space: SearchSpace | None = None) -> Table:
-    """Read and check a table.
+def read_table(
+    path: Path | str, space: SearchSpace | None = None, *, measured: bool = True
+) -> Table:
+    """Read and check a table; with `measured` False it may hold architectures alone.
 
     Raises:
         InputError: names the file, the column, the row (as a line of the file), and the mend.
@@ -109,12 +111,12 @@ def read_table(path: Path | str, space: SearchSpace | None = None) -> Table:
         if canonical in metrics:
             raise InputError(f"{path}: two columns hold {canonical!r} in different units; keep one")
         metrics[canonical] = _numbers(path, name, frame[name], suffix) * factor
-    if not metrics and space is None:
+    if not metrics and space is None and measured:
         units = ", ".join(UNITS)
         raise InputError(f"{path}: no column ends in a unit ({units}), so nothing was measured")
     reserved = [name for name in names if name in RESERVED]
-    measured = {name for name in names if _unit_of(path, name) is not None}
-    choice_names = [name for name in names if name not in measured and name not in RESERVED]
+    in_units = {name for name in names if _unit_of(path, name) is not None}
+    choice_names = [name for name in names if name not in in_units and name not in RESERVED]
     of_blocks = set(BLOCK_COLUMNS) <= set(choice_names)
     if of_blocks:
         if extra := [name for name in choice_names if name not in BLOCK_COLUMNS]:

@@ -41,7 +41,8 @@ def predict(
         assert shape is not None
         _print_model(chosen, _traced(model, shape), json=json)
         return
-    predictions = [chosen.predict(w) for w in _workloads(architecture, architectures, space)]
+    workloads = _workloads(chosen, architecture, architectures, space)
+    predictions = [chosen.predict(workload) for workload in workloads]
     if json:
         print_json({"predictions": [_plain(prediction) for prediction in predictions]})
         return
@@ -55,25 +56,26 @@ def predict(
 
 
 def _workloads(
-    architecture: Path | None, architectures: Path | None, space: str | None
+    device: "Device", architecture: Path | None, architectures: Path | None, space: str | None
 ) -> "Iterator[Workload]":
+    from latency import from_choices
     from nas.costs import SpaceCosts, workload_of
     from search_spaces import TemporalSpace, load, read_table
 
     chosen: SearchSpace | None = load(space) if space else None
-    if architecture is not None and chosen is None:
-        chosen = load("moving_digits")
-    costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
     if architecture is not None:
-        assert chosen is not None
-        of, found = chosen, [chosen.read_architecture(architecture)]
+        chosen = chosen or load("moving_digits")
+        found = [chosen.read_architecture(architecture)]
     else:
         assert architectures is not None
-        table = read_table(architectures, chosen)
+        table = read_table(architectures, chosen, measured=False)
         if table.of_blocks:
             raise InputError(f"{architectures}: holds blocks; --architectures wants networks")
-        of, found = table.space, table.architectures
-    return (workload_of(of, each, costs) for each in found)
+        found = table.architectures
+    if chosen is None:  # the device knows which of its columns were numbers; a few rows don't
+        return (from_choices(str(a), list(a.items()), device.numeric) for a in found)
+    costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
+    return (workload_of(chosen, each, costs) for each in found)
 
 
 def _traced(model: str, shape: str) -> "Workload":

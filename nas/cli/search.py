@@ -1,7 +1,5 @@
 """`nas search`: the main job."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +7,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_table
+from nas.cli.resume import resumable
 
 
 def search(
@@ -70,11 +69,8 @@ def search(
         test_clips=test_clips,
         seed=seed,
     )
-    try:
+    with resumable():
         result = run_search(out, settings, resume=resume, storage=storage)
-    except KeyboardInterrupt:
-        print(f"nas: stopped; go on with: {resume_command(sys.argv)}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1) from None
     if json:
         print_json({"out": str(out), **result.summary})
         return
@@ -93,9 +89,3 @@ def search(
     )
     print_line(f"report: {out / 'report.html'}")
     print_line(f"bundle: {out / 'bundle'}")
-
-
-def resume_command(arguments: list[str]) -> str:
-    """What to type to go on with an interrupted search."""
-    words = ["nas", *arguments[1:]]
-    return shlex.join(words if "--resume" in words else [*words, "--resume"])

@@ -7,6 +7,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line
+from nas.cli.resume import resumable
 from search_spaces.errors import InputError
 
 
@@ -27,46 +28,31 @@ def train(
     """Train a supernet: the image U-Net on frames, then the temporal blocks on clips."""
     from nas.pipeline import temporal
     from nas.progress import Progress
+    from nas.training import trained_supernet
     from search_spaces import load
-    from supernet import TrainingPlan, load_backbone, train_backbone, train_supernet
+    from supernet import TrainingPlan
     from supernet.pretraining import state_path
     from supernet.recipes import load_recipe
 
     chosen = temporal(load(space))
     loaded_recipe = load_recipe(recipe)
+    if backbone is not None and not backbone.is_file():
+        raise InputError(f"{backbone}: no such file")
     backbone_file = backbone or out.with_name(f"{out.stem}.backbone.safetensors")
-    if out.exists() and not resume:
-        raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    made = [state_path(out)]
-    if not backbone:
+    made = [out, state_path(out)]
+    if backbone is None:
         made += [backbone_file, state_path(backbone_file)]
     for file in made:
         if file.exists() and not resume:
-            raise InputError(f"{file}: of an earlier training; go on with --resume, or remove it")
+            raise InputError(f"{file}: exists; go on by --resume, or choose another --out")
     plan = TrainingPlan(
         image_steps=image_steps,
         video_steps=video_steps,
         freeze_backbone=freeze_backbone,
         seed=seed,
     )
-    progress = Progress(stages=2)
-    if out.exists():
-        progress.say(f"{out}: trained before")
-    else:
-        if backbone_file.exists() and (backbone or resume):
-            progress.skip("train the image U-Net", f"taken from {backbone_file}")
-            image_network = load_backbone(backbone_file, chosen)
-        elif backbone:
-            raise InputError(f"{backbone}: no such file")
-        else:
-            with progress.stage("train the image U-Net", image_steps) as advance:
-                image_network = train_backbone(
-                    chosen, plan, backbone_file, lambda step, _: advance(step)
-                )
-        with progress.stage("train the supernet", video_steps) as advance:
-            train_supernet(
-                chosen, image_network, plan, out, lambda step, _: advance(step), loaded_recipe
-            )
+    with resumable():
+        trained_supernet(chosen, plan, loaded_recipe, backbone_file, out, Progress(stages=2))
     if json:
         print_json({"supernet": str(out), "backbone": str(backbone_file)})
     else:

@@ -143,6 +143,25 @@ def test_a_table_of_ones_own(call: object, tmp_path: Path) -> None:
     assert found[-1] == pytest.approx(0.001, rel=0.05)
 
 
+def test_a_few_rows_are_read_as_the_device_was_calibrated(call: object, tmp_path: Path) -> None:
+    rows = [
+        f"{width},{depth},{0.5 * width + 4 * depth}" for width in range(1, 30) for depth in (2, 4)
+    ]
+    (tmp_path / "t.csv").write_text("width,depth,latency_ms\n" + "\n".join(rows) + "\n")
+    assert call("calibrate", "t.csv", "--samples", "20", "--out", "d.json")[0] == 0  # type: ignore[operator]
+    (tmp_path / "few.csv").write_text("width,depth\n7,2\n7.0,4.0\n")
+    code, out, err = call(  # type: ignore[operator]
+        "predict", "--device", "d.json", "--architectures", "few.csv", "--json"
+    )
+    assert code == 0, err
+    found = [p["latency_ms"] for p in json.loads(out)["predictions"]]
+    assert found == pytest.approx([11.5, 19.5], rel=0.02)
+    (tmp_path / "other.csv").write_text("height,depth\n7,2\n")
+    code, _, err = call("predict", "--device", "d.json", "--architectures", "other.csv")  # type: ignore[operator]
+    assert code == 2
+    assert "knows nothing of 'height'; it knows width, depth" in err
+
+
 def test_any_torch_module(call: object, tmp_path: Path, device_file: Path) -> None:
     (tmp_path / "somebody.py").write_text(
         "import torch\ndef net():\n    return torch.nn.Conv2d(3, 8, 3)\n"

@@ -1,0 +1,20 @@
+"""Ctrl-C on a long command: say what to type to go on."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Turn Ctrl-C into exit code 1 and the command that goes on where this one was left."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        words = ["nas", *sys.argv[1:]]
+        command = shlex.join(words if "--resume" in words else [*words, "--resume"])
+        print(f"nas: stopped; go on with: {command}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1) from None
