@@ -25,7 +25,7 @@ from search_spaces import Architecture, InputError, TemporalSpace, load, read_ta
 from supernet import MovingDigits, Supernet, Validation, load_supernet
 from supernet.recipes import Recipe, load_recipe
 
-NETWORK_PROTOCOL = Protocol(rounds=8, runs_per_visit=3)
+NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Settings:
     space: str = "moving_digits"
     device: str = "host"
     budget: Budget = field(default_factory=Budget)
-    trials: int = 40
+    trials: int = 36
     strategy: str = "cost-aware"
     supernet: str | None = None
     recipe: str = "uniform"

@@ -25,7 +25,7 @@ def search(
     fixed_ms: Annotated[
         float, typer.Option(min=0, help="The rest of the pipeline: text encoder, decoder.")
     ] = 0.0,
-    trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 40,
+    trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 36,
     strategy: Annotated[
         str, typer.Option(help="cost-aware, random, tpe, nsga2, or package.module:name.")
     ] = "cost-aware",
@@ -36,8 +36,8 @@ def search(
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL; default: study.db in the run folder.")
     ] = None,
-    image_steps: options.ImageSteps = 600,
-    video_steps: options.VideoSteps = 1200,
+    image_steps: options.ImageSteps = 450,
+    video_steps: options.VideoSteps = 850,
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
     test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 512,

@@ -1,0 +1,23 @@
+"""The command line's defaults are those of Python; they are written twice to keep `--help` quick."""
+
+import inspect
+
+from nas.cli.search import search
+from nas.cli.train import train
+from nas.run_folder import Settings
+from supernet import TrainingPlan
+
+
+def test_commands_and_python_have_the_same_defaults() -> None:
+    plan, settings = TrainingPlan(), Settings()
+    for command in (search, train):
+        found = {name: p.default for name, p in inspect.signature(command).parameters.items()}
+        for name in ("image_steps", "video_steps", "freeze_backbone", "seed"):
+            assert found[name] == getattr(plan, name), f"{command.__name__}: {name}"
+    found = {name: p.default for name, p in inspect.signature(search).parameters.items()}
+    for name in ("space", "device", "trials", "strategy", "supernet", "recipe"):
+        assert found[name] == getattr(settings, name), name
+    assert found["validation_clips"] == settings.validation_clips
+    assert found["test_clips"] == settings.test_clips
+    assert found["latency_ms"] == settings.budget.latency
+    assert found["steps"] == settings.budget.steps
