@@ -1,4 +1,4 @@
-"""The command line's defaults are those of Python; they are written twice to keep `--help` quick."""
+"""The command line's defaults are those of Python, written twice to keep `--help` quick."""
 
 import inspect
 
