@@ -36,8 +36,8 @@ def search(
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL; default: study.db in the run folder.")
     ] = None,
-    image_steps: options.ImageSteps = 450,
-    video_steps: options.VideoSteps = 850,
+    image_steps: options.ImageSteps = 400,
+    video_steps: options.VideoSteps = 760,
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
     test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 512,

@@ -18,8 +18,8 @@ def train(
         Path | None, typer.Option(help="A trained image U-Net (backbone.safetensors of a run).")
     ] = None,
     recipe: options.Recipe = "uniform",
-    image_steps: options.ImageSteps = 450,
-    video_steps: options.VideoSteps = 850,
+    image_steps: options.ImageSteps = 400,
+    video_steps: options.VideoSteps = 760,
     freeze_backbone: options.FreezeBackbone = False,
     seed: options.Seed = 0,
     resume: options.Resume = False,
