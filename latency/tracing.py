@@ -47,7 +47,7 @@ KINDS = {
     "upsample_nearest2d": "movement",
     "_upsample_nearest2d": "movement",
     "pad": "movement",
-    "embedding": "movement",
+    "embedding": "gather",
 }
 # These only look at their input's memory in another way.
 VIEWS = frozenset(
@@ -88,7 +88,8 @@ def trace(module: nn.Module, *inputs: Tensor, name: str = "network") -> Workload
     signature = program.graph_signature
     weights = {*signature.inputs_to_parameters, *signature.inputs_to_buffers}
     operations = tuple(_operation(node, weights) for node in nodes if _runs(node))
-    return Workload(name, operations, _peak_bytes(nodes, weights))
+    number_bytes = next((x.element_size() for x in placed if x.is_floating_point()), 4)
+    return Workload(name, operations, _peak_bytes(nodes, weights), number_bytes=number_bytes)
 
 
 def _runs(node: Node) -> bool:
@@ -98,7 +99,7 @@ def _runs(node: Node) -> bool:
 
 
 def _operation(node: Node, weights: set[str]) -> Operation:
-    kind = KINDS.get(_aten(node), "pointwise")
+    kind = KINDS.get(_aten(node), "elementwise")
     outputs = _tensors(node)
     if kind == "convolution" and _groups(node) > 1:
         kind = "depthwise"
@@ -113,6 +114,7 @@ def _operation(node: Node, weights: set[str]) -> Operation:
         flops=count(node) if count else 0,
         bytes_moved=read + sum(map(_bytes, outputs)),
         weight_bytes=weight,
+        window=_window(node) if kind in {"convolution", "depthwise"} else 1,
     )
 
 
@@ -172,6 +174,11 @@ def _groups(node: Node) -> int:
     transposed = "transpose" in _aten(node)
     weight = _shape(node.args[1])
     return 1 if transposed else _shape(node.args[0])[1] // weight[1]
+
+
+def _window(node: Node) -> int:
+    """Positions of a convolution's kernel: 9 of a 3 x 3."""
+    return math.prod(_shape(node.args[1])[2:])
 
 
 def _output_shape(node: Node) -> tuple[int, ...]:

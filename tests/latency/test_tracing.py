@@ -1,6 +1,7 @@
 """Traced workloads: FLOPs as torch counts them, bytes as they are."""
 
 import itertools
+import json
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import latency
-from latency.workload import concatenate
+from latency import Workload, concatenate
+from nas.costs import clip_inputs
 from nas.testing.operators import counted_flops
 from search_spaces import InputError, load
 from supernet import VideoUNet
@@ -93,7 +95,7 @@ def test_kinds_and_bytes() -> None:
     assert (first.kind, first.shape) == ("convolution", (1, 8, 6, 6))
     assert first.bytes_moved == 4 * (4 + 8) * 36
     assert first.weight_bytes == 4 * (8 * 4 * 9 + 8)
-    assert (second.kind, second.flops, second.bytes_moved) == ("pointwise", 0, 4 * 16 * 36)
+    assert (second.kind, second.flops, second.bytes_moved) == ("elementwise", 0, 4 * 16 * 36)
 
 
 def test_workloads_add() -> None:
@@ -112,3 +114,20 @@ def test_what_cannot_be_traced_is_said() -> None:
 
     with pytest.raises(InputError, match="torch.export cannot trace it"):
         latency.trace(Data(), torch.ones(3))
+
+
+def test_a_workload_is_json_and_back() -> None:
+    space = load("moving_digits")
+    whole = concatenate(
+        "two",
+        [
+            latency.trace(VideoUNet(space, space.uniform(b)).eval(), *clip_inputs(space))
+            for b in space.blocks()[:2]
+        ],
+    )
+    again = Workload.from_json(json.loads(json.dumps(whole.to_json())), "here")
+    assert again == whole
+    counted = whole.compact()
+    assert len(counted.operations) < len(whole.operations)
+    assert (counted.flops, counted.bytes_moved) == (whole.flops, whole.bytes_moved)
+    assert (counted.weight_bytes, counted.peak_bytes) == (whole.weight_bytes, whole.peak_bytes)
