@@ -10,6 +10,10 @@ from latency.workload import Workload
 from search_spaces import InputError
 
 
+class NotHereError(InputError):
+    """This machine cannot measure what another could."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """What repeated runs of one thing took."""
@@ -26,6 +30,16 @@ class Timing:
         low, high = (float(q) for q in np.percentile(samples_ms, [10, 90]))
         spread = statistics.pstdev(samples_ms)
         return Timing(statistics.median(samples_ms), len(samples_ms), spread, low, high)
+
+    def columns(self) -> dict[str, float]:
+        """As a row of a table has it."""
+        return {
+            "latency_ms": self.latency_ms,
+            "samples": self.samples,
+            "std_ms": self.std_ms,
+            "p10_ms": self.p10_ms,
+            "p90_ms": self.p90_ms,
+        }
 
 
 @dataclass(frozen=True)
