@@ -1,0 +1,21 @@
+"""Tables that people bring: checked, with times in ms."""
+
+from pathlib import Path
+from typing import Any
+
+from search_spaces import read_table
+
+
+def read_user_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table of networks or of blocks: choices, reserved columns, metrics.
+
+    Raises:
+        InputError: as `read_table`.
+    """
+    table = read_table(path)
+    columns = [table.choices, table.reserved, table.metrics]
+    rows: list[dict[str, Any]] = [{} for _ in range(len(table.metrics))]
+    for frame in columns:
+        for row, found in zip(rows, frame.to_dict("records"), strict=True):
+            row |= {str(name): value for name, value in found.items()}
+    return rows
