@@ -5,14 +5,16 @@ a minute is spent on training.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import latency
 from latency import Device
 from latency.shipped import HOST, load_device
-from latency.sources.torch_host import Protocol, host_facts
+from latency.sources.journal import Journal
+from latency.sources.torch_host import Protocol, TorchSource, host_facts
+from latency.sources.visits import Measured
 from nas import profiling, strategies
 from nas.budget import resolve
 from nas.costs import Costs, SpaceCosts
@@ -20,6 +22,7 @@ from nas.hand_over import hand_over
 from nas.progress import Progress
 from nas.run_folder import SEARCH, RunFolder, Settings
 from nas.study import Evaluated, Study, front, sqlite, winner
+from nas.tables import write_rows
 from nas.training import trained_supernet
 from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
 from supernet import MovingDigits, Supernet, Validation, load_supernet
@@ -132,20 +135,46 @@ class _Job:
         space, settings = self.space, self.settings
         unseen_count = int(min(settings.unseen_networks, space.size // 2))
         count = int(min(settings.calibration_networks, space.size - unseen_count))
-        chosen = profiling.spread_out(space, count + unseen_count, settings.seed)
-        fitted, judged = chosen[:count], chosen[count:]
-        names = profiling.block_names(space)
-        protocol = NETWORK_PROTOCOL
-        total = profiling.visits(space, len(names), len(chosen), protocol)
-        total += profiling.visits(space, 0, len(judged), protocol)
+        fitted = profiling.worth_measuring(space, count, settings.seed)
+        source, names = TorchSource(), profiling.block_names(space)
+        seen = profiling.plan_blocks(space, names), profiling.plan_networks(space, fitted)
+        judged = profiling.plan_networks(
+            space, profiling.held_out(space, fitted, unseen_count, settings.seed)
+        )
+        plans = {"visits": seen[0] + seen[1] + judged, "again": judged}
+        total = sum(len(plan.jobs) for plan in plans.values()) * NETWORK_PROTOCOL.rounds
         with self.progress.stage(title, total) as advance:
-            on_visit = _counter(advance)
-            timed_blocks, timed = profiling.measure_space(space, names, chosen, protocol, on_visit)
-            _, again = profiling.measure_space(space, [], judged, protocol, on_visit)
-        profiling.write_blocks(blocks, timed_blocks)
-        profiling.write_networks(networks, space, {a: timed[a] for a in fitted})
-        second = {"again_ms": [again[a].latency_ms for a in judged]}
-        profiling.write_networks(unseen, space, {a: timed[a] for a in judged}, second)
+            count_visit = _counter(advance)
+            first, again = (
+                self._measured(name, plan, source, count_visit) for name, plan in plans.items()
+            )
+        write_rows(blocks, seen[0].measured_rows(first, source))
+        write_rows(networks, seen[1].measured_rows(first, source))
+        second = [
+            {**row, "again_ms": again[row["id"]].timing.latency_ms}
+            for row in judged.measured_rows(first, source)
+        ]
+        write_rows(unseen, second)
+        for name in plans:
+            self._journal(name).unlink(missing_ok=True)
+
+    def _measured(
+        self,
+        name: str,
+        plan: profiling.Planned,
+        source: TorchSource,
+        count_visit: Callable[[], None],
+    ) -> dict[str, Measured]:
+        """Measure what an earlier try of this run has not; one on another machine is forgotten."""
+        protocol = replace(NETWORK_PROTOCOL, seed=self.settings.seed)
+        settings = profiling.settings_of(self.space, source, plan, protocol)
+        with Journal(self._journal(name), settings, forget_others=True) as journal:
+            for _ in journal.visits:
+                count_visit()
+            return profiling.measure(source, plan, protocol, journal, count_visit)
+
+    def _journal(self, name: str) -> Path:
+        return self.folder.file(f"measured/{name}.partial.jsonl")
 
     def _calibrated(self, blocks: Path, networks: Path, unseen: Path) -> Device:
         """The device of this run's measurements, judged on the networks it has not seen."""

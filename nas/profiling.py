@@ -1,15 +1,19 @@
-"""Measures the blocks and networks of a space on this machine, and what comes of that as tables."""
+"""What of a space is measured, and what comes of that as rows; and tables as measurements."""
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from latency import Measurement, Timing
-from latency.sources.torch_host import Protocol, host_facts, measure
+from latency import Measurement
+from latency.sources.contract import Inputs, Job, Protocol, Source
+from latency.sources.journal import Journal
+from latency.sources.visits import Measured, gather, visits
 from nas.costs import (
     BACKBONE_OPTION,
     BACKBONE_SLOT,
@@ -20,12 +24,12 @@ from nas.costs import (
     image_inputs,
     workload_of,
 )
-from search_spaces import Architecture, InputError, SearchSpace, Table, TemporalSpace
-from search_spaces.document import write_atomically
+from nas.tables import Row, choice_columns
+from search_spaces import Architecture, Block, InputError, SearchSpace, Slot, Table, TemporalSpace
+from search_spaces.document import Json
 from supernet import ImageUNet, VideoUNet
 
 BlockName = tuple[str, str]  # slot, option
-OnVisit = Callable[[], None] | None
 
 
 def block_names(space: TemporalSpace) -> list[BlockName]:
@@ -35,133 +39,230 @@ def block_names(space: TemporalSpace) -> list[BlockName]:
     return [(BACKBONE_SLOT, BACKBONE_OPTION), *blocks]
 
 
-def spread_out(space: TemporalSpace, count: int, seed: int) -> list[Architecture]:
-    """Different random architectures, with the image network and each uniform one to begin with.
+def worth_measuring(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """The networks whose measurement teaches most about all others, the most telling first.
+
+    Everything that chooses networks to measure asks here.
 
     Raises:
         InputError: the space has fewer architectures than asked for.
     """
+    return spread_out(space, count, seed)
+
+
+def enough_networks(space: SearchSpace) -> int:
+    """How many networks to measure first: ten, and two for each thing that may add its time."""
+    options = {str(o) for choice in space.choices for o in getattr(choice, "options", [choice])}
+    return int(min(10 + 2 * len(options), space.size))
+
+
+def spread_out(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Different random architectures, with the uniform ones of a U-Net's space to begin with.
+
+    Raises:
+        InputError: the space has fewer architectures than asked for.
+    """
+    uniform = []
+    if isinstance(space, TemporalSpace):
+        uniform = [space.uniform(block) for block in space.blocks()]
+    return _different(space, uniform, count, seed)[:count]
+
+
+def held_out(
+    space: SearchSpace, seen: Sequence[Architecture], count: int, seed: int
+) -> list[Architecture]:
+    """Random architectures other than those seen, to judge predictions by."""
+    return _different(space, seen, len(seen) + count, seed)[len(seen) :]
+
+
+def _different(
+    space: SearchSpace, begin: Iterable[Architecture], count: int, seed: int
+) -> list[Architecture]:
+    """Architectures to begin with, and random ones until there are so many different ones."""
     if count > space.size:
         raise InputError(
             f"space {space.name!r} has {space.size} networks; {count} cannot be measured"
         )
-    found = dict.fromkeys(space.uniform(block) for block in space.blocks())
+    found = dict.fromkeys(begin)
     rng = np.random.default_rng(seed)
     while len(found) < count:
         found.setdefault(space.sample(rng))
-    return list(found)[:count]
+    return list(found)
 
 
-def measure_space(
-    space: TemporalSpace,
-    blocks: Sequence[BlockName],
-    networks: Sequence[Architecture],
-    protocol: Protocol,
-    on_visit: OnVisit = None,
-) -> tuple[dict[BlockName, Timing], dict[Architecture, Timing]]:
-    """Time blocks and networks of random weights, interleaved, one clip at a time.
+@dataclass(frozen=True)
+class Planned:
+    """What is to be measured: the jobs, and the rows that their times will stand in.
 
-    Blocks of equal shape in different slots are timed once.
+    Blocks of equal shape in several slots are one job and several rows. The column `id` of a row
+    is the name of its job.
+    """
+
+    jobs: dict[str, Job]
+    rows: list[Row]
+
+    def __add__(self, other: "Planned") -> "Planned":
+        """Both."""
+        return Planned(self.jobs | other.jobs, self.rows + other.rows)
+
+    def measured_rows(self, measured: Mapping[str, Measured], source: Source) -> list[Row]:
+        """The rows of the table."""
+        columns = {**source.facts(), "source": source.name}
+        return [
+            {
+                **row,
+                **measured[row["id"]].timing.columns(),
+                **columns,
+                "notes": measured[row["id"]].notes,
+            }
+            for row in self.rows
+        ]
+
+
+def plan_blocks(
+    space: TemporalSpace, blocks: Sequence[BlockName], chains: Sequence[int] = (1,)
+) -> Planned:
+    """Blocks with random weights, at one clip's shapes, each in chains of these lengths.
+
+    The image U-Net is measured alone.
     """
     slots = {slot.name: slot for slot in space.slots}
-    runs: dict[str, Callable[[], object]] = {}
-    alike: dict[BlockName, str] = {}
+    jobs: dict[str, Job] = {}
+    rows: list[Row] = []
     for slot_name, option in blocks:
-        if slot_name == BACKBONE_SLOT:
-            alike[slot_name, option] = BACKBONE_SLOT
-            runs[BACKBONE_SLOT] = _run(ImageUNet(space.unet).eval(), image_inputs(space))
-            continue
-        slot = slots[slot_name]
-        key = f"{option} {slot.channels} {slot.height} {slot.width} {slot.frames}"
-        alike[slot_name, option] = key
-        if key not in runs:
-            module = block_run(slot, space.parse_block(option))
-            runs[key] = _run(module, block_inputs(space, slot))
-    for architecture in networks:
-        network = VideoUNet(space, architecture).eval()
-        runs[architecture.digest] = _run(network, clip_inputs(space))
-    timings = measure(runs, protocol, on_visit)
-    return (
-        {name: timings[key] for name, key in alike.items()},
-        {architecture: timings[architecture.digest] for architecture in networks},
+        whole = slot_name == BACKBONE_SLOT
+        for repeats in (1,) if whole else chains:
+            if whole:
+                name, job = BACKBONE_SLOT, Job(partial(_image, space))
+            else:
+                slot, block = slots[slot_name], space.parse_block(option)
+                size = f"{slot.channels}x{slot.height}x{slot.width}"
+                name = f"{option}-{size}-{slot.frames}f-x{repeats}"
+                job = Job(partial(_block, space, slot, block), repeats)
+            jobs.setdefault(name, job)
+            rows.append({"id": name, "slot": slot_name, "option": option, "repeats": repeats})
+    return Planned(jobs, rows)
+
+
+def plan_networks(space: SearchSpace, architectures: Sequence[Architecture]) -> Planned:
+    """Whole networks with random weights, for one clip; those of a table have nothing to build."""
+    rows = [
+        {"id": network_id(architecture), **choice_columns(space, architecture)}
+        for architecture in architectures
+    ]
+    jobs = {}
+    if isinstance(space, TemporalSpace):
+        jobs = {network_id(a): Job(partial(_network, space, a)) for a in architectures}
+    return Planned(jobs, rows)
+
+
+def network_id(architecture: Architecture) -> str:
+    """A name for tables and files; no spreadsheet takes it for a number."""
+    return f"net-{architecture.digest}"
+
+
+def _image(space: TemporalSpace) -> tuple[ImageUNet, Inputs]:
+    return ImageUNet(space.unet), image_inputs(space)
+
+
+def _block(space: TemporalSpace, slot: Slot, block: Block) -> tuple[Any, Inputs]:
+    return block_run(slot, block), block_inputs(space, slot)
+
+
+def _network(space: TemporalSpace, architecture: Architecture) -> tuple[VideoUNet, Inputs]:
+    return VideoUNet(space, architecture), clip_inputs(space)
+
+
+def measure(
+    source: Source,
+    planned: Planned,
+    protocol: Protocol,
+    journal: Journal,
+    on_visit: Callable[[], None],
+) -> dict[str, Measured]:
+    """Make the visits that the journal lacks; each stands in it before the next begins."""
+    for visit in visits(source, planned.jobs, protocol, journal.done):
+        journal.append(visit)
+        on_visit()
+    return gather(journal.visits)
+
+
+def settings_of(space: SearchSpace, source: Source, planned: Planned, protocol: Protocol) -> Json:
+    """What a measurement must agree in to be gone on with."""
+    content = [json.dumps(space.to_json(), sort_keys=True), *sorted(planned.jobs)]
+    space_digest, jobs_digest = (
+        hashlib.sha256(text.encode()).hexdigest()[:8] for text in (content[0], str(content[1:]))
     )
-
-
-def visits(space: TemporalSpace, blocks: int, networks: int, protocol: Protocol) -> int:
-    """How often `measure_space` will call `on_visit`."""
-    shapes = {(s.channels, s.height, s.width) for s in space.slots}
-    held = sum(bool(block.operator.module) for block in space.blocks())
-    return ((1 + len(shapes) * held if blocks else 0) + networks) * protocol.rounds
-
-
-def _run(module: Any, inputs: tuple[Any, ...]) -> Callable[[], object]:
-    return lambda: module(*inputs)
-
-
-def write_blocks(path: Path, timings: dict[BlockName, Timing]) -> None:
-    """A table of blocks."""
-    rows = [
-        {"slot": slot, "option": option, **_timing_columns(timing)}
-        for (slot, option), timing in timings.items()
-    ]
-    _write(path, rows)
-
-
-def write_networks(
-    path: Path,
-    space: SearchSpace,
-    timings: dict[Architecture, Timing],
-    extra: dict[str, list[float]] | None = None,
-) -> None:
-    """A table of whole networks; choices that don't matter stay empty."""
-    names = [choice.name for choice in space.choices]
-    rows = [
-        {
-            **{name: architecture.get(name, "") for name in names},
-            **_timing_columns(timing),
-            **{column: values[index] for column, values in (extra or {}).items()},
-        }
-        for index, (architecture, timing) in enumerate(timings.items())
-    ]
-    _write(path, rows)
-
-
-def _timing_columns(timing: Timing) -> dict[str, Any]:
     return {
-        "latency_ms": timing.latency_ms,
-        "samples": timing.samples,
-        "std_ms": timing.std_ms,
-        "p10_ms": timing.p10_ms,
-        "p90_ms": timing.p90_ms,
-        "repeats": 1,
-        **host_facts(),
+        "space": f"{space.name} {space_digest}",
+        "seed": protocol.seed,
+        "rounds": protocol.rounds,
+        "runs_per_visit": protocol.runs_per_visit,
+        "source": source.name,
+        **source.facts(),
+        "jobs": f"{len(planned.jobs)} ({jobs_digest})",
     }
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    write_atomically(path, pd.DataFrame(rows).to_csv(index=False))
-
-
 def measurements_of(table: Table, column: str, costs: SpaceCosts | None) -> list[Measurement]:
-    """The rows of a table as measurements; a chain's time is divided by its `repeats`."""
-    latency_ms = table.metric(column)
+    """The rows of a table as measurements, those of chains as their block's.
+
+    The time of a chain is divided by its `repeats`. Where a block stands in chains of several
+    lengths, its time is what one more of it adds: the launch is left out.
+    """
+    latency_ms = [float(ms) for ms in table.metric(column)]
     repeats = _repeats(table)
-    workloads: Iterable[Any]
-    if table.of_blocks:
-        if costs is None:
-            raise InputError(f"{table.path}: blocks need a space with a U-Net; give --space")
-        workloads = []
-        for row, (slot, option) in enumerate(table.choices.itertuples(index=False), start=2):
-            try:
-                workloads.append(costs.block_workload(str(slot), str(option)))
-            except InputError as error:
-                raise InputError(f"{table.path}, row {row}: {error}") from None
-    else:
+    if not table.of_blocks:
         workloads = [workload_of(table.space, a, costs) for a in table.architectures]
-    return [
-        Measurement(workload, float(ms) / count)
-        for workload, ms, count in zip(workloads, latency_ms, repeats, strict=True)
+        times_ms = [ms / count for ms, count in zip(latency_ms, repeats, strict=True)]
+        return [Measurement(w, ms) for w, ms in zip(workloads, times_ms, strict=True)]
+    if costs is None:
+        raise InputError(f"{table.path}: blocks need a space with a U-Net; give --space")
+    found = []
+    for (slot, option), rows in _rows_of_blocks(table).items():
+        try:
+            workload = costs.block_workload(slot, option)
+        except InputError as error:
+            raise InputError(f"{table.path}, row {rows[0] + 2}: {error}") from None
+        chains = [(repeats[row], latency_ms[row]) for row in rows]
+        if (line := _line(chains)) is not None:
+            found.append(Measurement(workload, line[0]))
+        else:
+            found += [Measurement(workload, ms / count) for count, ms in chains]
+    return found
+
+
+def launch_ms(table: Table, column: str) -> float | None:
+    """What a call costs beside the blocks in it, the median over a table's blocks.
+
+    None where no block stands in chains of several lengths.
+    """
+    latency_ms, repeats = [float(ms) for ms in table.metric(column)], _repeats(table)
+    lines = [
+        _line([(repeats[row], latency_ms[row]) for row in rows])
+        for rows in (_rows_of_blocks(table) if table.of_blocks else {}).values()
     ]
+    found = [line[1] for line in lines if line is not None]
+    return max(0.0, float(np.median(found))) if found else None
+
+
+def _line(chains: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """What one more block adds, and the rest, in ms, of chains (repeats, ms) of several lengths.
+
+    None for chains of one length, and where noise lets a longer chain take no longer.
+    """
+    counts, times_ms = zip(*chains, strict=True)
+    if len(set(counts)) < 2:
+        return None
+    slope, intercept = (float(found) for found in np.polyfit(counts, times_ms, 1))
+    return (slope, intercept) if slope > 0 else None
+
+
+def _rows_of_blocks(table: Table) -> dict[BlockName, list[int]]:
+    found: dict[BlockName, list[int]] = {}
+    for row, (slot, option) in enumerate(table.choices.itertuples(index=False)):
+        found.setdefault((str(slot), str(option)), []).append(row)
+    return found
 
 
 def _repeats(table: Table) -> list[float]:
@@ -173,7 +274,7 @@ def _repeats(table: Table) -> list[float]:
             count = float(cell)
         except ValueError:
             count = math.nan
-        if not count >= 1:
+        if not 1 <= count < math.inf:
             raise InputError(f"{table.path}, row {row}: repeats {cell!r} is not 1 or more")
         found.append(count)
     return found

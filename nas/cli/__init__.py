@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from nas.cli import calibrate, predict, profile, search, show, train
+from nas.cli import calibrate, import_, predict, profile, search, show, train
 from search_spaces.errors import InputError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("search")(search.search)
 app.command("train")(train.train)
 app.command("profile")(profile.profile)
+app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("spaces")(show.spaces)

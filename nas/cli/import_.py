@@ -1,0 +1,91 @@
+"""`nas import`: what was measured elsewhere, to a table."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line
+from search_spaces.errors import InputError
+
+MODELS = (".mlmodelc", ".mlpackage")
+TABLES = (".csv", ".gz", ".parquet")
+
+
+def import_(
+    reports: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Xcode performance reports (.mlperf, or report.json); on a Mac also models "
+            "(.mlmodelc, .mlpackage), for their compute plans; tables of your own."
+        ),
+    ],
+    out: options.OutFile,
+    choices: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table with the column id (a model's name) and the choices of each network, or "
+            "slot and option: rows get the columns of their id. `nas profile --plan` writes one."
+        ),
+    ] = None,
+    compute_units: Annotated[
+        str, typer.Option(help="Of a compute plan: all, cpu-only, cpu-and-gpu, cpu-and-ne.")
+    ] = "all",
+    json: options.AsJson = False,
+) -> None:
+    """Bring reports into one table, a row each: calibrate with it once it has choices.
+
+    Serial numbers, names of devices and paths in reports are left behind. A compute plan says
+    where a model would run (shares of its estimated cost, in percent), not how long it takes.
+    """
+    from nas.tables import with_choices, write_rows
+    from search_spaces import read_table
+
+    if out.exists():
+        raise InputError(f"{out}: exists; choose another file for --out, or remove it")
+    rows = [row for path in reports for row in _read(path, compute_units)]
+    _check_columns(reports, rows)
+    if choices is not None:
+        rows = with_choices(rows, read_table(choices, measured=False))
+    write_rows(out, rows)
+    if json:
+        print_json({"table": str(out), "rows": len(rows)})
+        return
+    print_line(f"{len(rows)} rows: {out}")
+    if choices is None and not set(reports[0].suffixes) & set(TABLES):
+        print_line("to calibrate with it, add the choices of each id: --choices, or columns")
+
+
+def _read(path: Path, compute_units: str) -> list[dict[str, Any]]:
+    """The rows of one report, by what it is."""
+    if path.suffix in MODELS:
+        from latency.sources.compute_plan import read_plan
+
+        return read_plan(path, compute_units)
+    if path.suffix in TABLES:
+        from latency.sources.user_table import read_user_table
+
+        return read_user_table(path)
+    if path.suffix in (".mlperf", ".json") or (path / "report.json").exists():
+        from latency.sources.xcode_report import read_report
+
+        return read_report(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    raise InputError(
+        f"{path}: give an Xcode performance report (.mlperf or report.json), a Core ML model "
+        f"({', '.join(MODELS)}), or a table (.csv, .csv.gz, .parquet)"
+    )
+
+
+def _check_columns(reports: list[Path], rows: list[dict[str, Any]]) -> None:
+    """Reports of several kinds would leave cells empty, which nobody could tell from a gap."""
+    kinds = {frozenset(row) for row in rows}
+    if len(kinds) > 1:
+        everywhere = frozenset.intersection(*kinds)
+        different = ", ".join(sorted(frozenset.union(*kinds) - everywhere))
+        raise InputError(
+            f"{', '.join(map(str, reports))}: not all of them have the columns {different}; import "
+            "each kind to a table of its own"
+        )

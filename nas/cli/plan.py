@@ -1,0 +1,91 @@
+"""What `nas profile --plan` says: which rows would be measured, and about how long that takes."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from latency.sources.contract import Protocol, Source
+    from nas.profiling import Planned
+
+TRIED_JOBS = 3
+TRIED_S = 10.0
+
+
+def show(planned: "Planned", about_s: float | None, *, json: bool) -> None:
+    """Print a plan, for people or as a document."""
+    blocks = [row for row in planned.rows if "slot" in row]
+    networks = [row for row in planned.rows if "slot" not in row]
+    if json:
+        print_json({"blocks": blocks, "networks": networks, "about_s": about_s})
+        return
+    if blocks:
+        columns = ["block", ">repeats", "stands in"]
+        print_table(columns, [(*found, ", ".join(slots)) for found, slots in _slots(blocks)])
+    if networks:
+        rows = [(row["id"], _decisions(row)) for row in networks]
+        print_table(["network", "choices"], rows)
+    jobs = len({row["id"] for row in planned.rows})
+    print_line(f"{len(planned.rows)} rows of {jobs} measurements{duration(about_s)}")
+
+
+def written(out: Path, rows: list[dict[str, Any]], *, json: bool) -> None:
+    """Write a plan as the table that it will be: without the times."""
+    from nas.tables import write_rows
+
+    write_rows(out, rows)
+    if json:
+        print_json({"table": str(out), "rows": len(rows)})
+        return
+    print_line(f"{len(rows)} rows: {out}")
+    print_line("measure each, add the column latency_ms, and calibrate")
+
+
+def about_seconds(source: "Source", planned: "Planned", protocol: "Protocol") -> float | None:
+    """How long a plan will take, from one visit of each of a few jobs; None without jobs.
+
+    Raises:
+        InputError: the source cannot run one of them.
+    """
+    names = list(planned.jobs)
+    tried = list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]])) if names else []
+    if not tried:
+        return None
+    begun = time.perf_counter()
+    taken: list[tuple[float, float]] = []
+    for name in tried[:TRIED_JOBS]:
+        start = time.perf_counter()
+        runner = source.prepare(*planned.jobs[name].made())
+        runner(1)
+        ready = time.perf_counter()
+        runner(protocol.runs_per_visit)
+        taken.append((ready - start, time.perf_counter() - ready))
+        if time.perf_counter() - begun > TRIED_S:
+            break
+    prepare_s = sum(each for each, _ in taken) / len(taken)
+    visit_s = sum(each for _, each in taken) / len(taken)
+    return protocol.warmup_s + len(names) * (prepare_s + protocol.rounds * visit_s)
+
+
+def duration(seconds: float | None) -> str:
+    """As people say it; empty if it is not known."""
+    if seconds is None:
+        return ""
+    return f", about {seconds:.0f} s" if seconds < 120 else f", about {seconds / 60:.0f} min"
+
+
+def _slots(blocks: list[dict[str, Any]]) -> list[tuple[tuple[str, int], list[str]]]:
+    """Blocks that are measured once, with the slots whose shape is theirs."""
+    found: dict[str, tuple[tuple[str, int], list[str]]] = {}
+    for row in blocks:
+        shown = (row["id"].rpartition("-x")[0] or row["id"], row["repeats"])
+        found.setdefault(row["id"], (shown, []))[1].append(row["slot"])
+    return list(found.values())
+
+
+def _decisions(row: dict[str, Any]) -> str:
+    return " ".join(
+        f"{name}={value}" for name, value in row.items() if name != "id" and value != ""
+    )
