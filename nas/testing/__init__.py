@@ -4,5 +4,6 @@ They need pytest; nothing else in the toolkit imports this package.
 """
 
 from nas.testing.operators import OperatorConformance
+from nas.testing.sources import ReportConformance, SourceConformance
 
-__all__ = ["OperatorConformance"]
+__all__ = ["OperatorConformance", "ReportConformance", "SourceConformance"]
