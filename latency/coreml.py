@@ -1,6 +1,5 @@
 """Torch modules to Core ML packages, on Linux as on a Mac."""
 
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latency.quiet import import_coremltools
+
 
 def convert(module: nn.Module, inputs: Sequence[Tensor], target: str = "iOS18") -> Any:
     """A Core ML model (coremltools' MLModel) of a module at the shapes of `inputs`, in float16.
@@ -17,7 +18,7 @@ def convert(module: nn.Module, inputs: Sequence[Tensor], target: str = "iOS18") 
     `target` is coremltools' name of the oldest system to run on (iOS16, iOS17, iOS18).
     Inputs are named input_0, input_1, ...; save the result with `.save(path)`.
     """
-    coremltools = _import_coremltools()
+    coremltools = import_coremltools()
     program = torch.export.export(module.eval(), tuple(inputs)).run_decompositions({})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -37,12 +38,3 @@ def convert(module: nn.Module, inputs: Sequence[Tensor], target: str = "iOS18") 
 def save(module: nn.Module, inputs: Sequence[Tensor], path: Path, target: str = "iOS18") -> None:
     """Convert a module and save it as an .mlpackage."""
     convert(module, inputs, target).save(str(path))
-
-
-def _import_coremltools() -> Any:
-    """Coremltools without its words about untested torch versions and absent Apple frameworks."""
-    logging.getLogger("coremltools").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import coremltools
-    return coremltools
