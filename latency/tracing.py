@@ -5,62 +5,24 @@ FlopCounterMode counts them: two for a multiply-add, convolutions and matrix pro
 """
 
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
+from latency import kinds
+from latency.flops import FlopCounts, plain_paths
+from latency.liveness import Step, peak_bytes
 from latency.workload import Operation, Workload
 from search_spaces import InputError
 
-# What aten calls an operation -> what we call its kind.
-KINDS = {
-    "conv1d": "convolution",
-    "conv2d": "convolution",
-    "conv3d": "convolution",
-    "convolution": "convolution",
-    "conv_transpose1d": "convolution",
-    "conv_transpose2d": "convolution",
-    "conv_transpose3d": "convolution",
-    "einsum": "matmul",
-    "linear": "matmul",
-    "matmul": "matmul",
-    "mm": "matmul",
-    "bmm": "matmul",
-    "addmm": "matmul",
-    "baddbmm": "matmul",
-    "scaled_dot_product_attention": "attention",
-    "group_norm": "normalisation",
-    "layer_norm": "normalisation",
-    "batch_norm": "normalisation",
-    "softmax": "normalisation",
-    "permute": "movement",
-    "transpose": "movement",
-    "t": "movement",
-    "cat": "movement",
-    "stack": "movement",
-    "clone": "movement",
-    "contiguous": "movement",
-    "upsample_nearest2d": "movement",
-    "_upsample_nearest2d": "movement",
-    "pad": "movement",
-    "embedding": "gather",
-}
-# These only look at their input's memory in another way.
-VIEWS = frozenset(
-    {"view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "chunk", "split"}
-    | {"split_with_sizes", "unbind", "flatten", "unflatten", "alias", "detach", "getitem"}
-    | {"narrow", "to", "_to_copy", "dropout"}
-)
-# Known when a network is loaded, not when it runs.
-CONSTANTS = frozenset(["arange", "full", "zeros", "ones", "lift_fresh_copy", "scalar_tensor"])
-
 
 def trace(module: nn.Module, *inputs: Tensor, name: str = "network") -> Workload:
-    """The workload of `module(*inputs)`.
+    """The workload of `module(*inputs)`, run for inference.
 
     Args:
         module: any module that torch.export takes; on the meta device it costs no memory.
@@ -68,81 +30,162 @@ def trace(module: nn.Module, *inputs: Tensor, name: str = "network") -> Workload
         name: what reports call the workload.
 
     Raises:
-        InputError: torch.export cannot trace the module; the text gives its reason.
+        InputError: torch.export cannot trace the module (the text gives its reason), what runs
+            depends on the data, or an operation's FLOPs are unknown.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     placed = tuple(x.to(device) for x in inputs)
-    training = module.training
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(module.eval(), placed)
+        # What the module makes on its way (positions, masks) stands where its weights stand.
+        with _evaluating(module), plain_paths(), device:
+            exported = torch.export.export(module, placed)
     except Exception as error:  # torch.export raises whatever the module's code raises
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise InputError(
             f"{name}: torch.export cannot trace it: {type(error).__name__}: {reason}"
         ) from error
+    try:
+        program = _Program.of(exported)
+        counts = FlopCounts()
+        with plain_paths():
+            operations = tuple(program.operation(node, counts) for node in program.running())
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    floats = (x for x in (*placed, *program.activations()) if x.is_floating_point())
+    number_bytes = next((x.element_size() for x in floats), 4)
+    return Workload(name, operations, peak_bytes(program.steps()), number_bytes=number_bytes)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Every part in evaluation mode, and back as it was: parts may differ (a frozen backbone)."""
+    before = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
     finally:
-        module.train(training)
-    nodes = list(program.graph.nodes)
-    signature = program.graph_signature
-    weights = {*signature.inputs_to_parameters, *signature.inputs_to_buffers}
-    operations = tuple(_operation(node, weights) for node in nodes if _runs(node))
-    number_bytes = next((x.element_size() for x in placed if x.is_floating_point()), 4)
-    return Workload(name, operations, _peak_bytes(nodes, weights), number_bytes=number_bytes)
+        for part, training in before.items():
+            part.training = training
 
 
-def _runs(node: Node) -> bool:
-    return (
-        node.op == "call_function" and _aten(node) not in VIEWS | CONSTANTS and bool(_tensors(node))
-    )
+@dataclass(frozen=True)
+class _Program:
+    """An exported graph, the graphs of its contexts (autocast) written out in their place."""
+
+    nodes: tuple[Node, ...]  # in the order in which they run
+    same: dict[Node, Node]  # a node that only stands for another -> that one
+    weights: frozenset[Node]  # parameters, buffers, constants, and views of them
+
+    @staticmethod
+    def of(exported: Any) -> "_Program":
+        same: dict[Node, Node] = {}
+        nodes = tuple(_written_out(exported.graph_module, same))
+        for node in nodes:
+            _check_static(node)
+        signature = exported.graph_signature
+        names = {
+            *signature.inputs_to_parameters,
+            *signature.inputs_to_buffers,
+            *signature.inputs_to_lifted_tensor_constants,
+        }
+        weights = {node for node in nodes if node.op == "placeholder" and node.name in names}
+        views = kinds.ATEN_VIEWS | kinds.ATEN_TRANSPOSES | {"lift_fresh_copy"}
+        for node in nodes:
+            given = [same.get(n, n) for n in node.all_input_nodes]
+            if _aten(node) in views and given and all(n in weights for n in given):
+                weights.add(node)
+        return _Program(nodes, same, frozenset(weights))
+
+    def running(self) -> Iterator[Node]:
+        """The nodes that compute or move something."""
+        idle = kinds.ATEN_VIEWS | kinds.ATEN_CONSTANTS
+        for node in self.nodes:
+            runs = node.op == "call_function" and _aten(node) not in idle
+            if runs and node not in self.weights and _tensors(node):
+                yield node
+
+    def activations(self) -> Iterator[Tensor]:
+        """What the running nodes make."""
+        return (tensor for node in self.running() for tensor in _tensors(node))
+
+    def operation(self, node: Node, counts: FlopCounts) -> Operation:
+        """What one run of a node costs."""
+        outputs, given = _tensors(node), self._given(node)
+        flops = counts.of(node)
+        kind = kinds.ATEN.get(_aten(node), "matmul" if flops else "elementwise")
+        if kind == "convolution" and _groups(node) > 1:
+            kind = "depthwise"
+        read = sum(_bytes(t) for n in given if n not in self.weights for t in _tensors(n))
+        return Operation(
+            kind=kind,
+            shape=tuple(outputs[0].shape),
+            flops=flops,
+            bytes_moved=read + sum(map(_bytes, outputs)),
+            weight_bytes=sum(_stored_bytes(n) for n in given if n in self.weights),
+            window=_window(node) if kind in {"convolution", "depthwise"} else 1,
+        )
+
+    def steps(self) -> list[Step[Node]]:
+        """The program as what makes and reads activations; weights are none."""
+        given = {n: _size(n) for n in self.nodes if n.op == "placeholder" and n not in self.weights}
+        steps = [Step(makes=given)]
+        for node in self.nodes:
+            if node in self.weights or node.op in {"placeholder", "get_attr"}:
+                continue
+            reads = [n for n in self._given(node) if n not in self.weights and n.op != "get_attr"]
+            is_view = _aten(node) in kinds.ATEN_VIEWS
+            makes: dict[Node, int] = {} if node.op == "output" else {node: _size(node)}
+            steps.append(Step(makes, reads, is_view))
+        return steps
+
+    def _given(self, node: Node) -> list[Node]:
+        """What a node reads, each once."""
+        return list(dict.fromkeys(self.same.get(n, n) for n in node.all_input_nodes))
 
 
-def _operation(node: Node, weights: set[str]) -> Operation:
-    kind = KINDS.get(_aten(node), "elementwise")
-    outputs = _tensors(node)
-    if kind == "convolution" and _groups(node) > 1:
-        kind = "depthwise"
-    read = sum(
-        _bytes(t) for n in node.all_input_nodes if n.name not in weights for t in _tensors(n)
-    )
-    weight = sum(_bytes(t) for n in node.all_input_nodes if n.name in weights for t in _tensors(n))
-    count = FLOPS.get(_aten(node))
-    return Operation(
-        kind=kind,
-        shape=tuple(int(size) for size in outputs[0].shape),
-        flops=count(node) if count else 0,
-        bytes_moved=read + sum(map(_bytes, outputs)),
-        weight_bytes=weight,
-        window=_window(node) if kind in {"convolution", "depthwise"} else 1,
-    )
+def _written_out(module: GraphModule, same: dict[Node, Node]) -> Iterator[Node]:
+    """The nodes of a graph in order; `same` learns which nodes stand for others."""
+    contexts: dict[object, Any] = {}  # a context -> what it returns
+    for node in module.graph.nodes:
+        inner = _context(module, node)
+        if inner is not None:
+            given = [n for n in node.all_input_nodes if n.op != "get_attr"]
+            entries = [n for n in inner.graph.nodes if n.op == "placeholder"]
+            same |= {e: same.get(g, g) for e, g in zip(entries, given, strict=True)}
+            *body, last = _written_out(inner, same)
+            yield from (n for n in body if n not in same)
+            contexts[node] = last.args[0]
+        elif _aten(node) == "getitem" and node.args[0] in contexts:
+            returned = contexts[node.args[0]][node.args[1]]
+            same[node] = same.get(returned, returned)
+        else:
+            yield node
 
 
-def _peak_bytes(nodes: list[Node], weights: set[str]) -> int:
-    """The most activation bytes alive at once, each tensor from its making to its last use."""
-    owner: dict[Node, Node] = {}
-    last_use: dict[Node, int] = {}
-    for index, node in enumerate(nodes):
-        is_view = node.op == "call_function" and _aten(node) in VIEWS and node.all_input_nodes
-        owner[node] = owner[node.all_input_nodes[0]] if is_view else node
-        for used in (node, *node.all_input_nodes):
-            last_use[owner.get(used, used)] = index
-    ends: dict[int, list[Node]] = {}
-    for node, index in last_use.items():
-        ends.setdefault(index, []).append(node)
-    alive = peak = 0
-    sizes: dict[Node, int] = {}
-    for index, node in enumerate(nodes):
-        if owner[node] is node and node.op != "output" and node.name not in weights:
-            sizes[node] = sum(map(_bytes, _tensors(node)))
-            alive += sizes[node]
-        peak = max(peak, alive)
-        alive -= sum(sizes.get(ended, 0) for ended in ends.get(index, ()))
-    return peak
+def _context(module: GraphModule, node: Node) -> GraphModule | None:
+    """The graph inside a context such as `with torch.autocast(...)`, which changes no costs."""
+    names = {"wrap_with_autocast", "wrap_with_set_grad_enabled", "invoke_subgraph"}
+    if _aten(node) not in names:
+        return None
+    graph = next(n for n in node.all_input_nodes if n.op == "get_attr")
+    inner = module.get_submodule(str(graph.target))
+    assert isinstance(inner, GraphModule)
+    return inner
+
+
+def _check_static(node: Node) -> None:
+    for tensor in _tensors(node):
+        if not all(isinstance(size, int) for size in tensor.shape):
+            raise InputError(
+                f"{_aten(node)} makes a tensor whose shape {tuple(tensor.shape)} depends on the "
+                "data, so that there is no one workload; use operations of fixed shapes"
+            )
 
 
 def _aten(node: Node) -> str:
     """`conv2d` of aten.conv2d.default; in-place variants count as what they do."""
+    if node.op != "call_function":
+        return ""  # the target of an input is its name, which may be `split`
     target: Any = node.target
     packet = getattr(target, "overloadpacket", None)
     name = packet.__name__ if packet is not None else getattr(target, "__name__", str(target))
@@ -160,85 +203,37 @@ def _tensors(node: Node) -> list[Tensor]:
     return list(walk(node.meta.get("val")))
 
 
+def _bytes(tensor: Tensor) -> int:
+    return int(tensor.numel()) * tensor.element_size()
+
+
+def _size(node: Node) -> int:
+    return sum(map(_bytes, _tensors(node)))
+
+
+def _stored_bytes(weight: Node) -> int:
+    """Of a weight or a view of one: what is in memory, however often it is repeated."""
+    return sum(
+        t.element_size() * math.prod(n for n, s in zip(t.shape, t.stride(), strict=True) if s)
+        for t in _tensors(weight)
+    )
+
+
 def _shape(argument: object) -> tuple[int, ...]:
     assert isinstance(argument, Node)
     return tuple(int(size) for size in argument.meta["val"].shape)
 
 
-def _bytes(tensor: Tensor) -> int:
-    return int(tensor.numel()) * tensor.element_size()
-
-
 def _groups(node: Node) -> int:
     """Groups of a convolution: channels in over the weight's channels a group."""
-    transposed = "transpose" in _aten(node)
+    flagged = _aten(node) == "convolution" and bool(node.args[6])
+    if flagged or "transpose" in _aten(node):
+        return 1
     weight = _shape(node.args[1])
-    return 1 if transposed else _shape(node.args[0])[1] // weight[1]
+    channels = _shape(node.args[0])[1 - len(weight)]  # of one image, with or without a batch
+    return channels // weight[1]
 
 
 def _window(node: Node) -> int:
     """Positions of a convolution's kernel: 9 of a 3 x 3."""
     return math.prod(_shape(node.args[1])[2:])
-
-
-def _output_shape(node: Node) -> tuple[int, ...]:
-    return tuple(int(size) for size in node.meta["val"].shape)
-
-
-def _convolution_flops(node: Node) -> int:
-    weight, output = _shape(node.args[1]), _output_shape(node)
-    return 2 * math.prod(output) * math.prod(weight[1:])
-
-
-def _transposed_flops(node: Node) -> int:
-    weight, given = _shape(node.args[1]), _shape(node.args[0])
-    return 2 * math.prod(given) * math.prod(weight[1:])
-
-
-def _product_flops(first: int) -> Callable[[Node], int]:
-    """Output elements times the length of the sum; `first` is the left factor's argument."""
-
-    def count(node: Node) -> int:
-        return 2 * math.prod(_output_shape(node)) * _shape(node.args[first])[-1]
-
-    return count
-
-
-def _attention_flops(node: Node) -> int:
-    query, key, value = (_shape(argument) for argument in node.args[:3])
-    pairs = math.prod(query[:-1]) * key[-2]
-    return 2 * pairs * (query[-1] + value[-1])
-
-
-def _einsum_flops(node: Node) -> int:
-    """Of a product of two: every combination of indices is a multiply-add."""
-    equation, operands = node.args[0], node.args[1]
-    assert isinstance(operands, (list, tuple))
-    terms = str(equation).replace(" ", "").partition("->")[0].split(",")
-    if len(terms) != 2 or "." in str(equation):
-        raise InputError(
-            f"einsum {equation!r}: FLOPs are counted for two operands without '...'; write it so"
-        )
-    sizes: dict[str, int] = {}
-    for term, operand in zip(terms, operands, strict=True):
-        sizes |= dict(zip(term, _shape(operand), strict=True))
-    return 2 * math.prod(sizes.values())
-
-
-FLOPS: dict[str, Callable[[Node], int]] = {
-    "conv1d": _convolution_flops,
-    "conv2d": _convolution_flops,
-    "conv3d": _convolution_flops,
-    "convolution": _convolution_flops,
-    "conv_transpose1d": _transposed_flops,
-    "conv_transpose2d": _transposed_flops,
-    "conv_transpose3d": _transposed_flops,
-    "einsum": _einsum_flops,
-    "linear": _product_flops(0),
-    "matmul": _product_flops(0),
-    "mm": _product_flops(0),
-    "bmm": _product_flops(0),
-    "addmm": _product_flops(1),
-    "baddbmm": _product_flops(1),
-    "scaled_dot_product_attention": _attention_flops,
-}
