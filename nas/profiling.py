@@ -30,6 +30,7 @@ from search_spaces.document import Json
 from supernet import ImageUNet, VideoUNet
 
 BlockName = tuple[str, str]  # slot, option
+HIDDEN = 0.01  # of a chain's time a block: a slope below that is noise
 
 
 def block_names(space: TemporalSpace) -> list[BlockName]:
@@ -208,7 +209,8 @@ def measurements_of(table: Table, column: str, costs: SpaceCosts | None) -> list
     """The rows of a table as measurements, those of chains as their block's.
 
     The time of a chain is divided by its `repeats`. Where a block stands in chains of several
-    lengths, its time is what one more of it adds: the launch is left out.
+    lengths, its time is what one more of it adds: the launch is left out. Where noise hides that,
+    the longest chain counts.
     """
     latency_ms = [float(ms) for ms in table.metric(column)]
     repeats = _repeats(table)
@@ -225,10 +227,7 @@ def measurements_of(table: Table, column: str, costs: SpaceCosts | None) -> list
         except InputError as error:
             raise InputError(f"{table.path}, row {rows[0] + 2}: {error}") from None
         chains = [(repeats[row], latency_ms[row]) for row in rows]
-        if (line := _line(chains)) is not None:
-            found.append(Measurement(workload, line[0]))
-        else:
-            found += [Measurement(workload, ms / count) for count, ms in chains]
+        found += [Measurement(workload, ms) for ms in _block_ms(chains)]
     return found
 
 
@@ -246,16 +245,27 @@ def launch_ms(table: Table, column: str) -> float | None:
     return max(0.0, float(np.median(found))) if found else None
 
 
-def _line(chains: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """What one more block adds, and the rest, in ms, of chains (repeats, ms) of several lengths.
+Chains = Sequence[tuple[float, float]]  # (repeats, ms), all of one block
 
-    None for chains of one length, and where noise lets a longer chain take no longer.
+
+def _block_ms(chains: Chains) -> list[float]:
+    """The block's time: one, or one a chain where all chains are equally long."""
+    if (line := _line(chains)) is not None:
+        return [line[0]]
+    longest = max(count for count, _ in chains)
+    return [ms / count for count, ms in chains if count == longest]
+
+
+def _line(chains: Chains) -> tuple[float, float] | None:
+    """What one more block adds, and the rest, in ms, of chains of several lengths.
+
+    None for chains of one length, and where noise lets a longer chain take hardly longer.
     """
     counts, times_ms = zip(*chains, strict=True)
     if len(set(counts)) < 2:
         return None
     slope, intercept = (float(found) for found in np.polyfit(counts, times_ms, 1))
-    return (slope, intercept) if slope > 0 else None
+    return (slope, intercept) if slope > HIDDEN * max(times_ms) / max(counts) else None
 
 
 def _rows_of_blocks(table: Table) -> dict[BlockName, list[int]]:

@@ -1,5 +1,6 @@
 """What `nas profile --plan` says: which rows would be measured, and about how long that takes."""
 
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +32,38 @@ def show(planned: "Planned", about_s: float | None, *, json: bool) -> None:
     print_line(f"{len(planned.rows)} rows of {jobs} measurements{duration(about_s)}")
 
 
-def written(out: Path, rows: list[dict[str, Any]], *, json: bool) -> None:
+def write(
+    out: Path, rows: list[dict[str, Any]], packages: Path | None = None, *, json: bool
+) -> None:
     """Write a plan as the table that it will be: without the times."""
     from nas.tables import write_rows
 
     write_rows(out, rows)
     if json:
-        print_json({"table": str(out), "rows": len(rows)})
+        print_json({"table": str(out), "rows": len(rows), "packages": packages and str(packages)})
         return
     print_line(f"{len(rows)} rows: {out}")
-    print_line("measure each, add the column latency_ms, and calibrate")
+    if packages is None:
+        print_line("measure each, add the column latency_ms, and calibrate")
+    else:
+        print_line(f"measure the packages in {packages} by Xcode, and import its reports with")
+        print_line(f"  nas import REPORT.mlperf ... --choices {out} --out TABLE")
+
+
+def write_packages(folder: Path, planned: "Planned") -> None:
+    """Convert every job to Core ML; a package that is there already is kept."""
+    from latency.coreml import save
+    from nas.progress import Progress
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with Progress().stage("convert to Core ML", len(planned.jobs)) as advance:
+        for done, (name, job) in enumerate(planned.jobs.items(), start=1):
+            package = folder / f"{name}.mlpackage"
+            if not package.exists():
+                with tempfile.TemporaryDirectory(dir=folder, prefix=".") as half:
+                    save(*job.made(), Path(half) / "model.mlpackage")
+                    (Path(half) / "model.mlpackage").rename(package)
+            advance(done)
 
 
 def about_seconds(source: "Source", planned: "Planned", protocol: "Protocol") -> float | None:

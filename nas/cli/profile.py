@@ -9,7 +9,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import print_json, print_line
 from nas.cli.resume import resumable
-from nas.cli.sources import COREML_DEVICE, Backend, chains_of, source_of
+from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ def profile(
             "as a table to fill in.",
         ),
     ] = False,
+    packages: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --plan --out: also write each as a Core ML package to this folder, for "
+            "Xcode to measure; `nas import REPORTS --choices OUT` brings the reports back."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The table to write.")] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Visits to each, in interleaved order.")
@@ -78,13 +85,14 @@ def profile(
     wish = _Wish(load(space), blocks, networks, chains, rounds, seed)
     wanted = Backend(backend, torch_device, precision, compute_units, signing_team)
     if plan:
-        _plan(wish, wanted, out, json=json)
+        _plan(wish, wanted, out, packages, json=json)
         return
-    source = source_of(wanted)
+    if packages is not None:
+        raise InputError("--packages goes with --plan: what is measured here needs no files")
     _check(wish, out, resume=resume)
     assert out is not None
     with resumable():
-        rows = _measured(wish, source, out)
+        rows = _measured(wish, source_of(wanted), out)
     _say(out, rows, json=json)
 
 
@@ -147,6 +155,7 @@ def _check(wish: _Wish, out: Path | None, *, resume: bool) -> None:
         )
     if out is None:
         raise InputError("give --out, the table to write; or --plan, to see what would be measured")
+    wish.planned((1,))  # refuses more networks than there are, before a device is asked
     if out.exists() and not resume:
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
     if journal_path(out).exists() and not resume:
@@ -205,28 +214,42 @@ def _say(out: Path, rows: int, *, json: bool) -> None:
         print_line(f"a call costs {launch:.3f} ms beside its blocks (median)")
 
 
-def _plan(wish: _Wish, backend: Backend, out: Path | None, *, json: bool) -> None:
+def _plan(
+    wish: _Wish, backend: Backend, out: Path | None, packages: Path | None, *, json: bool
+) -> None:
     """Say what would be measured; or write it, to be measured elsewhere."""
-    from latency.measurement import NotHereError
     from nas.cli import plan
-    from nas.progress import Progress
 
     wish = wish.worthwhile()
-    if out is None:
-        source, why = None, "a phone is not asked for a plan"
-        if backend.name != COREML_DEVICE:
-            try:
-                source, why = source_of(backend), ""
-            except NotHereError as error:
-                why = str(error)
-        planned = wish.planned(source.chains if source else backend.usual_chains)
-        about_s = plan.about_seconds(source, planned, wish.protocol(source)) if source else None
-        if planned.jobs and why:
-            Progress().say(f"how long it takes is not known: {why}")
-        plan.show(planned, about_s, json=json)
-        return
-    if wish.blocks and wish.networks is not None:
+    if out is not None and wish.blocks and wish.networks is not None:
         raise InputError("--plan --out writes a table of one kind: add --blocks, or --networks N")
-    if out.exists():
+    if out is not None and out.exists():
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    plan.written(out, wish.planned(backend.usual_chains).rows, json=json)
+    if packages is not None and out is None:
+        raise InputError("--packages needs --out too: the table that says what each package is")
+    if out is not None:
+        # Core ML will run the packages, whatever measures here.
+        wanted = replace(backend, name=COREML) if packages else backend
+        planned = wish.planned(wanted.usual_chains)
+        if packages is not None:
+            plan.write_packages(packages, planned)
+        plan.write(out, planned.rows, packages, json=json)
+        return
+    source = _source_for_plan(backend)
+    planned = wish.planned(source.chains if source else backend.usual_chains)
+    about_s = plan.about_seconds(source, planned, wish.protocol(source)) if source else None
+    plan.show(planned, about_s, json=json)
+
+
+def _source_for_plan(backend: Backend) -> "Source | None":
+    """The source, to try a few jobs on; None where that is not possible here and now."""
+    from latency.measurement import NotHereError
+    from nas.progress import Progress
+
+    if backend.name == COREML_DEVICE:
+        return None  # an app would have to be installed on the phone
+    try:
+        return source_of(backend)
+    except NotHereError as error:
+        Progress().say(f"how long it takes is not known: {error}")
+        return None

@@ -21,7 +21,7 @@ from latency.sources.user_table import read_user_table
 from latency.sources.visits import Visit, gather, visits
 from nas.testing import ReportConformance, SourceConformance
 from nas.testing.sources import job
-from search_spaces import InputError
+from search_spaces import InputError, read_table
 
 
 def phone(**options: Any) -> CoreMLiPhone:
@@ -269,7 +269,7 @@ def test_journals_drop_a_line_that_was_cut_off_and_keep_the_rest(tmp_path: Path)
             journal.append(visit)
     whole = path.read_bytes()
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
-    for cut in range(len(whole) + 1):
+    for cut in (*range(0, len(whole), 5), *ends, *(end - 1 for end in ends)):
         path.write_bytes(whole[:cut])
         with Journal(path, settings) as journal:
             assert journal.visits == made[: max(0, sum(end <= cut for end in ends) - 1)]
@@ -296,3 +296,30 @@ def test_journals_of_something_else_are_refused(tmp_path: Path) -> None:
         journal.append(Visit("one", 0, (1.0,)))
     with Journal(path, {"seed": 1}, forget_others=True) as journal:
         assert journal.visits == []
+
+
+def test_nas_profile_by_core_ml(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The whole command as on a Mac, with coremltools' parts replaced alone."""
+    from nas.cli import main
+
+    (tmp_path / "slot.py").write_text(
+        "from search_spaces import CONV1D, NONE, UNetShape, temporal_space\n"
+        "UNET = UNetShape(1, (8,), 2, height=8, width=8, context_tokens=1, context_channels=2)\n"
+        'SPACE = temporal_space("slot", UNET, (NONE, CONV1D))\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(apple, "toolkit", lambda _: fake_coreml.TOOLKIT)
+    command = "nas profile --space slot:SPACE --blocks --backend coreml --compute-units cpu-and-ne"
+    monkeypatch.setattr("sys.argv", [*command.split(), "--rounds", "1", "--out", "t.csv", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rows"] == 3
+    assert printed["launch_ms"] == pytest.approx(fake_coreml.LAUNCH_MS, rel=0.1)
+    table = read_table(tmp_path / "t.csv")
+    assert list(table.reserved["repeats"]) == ["1", "1", "8"]
+    assert set(table.reserved["compute_unit"]) == {"cpu-and-ne"}
+    assert set(table.reserved["source"]) == {"Core ML"}
+    assert all("warmup_s=1; spacing_ms=" in notes for notes in table.reserved["notes"])

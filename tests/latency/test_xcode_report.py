@@ -288,32 +288,41 @@ def ways(content: Any, so_far: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 WAYS = ways(report())
 
 
-@settings(max_examples=2500)
+def changed(content: Any, way: tuple[Any, ...], change: str, value: Any) -> None:
+    """Change a document at one place, if the place is there."""
+    at = content
+    try:
+        for key in way[:-1]:
+            at = at[key]
+        if change == "put":
+            at[way[-1]] = copy.deepcopy(value)
+        elif change == "drop":
+            del at[way[-1]]
+        elif isinstance(at, list):
+            at.insert(way[-1], at[way[-1]])
+    except (LookupError, TypeError):
+        pass  # an earlier change took this place away
+
+
+@settings(max_examples=250)
 @given(
-    changes=st.lists(
-        st.tuples(st.sampled_from(WAYS), st.sampled_from(["put", "drop", "double"]), ANYTHING),
-        min_size=1,
-        max_size=3,
-    )
+    places=st.lists(st.sampled_from(WAYS), min_size=8, max_size=8, unique=True),
+    change=st.sampled_from(["put", "put", "drop", "double"]),
+    value=ANYTHING,
 )
 def test_malformed_reports(
-    changes: list[tuple[Any, ...]], tmp_path_factory: pytest.TempPathFactory
+    places: list[tuple[Any, ...]],
+    change: str,
+    value: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    content = report()
-    for way, change, value in changes:
-        at: Any = content
-        try:
-            for key in way[:-1]:
-                at = at[key]
-            if change == "put":
-                at[way[-1]] = value
-            elif change == "drop":
-                del at[way[-1]]
-            elif isinstance(at, list):
-                at.insert(way[-1], at[way[-1]])
-        except (LookupError, TypeError):
-            continue  # an earlier change took this place away
-    outcome(write(tmp_path_factory.getbasetemp() / "fuzz.mlperf", content), content)
+    """Nine reports each time: one change in each of eight places, and all of them together."""
+    folder = tmp_path_factory.getbasetemp() / "fuzz.mlperf"
+    for ways_here in [*([way] for way in places), places]:
+        content = report()
+        for way in ways_here:
+            changed(content, way, change, value)
+        outcome(write(folder, content), content)
 
 
 @settings(max_examples=700)
