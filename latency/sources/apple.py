@@ -4,10 +4,8 @@ coremltools loads late: it is heavy, and warns on machines other than Macs.
 """
 
 import asyncio
-import logging
 import platform
 import subprocess
-import warnings
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -63,14 +61,13 @@ def toolkit(what: str) -> Toolkit:
 
 def real_toolkit() -> Toolkit:
     """The real parts, wherever they import; most of them work on a Mac alone."""
-    logging.getLogger("coremltools").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import coremltools
-        from coremltools.models import MLModel
-        from coremltools.models.compute_plan import MLComputePlan
-        from coremltools.models.ml_program.experimental import perf_utils, remote_device
-        from coremltools.models.utils import compile_model
+    from latency.quiet import import_coremltools
+
+    coremltools = import_coremltools()
+    from coremltools.models import MLModel
+    from coremltools.models.compute_plan import MLComputePlan
+    from coremltools.models.ml_program.experimental import perf_utils, remote_device
+    from coremltools.models.utils import compile_model
 
     from latency.coreml import save
 

@@ -182,6 +182,13 @@ def test_a_phone_is_known_by_its_model_and_never_by_its_owner() -> None:
         assert secret not in text
 
 
+def test_a_phone_says_where_a_model_ran_on_it() -> None:
+    (visit,) = visits(phone(), {"one": job(4, 8)}, Protocol(rounds=1, warmup_s=0))
+    assert visit.notes["ran_on"] == "ne:0.75,cpu:0.25"
+    assert visit.notes["operations"] == "conv:1,add:1"
+    assert len(visit.samples_ms) == Protocol().runs_per_visit
+
+
 def test_a_phone_that_xcode_does_not_describe_is_an_iphone() -> None:
     def broken(command: list[str], **_: Any) -> None:
         Path(command[-1]).write_text("[]")

@@ -80,7 +80,9 @@ def report() -> dict[str, Any]:
 
 def write(folder: Path, content: object) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(content))
+    file = folder / "report.json"
+    file.unlink(missing_ok=True)  # quicker than to truncate it, thousands of times
+    file.write_text(json.dumps(content))
     return folder
 
 
