@@ -6,28 +6,39 @@ public API.
 
 from typing import Any
 
-from latency.device import Device, Prediction, Validation, calibrate, read_device
+from latency.borrowing import Source, Sources, learn_sources
+from latency.calibration import calibrate
+from latency.device import Device, read_device
+from latency.encoded import EncodedPredictor
 from latency.measurement import Measurement, Timing
 from latency.roofline import Roofline
+from latency.selection import worth_measuring
 from latency.shipped import load_device, shipped
+from latency.validation import Prediction, Seen, Validation
 from latency.workload import Operation, Workload, concatenate, from_choices
 
 __all__ = [
     "Device",
+    "EncodedPredictor",
     "Measurement",
     "Operation",
     "Prediction",
     "Roofline",
+    "Seen",
+    "Source",
+    "Sources",
     "Timing",
     "Validation",
     "Workload",
     "calibrate",
     "concatenate",
     "from_choices",
+    "learn_sources",
     "load_device",
     "read_device",
     "shipped",
     "trace",
+    "worth_measuring",
 ]
 
 

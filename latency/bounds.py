@@ -6,25 +6,26 @@ from collections.abc import Sequence
 import numpy as np
 
 COVERAGE = 0.9
-FEW = 10
-UNVALIDATED_WIDTH = 0.5  # the share that a prediction with no network behind it may be off
+PRIOR_ERRORS = 5  # how many left-out errors the spread that a model states counts as
+UNVALIDATED = 1.6449  # the normal quantile of COVERAGE
 
 
-def relative_width(errors: Sequence[float], coverage: float = COVERAGE) -> float:
-    """The share of a prediction within which the truth lies with probability `coverage`.
+def quantile(errors: Sequence[float], coverage: float = COVERAGE) -> float:
+    """How many standard deviations on either side hold the truth with probability `coverage`.
 
-    Split-conformal quantile of absolute relative errors, with the (n + 1) correction (Lei et al.
-    2018, arXiv:1604.04173); below ten errors, where that quantile does not exist, Student's t.
+    `errors` are left-out residuals, each over the spread that the model stated for it. With few,
+    Student's t around the model's own spread; as they grow, their split-conformal quantile with
+    the (n + 1) correction (Lei et al. 2018, arXiv:1604.04173) takes over.
     """
     from scipy.stats import t
 
-    absolute = np.sort(np.abs(errors))
-    count = len(absolute)
+    count = len(errors)
     if count == 0:
-        return UNVALIDATED_WIDTH
+        return UNVALIDATED
+    absolute = np.sort(np.abs(errors))
+    spread = math.sqrt((PRIOR_ERRORS + float((absolute**2).sum())) / (PRIOR_ERRORS + count))
+    student = spread * float(t.ppf(0.5 + coverage / 2, PRIOR_ERRORS + count))
     rank = math.ceil((count + 1) * coverage)
-    if count >= FEW and rank <= count:
-        return float(absolute[rank - 1])
-    spread = math.sqrt(float(np.mean(absolute**2)) * (1 + 1 / count))
-    quantile = float(t.ppf(0.5 + coverage / 2, max(1, count - 1)))
-    return max(float(absolute[-1]), quantile * spread)
+    if rank > count:
+        return student
+    return (PRIOR_ERRORS * student + count * float(absolute[rank - 1])) / (PRIOR_ERRORS + count)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from latency import Device, Prediction, Workload, concatenate, from_choices
+from latency.linear_model import Row
 from latency.tracing import trace
 from search_spaces import (
     Architecture,
@@ -156,28 +158,32 @@ class Costs:
         self.space = space_costs.space
         self.device = device
         self._backbone = space_costs.backbone
-        self._base_ms = device.model.intercept_ms + device.part_ms(self._backbone.workload)
-        self._parts: dict[tuple[str, str], tuple[float, Part | None]] = {}
+        self._image = device.model.intercept + device.part_row(self._backbone.workload)
+        self._parts: dict[tuple[str, str], tuple[Row, Part | None]] = {}
         for slot in self.space.slots:
             for block in self.space.blocks():
                 part = space_costs.block(slot, block)
-                added_ms = device.part_ms(part.workload) if part else 0.0
-                self._parts[slot.name, str(block)] = (added_ms, part)
+                row = device.part_row(part.workload) if part else np.zeros_like(self._image)
+                self._parts[slot.name, str(block)] = (row, part)
         # The device may know neither the parts nor the rates to guess them by: say so now.
         device.predict(space_costs.workload(self.slowest))
 
     def network_ms(self, architecture: Architecture) -> Prediction:
         """One forward pass over one clip, with bounds."""
-        return self.device.bounded(self._base_ms + sum(self.per_slot_ms(architecture).values()))
+        rows = (self._parts[key][0] for key in self._blocks(architecture))
+        return self.device.bounded(sum(rows, self._image))
 
     def per_slot_ms(self, architecture: Architecture) -> dict[str, float]:
         """What each slot's block adds."""
-        return {name: self._parts[name, block][0] for name, block in self._blocks(architecture)}
+        return {
+            name: float(self._parts[name, block][0][0])
+            for name, block in self._blocks(architecture)
+        }
 
     @property
     def image_ms(self) -> float:
         """The image U-Net without any temporal block."""
-        return self._base_ms
+        return float(self._image[0])
 
     def parameters(self, architecture: Architecture) -> int:
         """How many numbers the network holds."""
@@ -194,12 +200,12 @@ class Costs:
     @cached_property
     def fastest(self) -> Architecture:
         """The architecture of the lowest predicted latency: slots add, so each decides alone."""
-        return self._least(lambda key: self._parts[key][0])
+        return self._least(lambda key: float(self._parts[key][0][0]))
 
     @cached_property
     def slowest(self) -> Architecture:
         """The architecture of the highest predicted latency."""
-        return self._least(lambda key: -self._parts[key][0])
+        return self._least(lambda key: -float(self._parts[key][0][0]))
 
     @cached_property
     def smallest(self) -> Architecture:

@@ -90,5 +90,13 @@ def finite(value: object, where: str) -> float:
     return float(value)
 
 
+def positive(value: object, where: str) -> float:
+    """A finite number above zero out of a document, or an InputError that says where."""
+    number = finite(value, where)
+    if number <= 0:
+        raise InputError(f"{where}: expected a number above 0, found {value!r}")
+    return number
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not allowed")

@@ -1,0 +1,80 @@
+"""Calibration: from measured blocks, measured networks, or both, to a device."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from latency import additive, bounds, roofline
+from latency.borrowing import Sources
+from latency.device import Device
+from latency.linear_model import LinearModel
+from latency.measurement import Measurement, check
+from latency.validation import SHORTEST_MS, Prediction, Seen, validate
+
+
+def calibrate(
+    measurements: Sequence[Measurement],
+    name: str,
+    facts: dict[str, Any] | None = None,
+    borrow: Sources | None = None,
+) -> Device:
+    """A device from measured blocks, measured networks, or both.
+
+    Args:
+        measurements: what was seen on the device.
+        name: the device's name.
+        facts: what else is known of it, kept in its file.
+        borrow: other devices, measured on networks of the same space (`latency.learn_sources`).
+
+    Raises:
+        InputError: too few measurements, or such that no model can come of them.
+    """
+    check(measurements)
+    networks = [m for m in measurements if m.of_network]
+    grouped: dict[str, list[Measurement]] = {}
+    for measurement in measurements:
+        if not measurement.of_network:
+            grouped.setdefault(measurement.workload.digest, []).append(measurement)
+    blocks = {
+        digest: (same[0].workload.name, float(np.mean([m.latency_ms for m in same])))
+        for digest, same in grouped.items()
+    }
+    rates = roofline.fit([m for same in grouped.values() for m in same] or networks)
+    tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
+    device = Device(
+        name=name,
+        model=LinearModel.of_parts_alone(),
+        blocks=blocks,
+        rates=rates,
+        facts=facts or {},
+        measurements=tuple(Seen(m.workload.name, m.latency_ms) for m in networks),
+        choices=tuple(dict.fromkeys(p.choice for p in tabular)),
+        numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
+    )
+    if len(networks) < 2:
+        return device
+    fitted = additive.fit(networks, device.base_ms, borrow)
+    measured_ms = np.array([m.latency_ms for m in networks])
+    errors = (measured_ms - fitted.left_out_ms) / fitted.left_out_sd_ms
+    quantile = bounds.quantile([float(error) for error in errors])
+    left_out = [
+        _left_out(float(ms), quantile * float(sd))
+        for ms, sd in zip(fitted.left_out_ms, fitted.left_out_sd_ms, strict=True)
+    ]
+    return replace(
+        device,
+        model=fitted.model,
+        quantile=quantile,
+        measurements=tuple(
+            Seen(m.workload.name, m.latency_ms, prediction)
+            for m, prediction in zip(networks, left_out, strict=True)
+        ),
+        validation=validate(left_out, networks, "leave one out"),
+    )
+
+
+def _left_out(latency_ms: float, half_ms: float) -> Prediction:
+    latency_ms = max(latency_ms, SHORTEST_MS)
+    return Prediction(latency_ms, max(latency_ms - half_ms, 0.0), latency_ms + half_ms)
