@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from latency.coreml import save
+from latency.package import read_package
 from latency.tracing import trace
 from nas.costs import BlockRun, block_inputs
 from search_spaces import (
@@ -111,13 +112,14 @@ class OperatorConformance:
         for architecture in [*chosen, *(space.sample(rng) for _ in range(4))]:
             check_extraction(supernet, architecture)
 
-    def test_converts_to_core_ml(self) -> None:
+    def test_converts_to_core_ml_with_the_flops_that_were_traced(self) -> None:
         for module, slot in self._modules(randomise=True):
             run = BlockRun(module, slot.frames)
+            inputs = block_inputs(self._space(), slot)
             with tempfile.TemporaryDirectory() as folder:
                 package = Path(folder) / "block.mlpackage"
-                save(run, block_inputs(self._space(), slot), package)
-                assert (package / "Manifest.json").is_file()
+                save(run, inputs, package)
+                assert read_package(package).flops == trace(run, *inputs).flops
 
     def _space(self) -> TemporalSpace:
         return temporal_space("conformance", self.shape, (NONE, self.operator))
