@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import geometric_mean
 
 from latency.families import compress_weights
 from latency.measurement import Measurement
@@ -67,3 +68,14 @@ def published(soc: str | None = None) -> Sequence[Published]:
             for row in csv.DictReader(stream)
         ]
     return [row for row in rows if soc in {None, row.soc}]
+
+
+def measurements(soc: str) -> list[Measurement]:
+    """What was published of a chip: one measurement a network and precision, phones averaged."""
+    same: dict[tuple[str, str], list[Published]] = {}
+    for row in published(soc):
+        same.setdefault((row.model, row.precision), []).append(row)
+    return [
+        Measurement(rows[0].measurement.workload, geometric_mean(r.latency_ms for r in rows))
+        for rows in same.values()
+    ]
