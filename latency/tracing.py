@@ -4,6 +4,7 @@ A module on the meta device costs no memory, however large. FLOPs are counted as
 FlopCounterMode counts them: two for a multiply-add, convolutions and matrix products alone.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ def trace(module: nn.Module, *inputs: Tensor, name: str = "network") -> Workload
         InputError: torch.export cannot trace the module (the text gives its reason), what runs
             depends on the data, or an operation's FLOPs are unknown.
     """
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    held = itertools.chain(module.parameters(), module.buffers())
+    device = next((tensor.device for tensor in held), torch.device("cpu"))
     placed = tuple(x.to(device) for x in inputs)
     try:
         # What the module makes on its way (positions, masks) stands where its weights stand.
