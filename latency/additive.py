@@ -235,6 +235,7 @@ class _Design:
             noise=Noise(self.mean_ms, posterior.noise, posterior.exponent),
             pairs={pair: float(ms) for pair, ms in zip(named, pairs, strict=True) if ms},
             unseen_ms=self.mean_ms * float(np.sqrt(per_name)),
+            networks=len(self.targets),
         )
 
     def _collapse(self) -> tuple[Matrix, Matrix]:

@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from latency import additive, bounds, roofline
+from latency import additive, bounds, physical
 from latency.borrowing import Sources
 from latency.device import Device
+from latency.families import FAMILIES
 from latency.linear_model import LinearModel
 from latency.measurement import Measurement, check
+from latency.physical import PhysicalModel
+from latency.rates import Rates, eager
 from latency.validation import SHORTEST_MS, Prediction, Seen, validate
+
+# A processor that nothing is known of: a laptop's, to a factor of e^1.5 either way.
+UNKNOWN = eager(tflop_per_s=0.2, gb_per_s=20, operation_ms=0.01).scaled({}, spread=0.1, common=1.5)
 
 
 def calibrate(
@@ -19,6 +25,9 @@ def calibrate(
     name: str,
     facts: dict[str, Any] | None = None,
     borrow: Sources | None = None,
+    launch_ms: float | None = None,
+    prior: Rates = UNKNOWN,
+    number_bytes: int | None = None,
 ) -> Device:
     """A device from measured blocks, measured networks, or both.
 
@@ -27,6 +36,9 @@ def calibrate(
         name: the device's name.
         facts: what else is known of it, kept in its file.
         borrow: other devices, measured on networks of the same space (`latency.learn_sources`).
+        launch_ms: what a call takes beside its blocks, until networks say better.
+        prior: what work of each kind is expected to cost, from a neighbour or a data sheet.
+        number_bytes: of the device's numbers (2 of float16); None: as workloads were traced.
 
     Raises:
         InputError: too few measurements, or such that no model can come of them.
@@ -41,15 +53,16 @@ def calibrate(
         digest: (same[0].workload.name, float(np.mean([m.latency_ms for m in same])))
         for digest, same in grouped.items()
     }
-    rates = roofline.fit([m for same in grouped.values() for m in same] or networks)
+    sized = [m for same in grouped.values() for m in same] or networks
+    sized = [m for m in sized if m.workload.measurable]
+    fitted_physical = physical.fit(sized, prior, number_bytes) if sized else None
     tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
     device = Device(
         name=name,
-        model=LinearModel.of_parts_alone(),
+        model=parts_alone(fitted_physical, launch_ms or 0.0),
         blocks=blocks,
-        rates=rates,
+        physical=fitted_physical,
         facts=facts or {},
-        measurements=tuple(Seen(m.workload.name, m.latency_ms) for m in networks),
         choices=tuple(dict.fromkeys(p.choice for p in tabular)),
         numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
     )
@@ -73,6 +86,18 @@ def calibrate(
         ),
         validation=validate(left_out, networks, "leave one out"),
     )
+
+
+def parts_alone(sized: PhysicalModel | None, launch_ms: float | None = None) -> LinearModel:
+    """How a network is predicted of which none was measured yet."""
+    if sized is None:
+        return LinearModel.of_parts_alone(np.array([launch_ms or 0.0, 0.0]))
+    constant = np.zeros(2 + len(FAMILIES))
+    constant[0], constant[1:-1] = sized.call
+    if launch_ms is not None:
+        constant[:] = 0.0
+        constant[0] = launch_ms
+    return LinearModel.of_parts_alone(constant, sized.deviation)
 
 
 def _left_out(latency_ms: float, half_ms: float) -> Prediction:

@@ -1,5 +1,6 @@
 """A device: known facts, a fitted predictor as numbers, and how far to trust it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from latency import bounds
-from latency.linear_model import LinearModel, Row
+from latency.laplace import NOISE
+from latency.linear_model import LinearModel, Row, Rows
 from latency.measurement import Measurement
+from latency.physical import PhysicalModel
 from latency.roofline import Roofline
 from latency.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.workload import Workload
@@ -28,7 +31,8 @@ class Device:
     model: LinearModel
     quantile: float = bounds.UNVALIDATED  # standard deviations to either bound
     blocks: dict[str, tuple[str, float]] = field(default_factory=dict)  # digest: name, ms
-    rates: Roofline | None = None
+    rates: Roofline | None = None  # of a data sheet
+    physical: PhysicalModel | None = None  # costs by kind of work, fitted to sized workloads
     validation: Validation | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Seen, ...] = ()  # networks that fitted it
@@ -37,14 +41,28 @@ class Device:
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
 
     def base_ms(self, part: Workload) -> float:
-        """The part's own measurement where there is one, else its roofline, else nothing."""
+        """What a part takes by itself: as it was measured, else by its sizes, else nothing."""
         if part.digest in self.blocks:
             return self.blocks[part.digest][1]
-        return self.rates.latency_ms(part) if self.rates and part.measurable else 0.0
+        if not part.measurable:
+            return 0.0
+        if self.physical is not None:
+            return self.physical.part(part)[0]
+        return self.rates.latency_ms(part) if self.rates else 0.0
 
     def part_row(self, part: Workload) -> Row:
         """What a part adds to a network's predicted latency, first its mean in ms."""
-        return self.model.part_row(part, self.base_ms(part))
+        row = self.model.part_row(part, self.base_ms(part))
+        guessed = part.measurable and part.digest not in self.blocks
+        if self.physical is not None and guessed and not self.model.networks:
+            row[1:-1] += self.physical.part(part)[1]
+        return row
+
+    def network_row(self, network: Workload) -> Row:
+        """The sum over a network's parts."""
+        total: Row = self.model.intercept + sum(self.part_row(part) for part in network.leaves)
+        total[0] += self.model.paired_ms(network)
+        return total
 
     def predict(self, workload: Workload) -> Prediction:
         """The latency of a block or a network.
@@ -54,14 +72,21 @@ class Device:
         """
         self._check_known(workload)
         if workload.parts:
-            return self.bounded(self.model.row(workload, self.base_ms))
+            return self.bounded(self.network_row(workload))
+        if workload.digest in self.blocks:
+            latency_ms = self.blocks[workload.digest][1]
+            half = math.exp(self.quantile * NOISE)
+            return Prediction(latency_ms, latency_ms / half, latency_ms * half)
+        if self.physical is not None:
+            return self.physical.predict(workload)
         alone = np.zeros_like(self.model.intercept)
         alone[0] = self.base_ms(workload)
         return self.bounded(alone)
 
     def _check_known(self, workload: Workload) -> None:
+        sized = self.rates is not None or self.physical is not None
         for part in workload.leaves:
-            if part.measurable and self.rates is None and part.digest not in self.blocks:
+            if part.measurable and not sized and part.digest not in self.blocks:
                 raise InputError(
                     f"device {self.name!r} has no rates and no measurement of {part.name!r}; "
                     "calibrate it with blocks (nas profile --blocks)"
@@ -74,9 +99,22 @@ class Device:
 
     def bounded(self, row: Row) -> Prediction:
         """The latency of a summed row, with the device's bounds around it."""
-        latency_ms = max(float(row[0]), SHORTEST_MS)
-        half_ms = self.quantile * float(self.model.spread_ms(row))
-        return Prediction(latency_ms, max(latency_ms - half_ms, 0.0), latency_ms + half_ms)
+        latency_ms, low_ms, high_ms = self.bounds_of(row[None])
+        return Prediction(float(latency_ms[0]), float(low_ms[0]), float(high_ms[0]))
+
+    def bounds_of(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
+        """(latency_ms, low_ms, high_ms), each (networks,), of summed rows (networks, row).
+
+        Around a fit to networks they are symmetric; without one, costs are known to a factor and
+        so are the bounds.
+        """
+        latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
+        spread_ms = self.model.spread_ms(rows)
+        if self.model.networks:
+            half_ms = self.quantile * spread_ms
+            return latency_ms, np.maximum(latency_ms - half_ms, 0.0), latency_ms + half_ms
+        factor = np.exp(self.quantile * np.sqrt(np.log1p((spread_ms / latency_ms) ** 2)))
+        return latency_ms, latency_ms / factor, latency_ms * factor
 
     def validated(self, measurements: Sequence[Measurement], how: str) -> "Device":
         """This device, with its errors on measurements that it was not fitted to."""
@@ -92,6 +130,7 @@ class Device:
             "name": self.name,
             "facts": self.facts,
             "rates": self.rates.to_json() if self.rates else None,
+            "physical": self.physical.to_json() if self.physical else None,
             "model": self.model.to_json(),
             "bounds": {"quantile": self.quantile, "coverage": bounds.COVERAGE},
             "validation": asdict(self.validation) if self.validation else None,
@@ -131,8 +170,8 @@ def read_device(path: Path) -> Device:
 
 def _device(found: Json, where: str) -> Device:
     limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
-    model = found.get("model") or LinearModel.of_parts_alone().to_json()
-    validation, rates = found.get("validation"), found.get("rates")
+    model = found.get("model") or LinearModel.of_parts_alone(np.zeros(2)).to_json()
+    validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
     return Device(
         name=str(found["name"]),
         model=LinearModel.from_json(model, f"{where}, model"),
@@ -142,6 +181,7 @@ def _device(found: Json, where: str) -> Device:
             for digest, entry in (found.get("blocks") or {}).items()
         },
         rates=Roofline.from_json(rates, f"{where}, rates") if rates else None,
+        physical=PhysicalModel.from_json(sized, f"{where}, physical") if sized else None,
         validation=Validation.from_json(validation, f"{where}, validation") if validation else None,
         facts=dict(found.get("facts") or {}),
         measurements=tuple(
@@ -154,4 +194,4 @@ def _device(found: Json, where: str) -> Device:
     )
 
 
-KNOWN = frozenset(Device("", LinearModel.of_parts_alone()).to_json())
+KNOWN = frozenset(Device("", LinearModel.of_parts_alone(np.zeros(2))).to_json())

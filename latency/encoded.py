@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from latency.device import Device
-from latency.validation import SHORTEST_MS
 from latency.workload import Workload, from_choices
 from search_spaces import InputError, NumericChoice, SearchSpace
 
@@ -89,9 +88,7 @@ class EncodedPredictor:
         total += self.constant
         if self.paired is not None:
             total[:, 0] += np.einsum("nc,nc->n", encoded @ self.paired, encoded)
-        latency_ms = np.maximum(total[:, 0], SHORTEST_MS)
-        half_ms = self.device.quantile * self.device.model.spread_ms(total).astype(np.float32)
-        return np.stack([latency_ms, np.maximum(latency_ms - half_ms, 0), latency_ms + half_ms])
+        return np.stack(self.device.bounds_of(total)).astype(np.float32)
 
 
 def _powers(factor: float, length: int) -> Vector:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency.bayes import noise_scale
-from latency.features import BASE, BaseTime, Feature, of_part
+from latency.features import BASE, Feature, of_part
 from latency.workload import Workload
 from search_spaces import InputError
 from search_spaces.document import Json, finite
@@ -47,11 +47,12 @@ class LinearModel:
     noise: Noise = field(default_factory=Noise)
     pairs: dict[tuple[str, str], float] = field(default_factory=dict)
     unseen_ms: float = 0.0  # spread of a part that no fitted network held
+    networks: int = 0  # that it was fitted to
 
     @staticmethod
-    def of_parts_alone() -> "LinearModel":
-        """Before any network was measured: the sum of what the parts take."""
-        return LinearModel(np.zeros(2), {BASE: np.array([1.0, 0.0])})
+    def of_parts_alone(constant: Row, share: float = UNMEASURED_SHARE) -> "LinearModel":
+        """Before any network was measured: a constant row, and what the parts take."""
+        return LinearModel(constant, {BASE: np.eye(1, len(constant))[0]}, Noise(share=share))
 
     def part_row(self, part: Workload, base_ms: float) -> Row:
         """What a part adds, as a row."""
@@ -65,13 +66,10 @@ class LinearModel:
                 row[-1] += self.unseen_ms**2
         return row
 
-    def row(self, network: Workload, base_ms: BaseTime) -> Row:
-        """The sum over a network's parts."""
-        total: Row = self.intercept + sum(self.part_row(p, base_ms(p)) for p in network.leaves)
-        if self.pairs:
-            names = sorted(part.name for part in network.leaves)
-            total[0] += sum(self.pairs.get(pair, 0.0) for pair in combinations(names, 2))
-        return total
+    def paired_ms(self, network: Workload) -> float:
+        """What the pairs of a network's parts add."""
+        names = sorted(part.name for part in network.leaves) if self.pairs else []
+        return sum(self.pairs.get(pair, 0.0) for pair in combinations(names, 2))
 
     def spread_ms(self, rows: Rows) -> Rows:
         """Standard deviation of a measurement, for summed rows (..., 2 + directions)."""
@@ -90,6 +88,7 @@ class LinearModel:
             "pairs": [[*pair, ms] for pair, ms in self.pairs.items()],
             "noise": dict(self.noise.__dict__),
             "unseen_ms": self.unseen_ms,
+            "networks": self.networks,
         }
 
     @staticmethod
@@ -109,7 +108,8 @@ class LinearModel:
         for one, other, ms in entry.get("pairs") or ():
             pairs[str(one), str(other)] = finite(ms, f"{where}, pairs, {one}, {other}")
         unseen_ms = finite(entry.get("unseen_ms", 0.0), f"{where}, unseen_ms")
-        return LinearModel(intercept, weights, Noise(**levels), pairs, unseen_ms)
+        networks = int(finite(entry.get("networks", 0), f"{where}, networks"))
+        return LinearModel(intercept, weights, Noise(**levels), pairs, unseen_ms, networks)
 
 
 def _rounded(row: Row) -> list[float]:

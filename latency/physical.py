@@ -8,13 +8,14 @@ Gaussian process over logarithms of physical sizes, whose amplitude leave-one-ou
 fit, and a family that nothing measured keeps its prior's spread, and so widens the bounds.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from latency.families import COLUMNS, FAMILIES, Vector, amounts, matrix
+from latency.families import COLUMNS, FAMILIES, INDEX, Vector, amounts, matrix
 from latency.laplace import (
     AMPLITUDES,
     NOISE,
@@ -26,20 +27,12 @@ from latency.laplace import (
 )
 from latency.measurement import Measurement
 from latency.rates import LEAST_MS, Rates, rates_of
+from latency.validation import Prediction
 from latency.workload import Workload
 from search_spaces import InputError
 from search_spaces.document import Json, finite
 
 LARGEST = 1e12  # of an amount or a time in a document
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A latency, and the bounds within which it lies with probability COVERAGE."""
-
-    latency_ms: float
-    low_ms: float
-    high_ms: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ class PhysicalModel:
         """(COLUMNS,) what the workload asks of this device; amounts of parts add."""
         return amounts(workload, self.number_bytes)
 
-    def predict(self, workload: Workload) -> Estimate:
+    def predict(self, workload: Workload) -> Prediction:
         """The latency of a block or a network.
 
         Raises:
@@ -75,7 +68,7 @@ class PhysicalModel:
         if not workload.measurable:
             raise InputError(f"{workload.name}: its operations have no sizes; trace the module")
         found = self.predict_amounts(self.amounts(workload)[None])[:, 0].tolist()
-        return Estimate(*found)
+        return Prediction(*found)
 
     def predict_amounts(self, columns: Vector) -> Vector:
         """(3, workloads): latency, lower and upper bound in ms of (workloads, COLUMNS) amounts.
@@ -110,11 +103,48 @@ class PhysicalModel:
         """The costs as the measurements left them: a neighbouring chip's prior, once scaled."""
         return rates_of(np.array(self.log_costs), self._state.covariance)
 
+    def part(self, workload: Workload) -> tuple[float, Vector]:
+        """What a part adds to a network in ms, and how far that moves along each direction.
+
+        The call is the network's, not the part's. Directions (FAMILIES,) are those in which the
+        costs are uncertain together, so they add over the parts.
+        """
+        each = self.amounts(workload)[: len(FAMILIES)] * np.exp(np.array(self.log_costs))
+        each[INDEX["call"]] = 0.0
+        return float(each.sum()), self._moved(each)
+
     @property
-    def left_out_ms(self) -> Vector:
+    def call(self) -> tuple[float, Vector]:
+        """The same of the call itself: once a network."""
+        each = np.zeros(len(FAMILIES))
+        each[INDEX["call"]] = np.exp(self.log_costs[INDEX["call"]])
+        return float(each.sum()), self._moved(each)
+
+    def _moved(self, each: Vector) -> Vector:
+        covariance = self._state.covariance
+        together = np.exp(covariance) - 1  # of log-normal costs, in units of their means
+        factor = np.linalg.cholesky(together + 1e-12 * np.eye(len(FAMILIES)))
+        return np.asarray((each * np.exp(np.diag(covariance) / 2)) @ factor)
+
+    @property
+    def deviation(self) -> float:
+        """In logarithms, what networks stray by beside what their costs leave open."""
+        return self.width * math.hypot(NOISE, self.amplitude)
+
+    @property
+    def left_out(self) -> list[Prediction]:
         """What the model predicts of each measurement, had it not seen it."""
         state = self._state
-        return np.exp(state.problem.log_latency - state.left_out[0])
+        error, variance = state.left_out
+        middle = state.problem.log_latency - error
+        half = QUANTILE * self.width * np.sqrt(variance)
+        bounds = np.exp(np.stack([middle, middle - half, middle + half], axis=1))
+        return [Prediction(*row) for row in bounds.tolist()]
+
+    @property
+    def left_out_ms(self) -> Vector:
+        """The same as times alone."""
+        return np.array([prediction.latency_ms for prediction in self.left_out])
 
     def to_json(self) -> Json:
         """Numbers and names of families."""

@@ -4,12 +4,8 @@ Each operation takes the larger of its arithmetic and its traffic, and a launch 
 Waterman and Patterson 2009, "Roofline: an insightful visual performance model").
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
-from latency.measurement import Measurement
 from latency.workload import Workload
 from search_spaces import InputError
 from search_spaces.document import Json, finite
@@ -17,7 +13,7 @@ from search_spaces.document import Json, finite
 
 @dataclass(frozen=True)
 class Roofline:
-    """A device's rates; from facts, or fitted to measured blocks."""
+    """A device's rates, of a data sheet."""
 
     gflop_per_s: float
     gb_per_s: float
@@ -46,24 +42,3 @@ class Roofline:
         """Rates out of a document; InputError where one is missing or no positive number."""
         names = ("gflop_per_s", "gb_per_s", "launch_ms")
         return Roofline(**{name: finite(entry.get(name), f"{where}, {name}") for name in names})
-
-
-def fit(measurements: Sequence[Measurement]) -> Roofline | None:
-    """The rates that best explain measurements in ratio; None where there is too little to fit."""
-    from scipy.optimize import least_squares
-
-    sized = [m for m in measurements if m.workload.measurable]
-    if len(sized) < 4:
-        return None
-    observed = np.log([m.latency_ms for m in sized])
-
-    def residuals(log_rates: np.ndarray) -> np.ndarray:
-        gflop_per_s, gb_per_s, launch_ms = np.exp(log_rates)
-        roofline = Roofline(float(gflop_per_s), float(gb_per_s), float(launch_ms))
-        predicted: np.ndarray = np.log([roofline.latency_ms(m.workload) for m in sized])
-        return predicted - observed
-
-    start = np.log([50.0, 10.0, 0.01])
-    bounds = (np.log([1e-1, 1e-2, 1e-6]), np.log([1e7, 1e5, 1e2]))
-    rates = np.exp(least_squares(residuals, start, bounds=bounds, loss="soft_l1").x)
-    return Roofline(float(rates[0]), float(rates[1]), float(rates[2]))

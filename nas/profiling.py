@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from latency import Measurement
+import latency
+from latency import Measurement, from_choices
 from latency.sources.contract import Inputs, Job, Protocol, Source
 from latency.sources.journal import Journal
 from latency.sources.visits import Measured, gather, visits
@@ -22,6 +23,8 @@ from nas.costs import (
     block_run,
     clip_inputs,
     image_inputs,
+    layout,
+    numeric_choices,
     workload_of,
 )
 from nas.tables import Row, choice_columns
@@ -30,6 +33,8 @@ from search_spaces.document import Json
 from supernet import ImageUNet, VideoUNet
 
 BlockName = tuple[str, str]  # slot, option
+CANDIDATES = 1000  # networks that a choice among them looks at
+MOST_CHOSEN = 100  # the rest are random: what a hundred leave unknown is noise
 HIDDEN = 0.01  # of a chain's time a block: a slope below that is noise
 
 
@@ -48,7 +53,20 @@ def worth_measuring(space: SearchSpace, count: int, seed: int) -> list[Architect
     Raises:
         InputError: the space has fewer architectures than asked for.
     """
-    return spread_out(space, count, seed)
+    found = spread_out(space, max(count, int(min(CANDIDATES, space.size))), seed)
+    numeric = numeric_choices(space)
+    parts = [list(_decisions(space, architecture)) for architecture in found]
+    workloads = [from_choices(str(a), each, numeric) for a, each in zip(found, parts, strict=True)]
+    told = latency.worth_measuring(workloads, min(count, MOST_CHOSEN))
+    rest = [index for index in range(len(found)) if index not in set(told)]
+    return [found[index] for index in (*told, *rest)][:count]
+
+
+def _decisions(space: SearchSpace, architecture: Architecture) -> Iterable[tuple[str, object]]:
+    """(slot, block) of a U-Net's space, (choice, option) of any other."""
+    if isinstance(space, TemporalSpace):
+        return layout(space, architecture).items()
+    return architecture.items()
 
 
 def enough_networks(space: SearchSpace) -> int:

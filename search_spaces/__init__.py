@@ -27,7 +27,7 @@ from search_spaces.temporal import (
 )
 
 if TYPE_CHECKING:
-    from search_spaces.table import Table, read_table
+    from search_spaces.table import Table, joined, read_table
 
 __all__ = [
     "CONV1D",
@@ -52,6 +52,7 @@ __all__ = [
     "counts",
     "encode",
     "feature_names",
+    "joined",
     "load",
     "read_table",
     "temporal_space",
@@ -60,7 +61,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Tables need pandas, which loads when a table is first asked for."""
-    if name in ("Table", "read_table"):
+    if name in ("Table", "joined", "read_table"):
         from search_spaces import table
 
         return getattr(table, name)

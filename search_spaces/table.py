@@ -7,7 +7,8 @@ Times are converted to ms at the door. README, section "Tables", is the text for
 import csv
 import gzip
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,26 @@ class Table:
             listed = ", ".join(map(str, self.metrics.columns)) or "none"
             raise InputError(f"{self.path}: no metric column {name!r}; its metrics: {listed}")
         return self.metrics[name]
+
+
+def joined(tables: Sequence[Table]) -> list[Table]:
+    """Tables of networks that speak of one space, which all of their rows together make.
+
+    Raises:
+        InputError: their choice columns differ.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        if set(table.choices.columns) != set(first.choices.columns):
+            differing = sorted(set(table.choices.columns) ^ set(first.choices.columns))
+            raise InputError(
+                f"{table.path}: its choices are not those of {first.path}: {differing} differ"
+            )
+    if first.given_space is not None or len(tables) == 1:
+        return list(tables)
+    rows = pd.concat([table.choices[list(first.choices.columns)] for table in tables])
+    space = replace(first, choices=rows).space
+    return [replace(table, given_space=space) for table in tables]
 
 
 def read_table(
@@ -214,7 +235,8 @@ def _choice_of(cells: "pd.Series[Any]") -> AnyChoice:
     name = str(cells.name)
     distinct = sorted(set(cells), key=lambda value: (isinstance(value, str), value))
     numeric = not any(isinstance(value, str) for value in distinct)
-    if numeric and len(distinct) > FEW_OPTIONS:
+    broken = any(isinstance(value, float) and not value.is_integer() for value in distinct)
+    if numeric and (broken or len(distinct) > FEW_OPTIONS):
         low, high = float(distinct[0]), float(distinct[-1])
         return NumericChoice(name, low, high, all(isinstance(v, int) for v in distinct))
     return Choice(name, tuple(distinct))

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from latency import Measurement, Prediction
 from latency.chips import chips
 from latency.families import Vector, compress_weights
-from latency.measurement import Measurement
-from latency.physical import Estimate, fit
+from latency.physical import fit
 from latency.published import NUMBER_BYTES, published, workloads
 from latency.rates import Rates
 from latency.workload import Operation, Workload
@@ -115,7 +115,7 @@ def physical(prior: Rates) -> Predictor:
     return predict
 
 
-def triple(estimate: Estimate) -> tuple[float, float, float]:
+def triple(estimate: Prediction) -> tuple[float, float, float]:
     return estimate.latency_ms, estimate.low_ms, estimate.high_ms
 
 

@@ -1,13 +1,18 @@
 """`nas calibrate`: measurements to a device."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line
 from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from latency import Device
+    from nas.calibration_report import Judged
 
 
 def calibrate(
@@ -16,7 +21,14 @@ def calibrate(
     space: options.MaybeSpace = None,
     column: Annotated[str, typer.Option(help="The column that holds the latency.")] = "latency_ms",
     samples: Annotated[
-        int | None, typer.Option(min=2, help="Use so many networks, chosen at random.")
+        int | None,
+        typer.Option(min=2, help="Use so many networks, chosen at random; the others judge."),
+    ] = None,
+    borrow: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of other devices on the same networks, or in a table of their own: A,B."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The device's name; default: the file's.")
@@ -24,51 +36,52 @@ def calibrate(
     seed: options.Seed = 0,
     json: options.AsJson = False,
 ) -> None:
-    """Make a device from measured tables; says how well it predicts what it did not see."""
+    """Make a device from measured tables, and a report of how well it predicts what it did not see.
+
+    The report stands beside the device: my-phone.html beside my-phone.json.
+    """
+    from nas import calibration_report
+    from nas.calibrating import calibrated, read
+
+    lent = [each.strip() for each in (borrow or "").split(",") if each.strip()]
+    if borrow is not None and not lent:
+        raise InputError("--borrow names no column; give one or more, as pixel3_latency_ms")
+    given = read(tables, space, column, lent)
+    device, judged = calibrated(given, name or out.stem, samples, seed)
+    device.save(out)
+    report = out.with_suffix(".html")
+    calibration_report.write(report, device, judged)
+    if json:
+        print_json(_summary(device, judged, out, report))
+    else:
+        _print(device, out, report)
+
+
+def _summary(
+    device: "Device", judged: "Sequence[Judged]", out: Path, report: Path
+) -> dict[str, Any]:
     from dataclasses import asdict
 
-    import latency
-    from nas import profiling
-    from nas.costs import SpaceCosts
-    from search_spaces import TemporalSpace, load, read_table
+    from nas import calibration_report
 
-    chosen = load(space) if space else None
-    costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
-    found = []
-    for path in tables:
-        found += profiling.measurements_of(read_table(path, chosen), column, costs)
-    networks = [m for m in found if m.of_network]
-    unseen = []
-    if samples is not None:
-        if samples > len(networks):
-            raise InputError(f"{samples} samples asked for, {len(networks)} networks measured")
-        kept = set(chosen_rows(len(networks), samples, seed))
-        unseen = [m for index, m in enumerate(networks) if index not in kept]
-        networks = [m for index, m in enumerate(networks) if index in kept]
-    device = latency.calibrate(
-        [m for m in found if not m.of_network] + networks, name or out.stem, {"column": column}
-    )
-    if unseen:
-        device = device.validated(unseen, "held out")
-    device.save(out)
     validation = asdict(device.validation) if device.validation else None
-    if json:
-        print_json({"device": str(out), "validation": validation})
-        return
+    return {
+        "device": str(out),
+        "report": str(report),
+        "validation": validation,
+        **calibration_report.summary(judged),
+    }
+
+
+def _print(device: "Device", out: Path, report: Path) -> None:
     print_line(f"device: {out}")
-    if device.validation is None:
+    print_line(f"report: {report}")
+    found = device.validation
+    if found is None:
         print_line("no whole networks were given, so how well it predicts them is not known")
         return
-    found_validation = device.validation
     print_line(
-        f"{found_validation.networks} networks, {found_validation.how}: "
-        f"MAPE {found_validation.mape_pct:.1f}%, Spearman {found_validation.spearman:.3f}, "
-        f"{found_validation.within_bounds_share:.0%} inside the 90% bounds"
+        f"{found.networks} networks, {found.how}: "
+        f"MAPE {found.mape_pct:.1f}%, Spearman {found.spearman:.3f}, "
+        f"{found.within_bounds_share:.0%} inside the 90% bounds"
     )
-
-
-def chosen_rows(count: int, samples: int, seed: int) -> list[int]:
-    """Which rows a calibration of so many samples sees."""
-    import numpy as np
-
-    return [int(row) for row in np.random.default_rng(seed).permutation(count)[:samples]]
