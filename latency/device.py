@@ -21,6 +21,7 @@ from search_spaces.document import Json, finite, positive
 
 FORMAT = "temporal-nas/device"
 MAJOR = 1
+MB = 1e6
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,16 @@ class Device:
     validation: Validation | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Seen, ...] = ()  # networks that fitted it
+    memory_limit_mb: float | None = None  # of weights and activations together
     choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
     numeric: tuple[str, ...] = ()  # those of them whose numbers vary freely
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
+
+    def memory_mb(self, workload: Workload) -> float:
+        """Weights and peak activations, in the numbers that the device computes with."""
+        number_bytes = self.physical.number_bytes if self.physical else None
+        scale = (number_bytes or workload.number_bytes) / workload.number_bytes
+        return (workload.weight_bytes + workload.peak_bytes) * scale / MB
 
     def base_ms(self, part: Workload) -> float:
         """What a part takes by itself: as it was measured, else by its sizes, else nothing."""
@@ -135,6 +143,7 @@ class Device:
             "bounds": {"quantile": self.quantile, "coverage": bounds.COVERAGE},
             "validation": asdict(self.validation) if self.validation else None,
             "blocks": {d: {"name": n, "latency_ms": ms} for d, (n, ms) in self.blocks.items()},
+            "memory_limit_mb": self.memory_limit_mb,
             "choices": list(self.choices),
             "numeric": list(self.numeric),
             "measurements": [asdict(seen) for seen in self.measurements],
@@ -172,6 +181,7 @@ def _device(found: Json, where: str) -> Device:
     limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
     model = found.get("model") or LinearModel.of_parts_alone(np.zeros(2)).to_json()
     validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
+    memory = found.get("memory_limit_mb")
     return Device(
         name=str(found["name"]),
         model=LinearModel.from_json(model, f"{where}, model"),
@@ -188,6 +198,7 @@ def _device(found: Json, where: str) -> Device:
             Seen.from_json(entry, f"{where}, measurements")
             for entry in found.get("measurements") or ()
         ),
+        memory_limit_mb=None if memory is None else positive(memory, f"{where}, memory_limit_mb"),
         choices=tuple(str(name) for name in found.get("choices") or ()),
         numeric=tuple(str(name) for name in found.get("numeric") or ()),
         extra={k: v for k, v in found.items() if k not in KNOWN},

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,17 +66,27 @@ class Limits:
             found["memory_mb"] = self.costs.memory_mb(architecture) - self.budget.memory_mb
         return found
 
+    @property
+    def too_large(self) -> list[str]:
+        """Blocks whose memory alone passes the limit, so that no network with them is proposed."""
+        limit_mb = self.budget.memory_mb
+        return [] if limit_mb is None else self.costs.too_large(limit_mb)
+
     def keeps(self, architecture: Architecture) -> bool:
         """Whether an architecture is inside every limit."""
         return all(excess <= 0 for excess in self.excess(architecture).values())
 
 
 def resolve(budget: Budget, costs: Costs) -> Limits:
-    """A budget's limits on a device.
+    """A budget's limits on a device; the device's own memory limit is one of them.
 
     Raises:
         InputError: not even the network that uses least of a limit keeps it.
     """
+    given_mb, device_mb = budget.memory_mb, costs.device.memory_limit_mb
+    if device_mb is not None:
+        given_mb = device_mb if given_mb is None else min(given_mb, device_mb)
+    budget = replace(budget, memory_mb=given_mb)
     latency_ms = math.inf
     if budget.latency is not None:
         value, is_share = _parse(budget.latency)

@@ -28,7 +28,6 @@ from supernet.operators import TemporalOperator, build
 
 # How a table of blocks spells the image U-Net itself, beside the slots and their options.
 BACKBONE_SLOT, BACKBONE_OPTION = "backbone", "image"
-MB = 1e6
 
 
 class BlockRun(nn.Module):
@@ -194,8 +193,17 @@ class Costs:
         """Weights and peak activations in MB (1e6 bytes); an upper bound, see `concatenate`."""
         found = (self._parts[key][1] for key in self._blocks(architecture))
         workloads = [self._backbone.workload, *(part.workload for part in found if part)]
-        whole = concatenate("network", workloads)
-        return (whole.weight_bytes + whole.peak_bytes) / MB
+        return self.device.memory_mb(concatenate("network", workloads))
+
+    def too_large(self, limit_mb: float) -> list[str]:
+        """The blocks that fit in no network: not even alone beside the image U-Net."""
+        found = []
+        for (slot, block), (_, part) in self._parts.items():
+            if part is not None:
+                alone = concatenate("alone", [self._backbone.workload, part.workload])
+                if self.device.memory_mb(alone) > limit_mb:
+                    found.append(f"{slot}={block}")
+        return found
 
     @cached_property
     def fastest(self) -> Architecture:

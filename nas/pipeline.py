@@ -68,6 +68,9 @@ def search(
     with folder.opened():
         device = known or job.profiled_host()
         limits = resolve(settings.budget, Costs(job.space_costs, device))
+        if limits.too_large:
+            listed = ", ".join(limits.too_large)
+            job.progress.say(f"excluded, as they pass {limits.budget.memory_mb:g} MB: {listed}")
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
         searched = Study(f"{folder.study}: search", url, limits, strategy, settings.seed)

@@ -24,6 +24,7 @@ from latency.published import NUMBER_BYTES, measurements, published
 from latency.validation import validate
 
 FIRST = "A14"  # most was published of it
+USABLE = 0.5  # of the memory that one app may fill before the system ends it, about
 LEARNED = 0.7  # a cost whose spread the measurements brought below this share of the prior's
 
 
@@ -33,20 +34,21 @@ class Named:
 
     name: str
     soc: str
+    memory_gb: int  # of the smallest that is sold (Wikipedia: iPhone 12 ... Mac mini)
     neighbour: str = FIRST
 
 
 DEVICES = (
-    Named("iphone-12", "A14"),
-    Named("iphone-13", "A15"),
-    Named("iphone-14", "A15"),
-    Named("iphone-14-pro", "A16"),
-    Named("iphone-15-pro", "A17 Pro"),
-    Named("iphone-16-pro-max", "A18 Pro", "A18"),
-    Named("mac-m1", "M1"),
-    Named("mac-m2", "M2"),
-    Named("mac-m3", "M3"),
-    Named("mac-m4", "M4"),
+    Named("iphone-12", "A14", 4),
+    Named("iphone-13", "A15", 4),
+    Named("iphone-14", "A15", 6),
+    Named("iphone-14-pro", "A16", 6),
+    Named("iphone-15-pro", "A17 Pro", 8),
+    Named("iphone-16-pro-max", "A18 Pro", 8, "A18"),
+    Named("mac-m1", "M1", 8),
+    Named("mac-m2", "M2", 8),
+    Named("mac-m3", "M3", 8),
+    Named("mac-m4", "M4", 16),
 )
 
 
@@ -88,6 +90,7 @@ def device(named: Named, known: dict[str, Chip]) -> Device:
         physical=model,
         validation=validation,
         measurements=seen,
+        memory_limit_mb=USABLE * named.memory_gb * 1000,
         facts={
             "soc": named.soc,
             "compute_unit": "Neural Engine where Core ML chooses it",

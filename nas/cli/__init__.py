@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from nas.cli import calibrate, import_, predict, profile, search, show, train
+from nas.cli import calibrate, devices, import_, predict, profile, search, show, train
 from search_spaces.errors import InputError
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("spaces")(show.spaces)
-app.command("devices")(show.devices)
+app.command("devices")(devices.devices)
 app.command("show")(show.show)
 
 

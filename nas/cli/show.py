@@ -1,4 +1,4 @@
-"""`nas spaces`, `nas devices` and `nas show`: what there is."""
+"""`nas spaces` and `nas show`: what there is."""
 
 import json as json_
 import math
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nas.cli import options
+from nas.cli.devices import trust
 from nas.cli.output import print_json, print_line, print_table
 from search_spaces.errors import InputError
 
@@ -40,26 +41,6 @@ def spaces(json: options.AsJson = False) -> None:
             for r in rows
         ),
     )
-
-
-def devices(json: options.AsJson = False) -> None:
-    """List the shipped devices, with how far to trust them."""
-    from dataclasses import asdict
-
-    from latency import load_device, shipped
-
-    rows: list[dict[str, Any]] = [{"name": "host", "validation": None}]
-    for name in shipped():
-        validation = load_device(name).validation
-        rows.append({"name": name, "validation": asdict(validation) if validation else None})
-    if json:
-        print_json({"devices": rows})
-        return
-    print_table(
-        ["device", "how far to trust it"],
-        ((row["name"], _trust(row["name"], row["validation"])) for row in rows),
-    )
-    print_line("A device of your own: nas profile, nas calibrate, then --device FILE.json")
 
 
 def show(
@@ -154,7 +135,7 @@ def _document(path: Path) -> dict[str, Any]:
             "device": device.name,
             "measurements": len(device.measurements),
             "measured blocks": len(device.blocks),
-            "trust": _trust(device.name, device.to_json()["validation"]),
+            "trust": trust(device),
         }
     if kind == "temporal-nas/search-space":
         from search_spaces import load
@@ -165,15 +146,3 @@ def _document(path: Path) -> dict[str, Any]:
     if kind == "temporal-nas/architecture":
         return {"architecture of": found.get("space"), "choices": found.get("choices")}
     raise InputError(f"{path}: nothing that temporal-nas writes (format {kind!r})")
-
-
-def _trust(name: str, validation: dict[str, Any] | None) -> str:
-    if name == "host":
-        return "this machine: measured by each search"
-    if validation is None:
-        return "no whole network was measured"
-    return (
-        f"{validation['networks']} networks, {validation['how']}: MAPE "
-        f"{validation['mape_pct']:.1f}%, Spearman {validation['spearman']:.3f}, "
-        f"{validation['within_bounds_share']:.0%} inside the bounds"
-    )

@@ -1,0 +1,104 @@
+"""`nas devices`: the devices that there are, and how far to trust each."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from latency import Device
+
+RANKED = 5  # with fewer networks a rank correlation says nothing
+HOST_STATUS = "this machine: measured by each search"
+
+
+def devices(
+    device: Annotated[
+        str | None, typer.Argument(help="Show this device: a shipped name, or a JSON file.")
+    ] = None,
+    json: options.AsJson = False,
+) -> None:
+    """List the shipped devices, with how far to trust them; or show one device and its costs."""
+    from latency import load_device, shipped
+
+    if device is not None:
+        _one(load_device(device), json=json)
+        return
+    found = [load_device(name) for name in shipped()]
+    if json:
+        host = {"name": "host", "status": HOST_STATUS, "validation": None}
+        print_json({"devices": [host, *map(_plain, found)]})
+        return
+    rows = [(each.name, each.facts.get("soc", ""), _status(each), trust(each)) for each in found]
+    print_table(
+        ["device", "chip", "how it came about", "error on networks left out"],
+        [("host", "", HOST_STATUS, ""), *rows],
+    )
+    print_line(
+        "One of them: nas devices NAME. A device of your own: nas profile, nas calibrate, then "
+        "--device FILE.json"
+    )
+
+
+def trust(device: "Device") -> str:
+    """How predictions came out for networks that the fit had not seen."""
+    found = device.validation
+    if found is None:
+        return "not validated"
+    ranks = f", Spearman {found.spearman:.3f}" if found.networks >= RANKED else ""
+    return (
+        f"{found.networks} networks, {found.how}: MAPE {found.mape_pct:.1f}%{ranks}, "
+        f"{found.within_bounds_share:.0%} inside the bounds"
+    )
+
+
+def _status(device: "Device") -> str:
+    return str(device.facts.get("status") or f"{device.model.networks} networks measured")
+
+
+def _plain(device: "Device") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "name": device.name,
+        "status": _status(device),
+        "memory_limit_mb": device.memory_limit_mb,
+        "facts": device.facts,
+        "validation": asdict(device.validation) if device.validation else None,
+    }
+
+
+def _one(device: "Device", *, json: bool) -> None:
+    if json:
+        print_json({**_plain(device), "measurements": device.to_json()["measurements"]})
+        return
+    print_line(f"{device.name}: {_status(device)}; {trust(device)}")
+    for name, value in device.facts.items():
+        if isinstance(value, str) and name != "status":
+            print_line(f"{name}: {value}")
+    if device.memory_limit_mb is not None:
+        print_line(f"memory limit: {device.memory_limit_mb:g} MB of weights and activations")
+    if device.physical is not None:
+        _print_costs(device)
+    for source in device.facts.get("sources", ()):
+        print_line(f"source: {source}")
+
+
+def _print_costs(device: "Device") -> None:
+    """What work of each kind costs, how surely, and where that is known from."""
+    import math
+
+    from latency.families import UNITS
+
+    assert device.physical is not None
+    rates = device.physical.posterior
+    origin = device.facts.get("origin", {})
+    rows = []
+    for (family, unit), median in zip(UNITS.items(), rates.medians, strict=True):
+        factor = math.exp(1.645 * rates.spreads[family])
+        known = origin.get(family, "measured or guessed: see the bounds")
+        low, high = median / factor, median * factor
+        rows.append((family, f"{median:.3g}", f"{low:.3g} to {high:.3g}", unit, known))
+    print_table(["work", ">ms a unit", ">90% bounds", "unit", "known from"], rows)
