@@ -1,0 +1,87 @@
+"""How well this machine's networks are predicted, beside how well it measures them twice.
+
+    python examples/benchmarks/this_machine.py [--unseen 50] [--calibration 24] [--seed 0]
+
+Blocks and some networks are measured and calibrated on; others, which the fit never sees, are
+measured twice. What the machine itself strays by between two measurements is the noise that no
+prediction of a single measurement can beat.
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import latency
+from latency import Device, Measurement
+from latency.sources.contract import Protocol
+from latency.sources.torch_host import TorchSource
+from latency.sources.visits import gather, visits
+from nas import profiling
+from nas.costs import SpaceCosts
+from nas.profiling import Planned
+from nas.progress import Progress
+from search_spaces import Architecture, TemporalSpace, load
+
+
+def measured_ms(title: str, planned: Planned, seed: int) -> dict[str, float]:
+    """The median time of each job in ms, all of them interleaved."""
+    protocol = Protocol(rounds=8, runs_per_visit=4, seed=seed)
+    found = []
+    with Progress().stage(title, protocol.rounds * len(planned.jobs)) as advance:
+        for visit in visits(TorchSource(), planned.jobs, protocol, set()):
+            found.append(visit)
+            advance(len(found))
+    return {name: each.timing.latency_ms for name, each in gather(found).items()}
+
+
+def calibrated(space: TemporalSpace, networks: Sequence[Architecture], seed: int) -> Device:
+    """This machine, from all blocks and some networks."""
+    costs = SpaceCosts(space)
+    blocks = profiling.plan_blocks(space, profiling.block_names(space))
+    times_ms = measured_ms(
+        "blocks and networks", blocks + profiling.plan_networks(space, networks), seed
+    )
+    seen = [
+        Measurement(costs.block_workload(row["slot"], row["option"]), times_ms[row["id"]])
+        for row in blocks.rows
+    ]
+    seen += [Measurement(costs.workload(a), times_ms[profiling.network_id(a)]) for a in networks]
+    return latency.calibrate(seen, "host")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--space", default="moving_digits")
+    parser.add_argument("--calibration", type=int, default=24)
+    parser.add_argument("--unseen", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    space = load(asked.space)
+    assert isinstance(space, TemporalSpace)
+    fitted = profiling.worth_measuring(space, asked.calibration, asked.seed)
+    unseen = profiling.held_out(space, fitted, asked.unseen, asked.seed)
+    device = calibrated(space, fitted, asked.seed)
+    planned = profiling.plan_networks(space, unseen)
+    names = [profiling.network_id(a) for a in unseen]
+    first, again = (
+        np.array([times_ms[name] for name in names])
+        for times_ms in (
+            measured_ms(f"unseen networks, {when}", planned, asked.seed + index)
+            for index, when in enumerate(("once", "again"))
+        )
+    )
+    costs = SpaceCosts(space)
+    predicted = [device.predict(costs.workload(a)) for a in unseen]
+    guess = np.array([p.latency_ms for p in predicted])
+    inside = [p.low_ms <= ms <= p.high_ms for p, ms in zip(predicted, first, strict=True)]
+    print(f"{len(unseen)} unseen networks of {space.name}, {len(fitted)} calibrated on")
+    for what, other in (("predicted", guess), ("measured again", again)):
+        mape = float(np.mean(np.abs(other / first - 1)) * 100)
+        print(f"{what:15} MAPE {mape:5.1f}%  Spearman {spearmanr(other, first).statistic:.3f}")
+    print(f"inside the 90% bounds: {np.mean(inside):.0%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The shipped devices: there, up to date, honest about where they come from."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+import latency
+from latency import Device, Workload
+from latency.published import workloads
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = [
+    "iphone-12",
+    "iphone-13",
+    "iphone-14",
+    "iphone-14-pro",
+    "iphone-15-pro",
+    "iphone-16-pro-max",
+    "mac-m1",
+    "mac-m2",
+    "mac-m3",
+    "mac-m4",
+]
+RESNET = "ResNet50"
+
+
+def width(device: Device, workload: Workload) -> float:
+    found = device.predict(workload)
+    return found.high_ms / found.low_ms
+
+
+def test_all_are_there() -> None:
+    assert sorted(latency.shipped()) == sorted(NAMES)
+
+
+def test_they_are_what_the_published_rows_make_of_them() -> None:
+    """The committed files are those that the script builds."""
+    script = runpy.run_path(str(ROOT / "examples" / "benchmarks" / "build_devices.py"))
+    for named in script["DEVICES"]:
+        built = script["device"](named, script["chips"]())
+        committed = json.loads(latency.shipped()[named.name].read_text())
+        assert_alike(json.loads(json.dumps(built.to_json())), committed, named.name)
+
+
+def assert_alike(found: object, wanted: object, where: str) -> None:
+    if isinstance(wanted, dict):
+        assert isinstance(found, dict)
+        assert found.keys() == wanted.keys(), where
+        for key, value in wanted.items():
+            assert_alike(found[key], value, f"{where}, {key}")
+    elif isinstance(wanted, list):
+        assert isinstance(found, list)
+        assert len(found) == len(wanted), where
+        for index, value in enumerate(wanted):
+            assert_alike(found[index], value, f"{where}, {index}")
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, rel=1e-3, abs=1e-6), where
+    else:
+        assert found == wanted, where
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_predicts_a_known_network_and_says_where_it_is_from(name: str) -> None:
+    device = latency.load_device(name)
+    found = device.predict(workloads()[RESNET])
+    assert 0.3 < found.low_ms < found.latency_ms < found.high_ms < 8
+    assert device.facts["status"]
+    assert set(device.facts["origin"].values()) <= {
+        "measured",
+        "data sheet",
+        "extrapolated from A14",
+        "extrapolated from A18",
+    }
+    assert device.memory_limit_mb is not None
+
+
+def test_extrapolated_devices_are_less_sure_than_measured_ones() -> None:
+    network = workloads()["FastViT-SA24"]
+    measured = latency.load_device("iphone-12")
+    for name in ("iphone-16-pro-max", "mac-m4"):
+        extrapolated = latency.load_device(name)
+        assert width(extrapolated, network) > 1.3 * width(measured, network)
+        assert extrapolated.validation is None
+
+
+def test_newer_phones_are_not_slower() -> None:
+    network = workloads()["SD 2.1-base UNet"]
+    times_ms = [
+        latency.load_device(name).predict(network).latency_ms
+        for name in ("iphone-12", "iphone-13", "iphone-14-pro")
+    ]
+    assert times_ms == sorted(times_ms, reverse=True)
