@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latency import Device, Prediction, Workload, concatenate, from_choices
+from latency import (
+    Device,
+    EncodedPredictor,
+    Prediction,
+    Workload,
+    concatenate,
+    from_choices,
+)
 from latency.linear_model import Row
 from latency.tracing import trace
 from search_spaces import (
@@ -22,6 +29,7 @@ from search_spaces import (
     SearchSpace,
     Slot,
     TemporalSpace,
+    feature_names,
 )
 from supernet import ImageUNet, parameter_count
 from supernet.operators import TemporalOperator, build
@@ -224,6 +232,25 @@ class Costs:
             return part.parameters if part else 0
 
         return self._least(parameters)
+
+    def encoded(self) -> EncodedPredictor:
+        """The same latencies for `search_spaces.encode`d architectures, in bulk.
+
+        Raises:
+            InputError: blocks have settings of their own, so that columns don't add.
+        """
+        if any(block.settings for block in self.space.blocks()):
+            raise InputError(
+                f"space {self.space.name!r} has blocks with settings: the columns of its encoding "
+                "do not add; ask for each network"
+            )
+        names = (name.partition("=") for name in feature_names(self.space))
+        parts = [self._parts[slot, block][1] for slot, _, block in names]
+        return EncodedPredictor.of(
+            self.device,
+            [part.workload if part else None for part in parts],
+            always=[self._backbone.workload],
+        )
 
     def _least(self, cost: Callable[[tuple[str, str]], float]) -> Architecture:
         """The architecture that takes each slot's cheapest block."""

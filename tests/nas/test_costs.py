@@ -1,5 +1,7 @@
 """Costs are the sum of what was measured; budgets are said in numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import latency
 from latency import Device, Measurement
 from nas.budget import Budget, resolve
 from nas.costs import Costs, SpaceCosts, clip_inputs
-from search_spaces import InputError, TemporalSpace
+from search_spaces import InputError, Slot, TemporalSpace, encode
 from supernet import VideoUNet, parameter_count
 
 
@@ -89,3 +91,47 @@ def test_a_device_that_knows_nothing_of_the_blocks_says_so(space_costs: SpaceCos
     tabular = latency.calibrate([Measurement(w, n + 1.0) for n, w in enumerate(names)], "table")
     with pytest.raises(InputError, match="no rates and no measurement of 'backbone'"):
         Costs(space_costs, tabular)
+
+
+def test_a_device_s_memory_limit_is_a_budget(space_costs: SpaceCosts, device: Device) -> None:
+    roomy = Costs(space_costs, device)
+    needed_mb = roomy.memory_mb(roomy.slowest)
+    limited = replace(device, memory_limit_mb=0.9 * needed_mb)
+    limits = resolve(Budget(None), Costs(space_costs, limited))
+    assert set(limits.excess(roomy.slowest)) == {"memory_mb"}
+    assert not limits.keeps(roomy.slowest)
+    for block in limits.too_large:
+        slot, _, option = block.partition("=")
+        assert not any(
+            limits.keeps(a)
+            for a in space_costs.space.enumerate()
+            if str(space_costs.space.block(a, slot_of(space_costs.space, slot))) == option
+        )
+    with pytest.raises(InputError, match="memory"):
+        resolve(Budget(None), Costs(space_costs, replace(device, memory_limit_mb=0.01)))
+
+
+def slot_of(space: TemporalSpace, name: str) -> Slot:
+    return next(slot for slot in space.slots if slot.name == name)
+
+
+def test_a_float16_device_needs_half_the_memory(space_costs: SpaceCosts) -> None:
+    phone = Costs(space_costs, latency.load_device("iphone-13"))
+    traced = space_costs.workload(phone.slowest)
+    assert phone.memory_mb(phone.slowest) == pytest.approx(
+        (traced.weight_bytes + traced.peak_bytes) / 2e6
+    )
+
+
+@pytest.mark.parametrize("name", ["made up", "iphone-13", "mac-m4"])
+def test_encoded_costs_are_the_costs(
+    space: TemporalSpace, space_costs: SpaceCosts, device: Device, name: str
+) -> None:
+    costs = Costs(space_costs, device if name == "made up" else latency.load_device(name))
+    rng = np.random.default_rng(1)
+    architectures = [space.sample(rng) for _ in range(20)]
+    found = costs.encoded().predict(encode(space, architectures))
+    for index, architecture in enumerate(architectures):
+        one = costs.network_ms(architecture)
+        for values, value in zip(found, (one.latency_ms, one.low_ms, one.high_ms), strict=True):
+            assert values[index] == pytest.approx(value, rel=1e-3)
