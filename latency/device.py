@@ -50,7 +50,7 @@ class Device:
 
     def base_ms(self, part: Workload) -> float:
         """What a part takes by itself: as it was measured, else by its sizes, else nothing."""
-        if part.digest in self.blocks:
+        if self.blocks and part.digest in self.blocks:
             return self.blocks[part.digest][1]
         if not part.measurable:
             return 0.0
@@ -61,16 +61,10 @@ class Device:
     def part_row(self, part: Workload) -> Row:
         """What a part adds to a network's predicted latency, first its mean in ms."""
         row = self.model.part_row(part, self.base_ms(part))
-        guessed = part.measurable and part.digest not in self.blocks
-        if self.physical is not None and guessed and not self.model.networks:
+        fitted = bool(self.model.networks)
+        if self.physical and not fitted and part.measurable and part.digest not in self.blocks:
             row[1:-1] += self.physical.part(part)[1]
         return row
-
-    def network_row(self, network: Workload) -> Row:
-        """The sum over a network's parts."""
-        total: Row = self.model.intercept + sum(self.part_row(part) for part in network.leaves)
-        total[0] += self.model.paired_ms(network)
-        return total
 
     def predict(self, workload: Workload) -> Prediction:
         """The latency of a block or a network.
@@ -78,12 +72,47 @@ class Device:
         Raises:
             InputError: the device knows nothing of such a workload.
         """
+        return self.predict_all([workload])[0]
+
+    def predict_all(self, workloads: Sequence[Workload]) -> list[Prediction]:
+        """The latency of each; parts that networks share are looked at once.
+
+        Raises:
+            InputError: the device knows nothing of such a workload.
+        """
+        shared: dict[int, Row] = {}
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            found = [self._alone(w) for w in workloads if not w.parts]
+            rows = [self._network_row(w, shared) for w in workloads if w.parts]
+            bounds_ms = self.bounds_of(np.stack(rows)) if rows else ()
+        summed = (Prediction(*each) for each in zip(*(b.tolist() for b in bounds_ms), strict=True))
+        alone = iter(found)
+        predictions = [next(summed) if w.parts else next(alone) for w in workloads]
+        for workload, prediction in zip(workloads, predictions, strict=True):
+            if not math.isfinite(prediction.high_ms + prediction.latency_ms):
+                raise InputError(
+                    f"device {self.name!r} predicts no finite latency of {workload.name!r}: a "
+                    "number in it, or in the device's file, is out of range"
+                )
+        return predictions
+
+    def _network_row(self, network: Workload, shared: dict[int, Row]) -> Row:
+        """The sum over a network's parts; `shared` keeps the rows of parts seen before."""
+        total: Row = self.model.intercept.copy()
+        for part in network.leaves:
+            if id(part) not in shared:
+                self._check_known(part)
+                shared[id(part)] = self.part_row(part)
+            total += shared[id(part)]
+        total[0] += self.model.paired_ms(network)
+        return total
+
+    def _alone(self, workload: Workload) -> Prediction:
+        """A block by itself, or a network that has no parts."""
         self._check_known(workload)
-        if workload.parts:
-            return self.bounded(self.network_row(workload))
         if workload.digest in self.blocks:
             latency_ms = self.blocks[workload.digest][1]
-            half = math.exp(self.quantile * NOISE)
+            half = math.exp(min(self.quantile * NOISE, 100.0))
             return Prediction(latency_ms, latency_ms / half, latency_ms * half)
         if self.physical is not None:
             return self.physical.predict(workload)
@@ -91,19 +120,18 @@ class Device:
         alone[0] = self.base_ms(workload)
         return self.bounded(alone)
 
-    def _check_known(self, workload: Workload) -> None:
+    def _check_known(self, part: Workload) -> None:
         sized = self.rates is not None or self.physical is not None
-        for part in workload.leaves:
-            if part.measurable and not sized and part.digest not in self.blocks:
-                raise InputError(
-                    f"device {self.name!r} has no rates and no measurement of {part.name!r}; "
-                    "calibrate it with blocks (nas profile --blocks)"
-                )
-            if not part.measurable and part.choice not in self.choices:
-                known = ", ".join(self.choices) or "blocks of a network alone: give the --space"
-                raise InputError(
-                    f"device {self.name!r} knows nothing of {part.choice!r}; it knows {known}"
-                )
+        if part.measurable and not sized and part.digest not in self.blocks:
+            raise InputError(
+                f"device {self.name!r} has no rates and no measurement of {part.name!r}; "
+                "calibrate it with blocks (nas profile --blocks)"
+            )
+        if not part.measurable and part.choice not in self.choices:
+            known = ", ".join(self.choices) or "blocks of a network alone: give the --space"
+            raise InputError(
+                f"device {self.name!r} knows nothing of {part.choice!r}; it knows {known}"
+            )
 
     def bounded(self, row: Row) -> Prediction:
         """The latency of a summed row, with the device's bounds around it."""
@@ -126,7 +154,7 @@ class Device:
 
     def validated(self, measurements: Sequence[Measurement], how: str) -> "Device":
         """This device, with its errors on measurements that it was not fitted to."""
-        predicted = [self.predict(m.workload) for m in measurements]
+        predicted = self.predict_all([m.workload for m in measurements])
         return replace(self, validation=validate(predicted, measurements, how))
 
     def to_json(self) -> Json:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
@@ -30,14 +29,24 @@ class Validation:
     spearman: float
     within_bounds_share: float
     how: str  # "leave one out", or "held out"
+    # A few absurd rows make any mean, so the usual error stands beside it; older files lack both.
+    median_error_pct: float | None = None
+    within_10pct_share: float | None = None
+
+    @property
+    def skewed(self) -> bool:
+        """Whether a few rows make the mean error: it is far from the median one."""
+        return self.median_error_pct is not None and self.mape_pct > 3 * self.median_error_pct + 1
 
     @staticmethod
     def from_json(entry: Json, where: str) -> "Validation":
         """A validation out of a document; InputError where a number is none."""
-        numbers = _numbers({k: v for k, v in entry.items() if k != "how"}, Validation, where)
-        return Validation(
-            **{**numbers, "networks": int(numbers["networks"])}, how=str(entry["how"])
-        )
+        numbers = {name: finite(entry.get(name), f"{where}, {name}") for name in _ALWAYS}
+        for name in ("median_error_pct", "within_10pct_share"):
+            if entry.get(name) is not None:
+                numbers[name] = finite(entry[name], f"{where}, {name}")
+        found = {**numbers, "networks": int(numbers["networks"])}
+        return Validation(**found, how=str(entry["how"]))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Seen:
     def from_json(entry: Json, where: str) -> "Seen":
         """A measurement out of a document; InputError where a number is none."""
         left_out = entry.get("left_out")
-        prediction = Prediction(**_numbers(left_out, Prediction, where)) if left_out else None
+        prediction = _prediction(left_out, f"{where}, left_out") if left_out else None
         return Seen(str(entry["name"]), positive(entry["latency_ms"], where), prediction)
 
 
@@ -68,15 +77,21 @@ def validate(
         p.low_ms <= m.latency_ms <= p.high_ms for p, m in zip(predicted, measured, strict=True)
     ]
     varied = len(set(guess)) > 1 and len(set(truth)) > 1
+    errors = np.abs(guess / truth - 1)
     return Validation(
         networks=len(measured),
-        mape_pct=float(np.mean(np.abs(guess / truth - 1)) * 100),
+        mape_pct=float(np.mean(errors) * 100),
         spearman=float(spearmanr(guess, truth).statistic) if varied else 0.0,
         within_bounds_share=float(np.mean(inside)),
         how=how,
+        median_error_pct=float(np.median(errors) * 100),
+        within_10pct_share=float(np.mean(errors <= 0.1)),
     )
 
 
-def _numbers(entry: Json, kind: type, where: str) -> dict[str, Any]:
-    named = [field.name for field in fields(kind) if field.type is not str]
-    return {name: finite(entry.get(name), f"{where}, {name}") for name in named}
+_ALWAYS = ("networks", "mape_pct", "spearman", "within_bounds_share")
+
+
+def _prediction(entry: Json, where: str) -> Prediction:
+    named = [field.name for field in fields(Prediction)]
+    return Prediction(**{name: finite(entry.get(name), f"{where}, {name}") for name in named})

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from search_spaces import InputError
@@ -180,5 +180,11 @@ def from_choices(
         else:
             whole = isinstance(option, float) and option.is_integer()  # 2.0 is the option 2
             spelled = str(int(option) if whole else option)  # type: ignore[call-overload]
-            parts.append(Workload(f"{choice}={spelled}", (Operation(spelled),)))
+            parts.append(_decision(choice, spelled))
     return concatenate(name, parts)
+
+
+@lru_cache(maxsize=4096)
+def _decision(choice: str, option: str) -> Workload:
+    """One for all networks: what is known of a part is then found once, not once a network."""
+    return Workload(f"{choice}={option}", (Operation(option),))
