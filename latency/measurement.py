@@ -9,6 +9,8 @@ import numpy as np
 from latency.workload import Workload
 from search_spaces import InputError
 
+CONTRADICTION = 100.0  # times as long as expected: units are a thousand apart, launches are not
+
 
 class NotHereError(InputError):
     """This machine cannot measure what another could."""
@@ -59,7 +61,8 @@ def check(measurements: Sequence[Measurement]) -> None:
     """Refuse what no latency model can be fitted to.
 
     Raises:
-        InputError: fewer than two measurements, a time that is not positive, all times equal.
+        InputError: fewer than two measurements, a time that is not positive, all times equal, or
+            times so far apart that their units must differ.
     """
     if len(measurements) < 2:
         raise InputError(
@@ -74,4 +77,41 @@ def check(measurements: Sequence[Measurement]) -> None:
         raise InputError(
             f"all {len(measurements)} latencies are {measurements[0].latency_ms:g} ms: constant "
             "measurements calibrate nothing; check the column"
+        )
+    _check_repeated(measurements)
+    _check_sums(measurements)
+
+
+def _check_repeated(measurements: Sequence[Measurement]) -> None:
+    """Refuse one thing measured in two units."""
+    same: dict[tuple[str, ...], list[Measurement]] = {}
+    for measurement in measurements:
+        names = tuple(part.name for part in measurement.workload.leaves)
+        same.setdefault(names, []).append(measurement)
+    for group in same.values():
+        least = min(group, key=lambda each: each.latency_ms)
+        most = max(group, key=lambda each: each.latency_ms)
+        far = most.latency_ms > CONTRADICTION * least.latency_ms
+        if far and least.workload.digest == most.workload.digest:
+            raise InputError(
+                f"{most.workload.name}: was measured as {least.latency_ms:g} ms and as "
+                f"{most.latency_ms:g} ms: is a unit wrong? mend or remove one"
+            )
+
+
+def _check_sums(measurements: Sequence[Measurement]) -> None:
+    """Refuse networks and blocks that were measured in different units."""
+    blocks = {m.workload.digest: m.latency_ms for m in measurements if not m.of_network}
+    ratios = []
+    for network in measurements if blocks else ():
+        parts = network.workload.parts
+        known = [blocks[part.digest] for part in parts if part.digest in blocks]
+        # What was not measured may be most of a network, so only too short a one tells anything.
+        if known and (len(known) == len(parts) or network.latency_ms < sum(known)):
+            ratios.append(network.latency_ms / sum(known))
+    ratio = float(np.median(ratios)) if ratios else 1.0
+    if not 1 / CONTRADICTION < ratio < CONTRADICTION:
+        raise InputError(
+            f"the networks take {ratio:.3g} times the sum of their blocks: is a unit wrong? name "
+            "each table's column after its unit (_ms, _us, _s)"
         )
