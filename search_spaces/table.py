@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from search_spaces.architecture import Architecture
-from search_spaces.choice import AnyChoice, Choice, NumericChoice
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
+from search_spaces.table_space import choices_of, typed
 
 # unit suffix -> (the suffix it is kept under, factor)
 UNITS = {
@@ -38,7 +38,6 @@ RESERVED = frozenset(
     | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
 )
 BLOCK_COLUMNS = ("slot", "option")
-FEW_OPTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -61,30 +60,34 @@ class Table:
         """The space that was given, or the one that the choices' values make."""
         if self.given_space is not None:
             return self.given_space
-        if self.of_blocks or self.choices.empty:
-            raise InputError(f"{self.path}: holds no choices, so the space must be given")
-        name = self.path.name.split(".")[0]
-        return SearchSpace(name, tuple(_choice_of(self.choices[c]) for c in self.choices))
+        return _own_space([self])
+
+    @cached_property
+    def decisions(self) -> list[dict[str, Any]]:
+        """What each row decides; an empty cell is of a choice that doesn't matter there."""
+        return [
+            {str(name): value for name, value in row.items() if value != ""}
+            for row in self.choices.to_dict("records")
+        ]
 
     @cached_property
     def architectures(self) -> list[Architecture]:
         """The architecture of each row; InputError names the row that is none of the space."""
         found = []
-        for index, row in enumerate(self.choices.to_dict("records")):
-            decided = {str(name): value for name, value in row.items() if value != ""}
+        for row, decided in enumerate(self.decisions, start=2):
             try:
                 found.append(self.space.architecture(decided))
             except InputError as error:
-                raise InputError(f"{self.path}, row {index + 2}: {error}") from None
+                raise InputError(f"{self.path}, row {row}: {error}") from None
         return found
+
+    def has_metric(self, name: str) -> bool:
+        """Whether there is a metric column of that name, in whichever unit."""
+        return _in_kept_unit(name) in self.metrics
 
     def metric(self, name: str) -> "pd.Series[float]":
         """A metric column by its name, in the unit that the name ends in (ms for every time)."""
-        name = name.removesuffix(":max")
-        for suffix, (kept, _) in sorted(UNITS.items(), key=lambda item: -len(item[0])):
-            if name.endswith(suffix):
-                name = name.removesuffix(suffix) + kept
-                break
+        name = _in_kept_unit(name)
         if name not in self.metrics:
             listed = ", ".join(map(str, self.metrics.columns)) or "none"
             raise InputError(f"{self.path}: no metric column {name!r}; its metrics: {listed}")
@@ -106,9 +109,32 @@ def joined(tables: Sequence[Table]) -> list[Table]:
             )
     if first.given_space is not None or len(tables) == 1:
         return list(tables)
-    rows = pd.concat([table.choices[list(first.choices.columns)] for table in tables])
-    space = replace(first, choices=rows).space
+    space = _own_space(tables)
     return [replace(table, given_space=space) for table in tables]
+
+
+def _own_space(tables: Sequence[Table]) -> SearchSpace:
+    """The space that the rows of all tables make."""
+    first = tables[0]
+    if first.of_blocks or first.choices.empty:
+        raise InputError(f"{first.path}: holds no choices, so the space must be given")
+    rows = first.choices
+    if len(tables) > 1:  # a column may be of numbers alone in one of them
+        named = [table.choices[list(rows.columns)].astype(str) for table in tables]
+        rows = pd.concat(named, ignore_index=True).apply(typed)
+    places = [(table.path, row) for table in tables for row in range(2, len(table.choices) + 2)]
+    return SearchSpace(first.path.name.split(".")[0], tuple(choices_of(rows, places)))
+
+
+def _in_kept_unit(name: str) -> str:
+    """How a metric is called once its unit was converted."""
+    name = name.removesuffix(":max")
+    suffix = _suffix_of(name)
+    return name if suffix is None else name.removesuffix(suffix) + UNITS[suffix][0]
+
+
+def _suffix_of(name: str) -> str | None:
+    return next((s for s in sorted(UNITS, key=len, reverse=True) if name.endswith(s)), None)
 
 
 def read_table(
@@ -145,7 +171,9 @@ def read_table(
         choice_names = list(BLOCK_COLUMNS)
     elif space is not None:
         _check_choices(path, choice_names, space)
-    choices = pd.DataFrame({name: _typed(frame[name]) for name in choice_names}, index=frame.index)
+    elif odd := [name for name in choice_names if "=" in name]:
+        raise InputError(f"{path}: column {odd[0]!r} holds a '='; rename it")
+    choices = pd.DataFrame({name: typed(frame[name]) for name in choice_names}, index=frame.index)
     return Table(path, pd.DataFrame(metrics, index=frame.index), choices, frame[reserved], space)
 
 
@@ -165,29 +193,58 @@ def _read_frame(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file")
     try:
         if path.suffix == ".parquet":
-            frame = pd.read_parquet(path).astype(str)
+            frame = _of_parquet(path)
         else:
             _check_header(path)
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+            frame = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",  # spreadsheets mark their UTF-8
+                skip_blank_lines=False,  # so that a row's number is its line
+            )
     except InputError:
         raise
     # Parsers of damaged files raise many things; all of them mean the same to a person.
     except (OSError, EOFError, ValueError, zlib.error, MemoryError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: cannot be read as a table: {reason}") from None
-    if frame.empty:
-        raise InputError(f"{path}: has no rows")
     if isinstance(frame.index, pd.MultiIndex) or not isinstance(frame.index, pd.RangeIndex):
         raise InputError(f"{path}: rows have more cells than the header has columns")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    return _without_blank_lines(path, frame)
+
+
+def _of_parquet(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(drop=frame.index.name is None)
+    names = [str(name) for name in frame.columns]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: columns named twice: {doubled}")
+    return frame.astype(str).fillna("")
+
+
+def _without_blank_lines(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Blank lines at the end go; one in between may be a row that was lost."""
+    filled = np.flatnonzero((frame != "").any(axis=1))
+    if not filled.size:
+        raise InputError(f"{path}: has no rows")
+    frame = frame.iloc[: filled[-1] + 1]
+    if len(filled) < len(frame):
+        row = next(index for index, at in enumerate(filled.tolist()) if index != at)
+        raise InputError(f"{path}, row {row + 2}: is blank; fill or remove it")
     return frame
 
 
 def _check_header(path: Path) -> None:
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as stream:
-        header = next(csv.reader(stream), [])
-    if not header or any(not name.strip() for name in header):
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        header = [name.strip() for name in next(csv.reader(stream), [])]
+    if not header or not all(header):
         raise InputError(f"{path}: the first line must name every column")
+    if len(header) == 1 and (other := {";", "\t"} & set(header[0])):
+        raise InputError(f"{path}: cells are separated by {other.pop()!r}; separate them by commas")
     if doubled := sorted({name for name in header if header.count(name) > 1}):
         raise InputError(f"{path}: columns named twice: {doubled}")
 
@@ -196,9 +253,8 @@ def _unit_of(path: Path, name: str) -> tuple[str, tuple[str, float]] | None:
     """The unit suffix of a metric column; None for a column that is no metric."""
     if name in RESERVED:
         return None
-    for suffix in sorted(UNITS, key=len, reverse=True):
-        if name.endswith(suffix):
-            return suffix, UNITS[suffix]
+    if (suffix := _suffix_of(name)) is not None:
+        return suffix, UNITS[suffix]
     if "latency" in name.lower():
         raise InputError(
             f"{path}: column {name!r} does not end in a unit we know; spell it latency_ms, "
@@ -219,24 +275,3 @@ def _numbers(path: Path, name: str, cells: "pd.Series[str]", suffix: str) -> "pd
             "mend or remove the row"
         )
     return numbers
-
-
-def _typed(cells: "pd.Series[str]") -> "pd.Series[Any]":
-    """Cells as numbers where all of them are, whole numbers as int; else as text."""
-    numbers = pd.to_numeric(cells, errors="coerce")
-    if not np.isfinite(numbers.astype(float)).all():
-        return cells.astype(object)
-    if (numbers == numbers.round()).all() and (numbers.abs() < 2**53).all():
-        return numbers.astype("int64").astype(object)
-    return numbers.astype(float).astype(object)
-
-
-def _choice_of(cells: "pd.Series[Any]") -> AnyChoice:
-    name = str(cells.name)
-    distinct = sorted(set(cells), key=lambda value: (isinstance(value, str), value))
-    numeric = not any(isinstance(value, str) for value in distinct)
-    broken = any(isinstance(value, float) and not value.is_integer() for value in distinct)
-    if numeric and (broken or len(distinct) > FEW_OPTIONS):
-        low, high = float(distinct[0]), float(distinct[-1])
-        return NumericChoice(name, low, high, all(isinstance(v, int) for v in distinct))
-    return Choice(name, tuple(distinct))
