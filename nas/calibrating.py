@@ -1,13 +1,14 @@
 """Tables to a device: whose columns are measurements, whose are other devices' to borrow from."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import latency
 from latency import Device, Measurement, Source, Sources, Workload
+from latency.validation import validate
 from nas import profiling
 from nas.calibration_report import Judged
 from nas.costs import SpaceCosts, workload_of
@@ -19,6 +20,7 @@ class Given:
     """What tables hold of one device, and of those that it may borrow from."""
 
     column: str
+    tables: tuple[Path, ...]
     blocks: list[Measurement]
     networks: list[Measurement]
     sources: Sources | None
@@ -37,58 +39,80 @@ def read(
     """
     chosen: SearchSpace | None = load(space) if space else None
     costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
-    if column in borrow:
-        raise InputError(f"--borrow {column}: that is the column to calibrate")
+    _check_names(paths, column, borrow)
     found = [read_table(path, chosen) for path in paths]
+    for table in found:
+        _check_columns(table, column, borrow)
+    blocks = [table for table in found if table.of_blocks]
     whole = [table for table in found if not table.of_blocks]
     whole = joined(whole) if whole else []
-    measured = [table for table in whole if not borrow or _has(table, column)]
-    if borrow and not measured and not any(table.of_blocks for table in found):
+    networks = {
+        table.path: profiling.measurements_of(table, column, costs)
+        for table in whole
+        if not borrow or table.has_metric(column)
+    }
+    if borrow and not networks and not blocks:
         raise InputError(f"no table has a metric column {column!r}; give --column")
-    launches = [
-        ms
-        for table in found
-        if table.of_blocks and (ms := profiling.launch_ms(table, column)) is not None
-    ]
+    launches = [profiling.launch_ms(table, column) for table in blocks]
+    launch_ms = [ms for ms in launches if ms is not None]
     return Given(
         column=column,
-        blocks=[
-            measurement
-            for table in found
-            if table.of_blocks
-            for measurement in profiling.measurements_of(table, column, costs)
-        ],
-        networks=[m for t in measured for m in profiling.measurements_of(t, column, costs)],
-        sources=latency.learn_sources(_lent(whole, borrow, costs)) if borrow else None,
-        launch_ms=float(np.median(launches)) if launches else None,
+        tables=tuple(paths),
+        blocks=[m for table in blocks for m in profiling.measurements_of(table, column, costs)],
+        networks=[m for measured in networks.values() for m in measured],
+        sources=latency.learn_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
+        launch_ms=float(np.median(launch_ms)) if launch_ms else None,
     )
 
 
-def _has(table: Table, column: str) -> bool:
-    try:
-        table.metric(column)
-    except InputError:
-        return False
-    return True
+def _check_names(paths: Sequence[Path], column: str, borrow: Sequence[str]) -> None:
+    if column in borrow:
+        raise InputError(f"--borrow {column}: that is the column to calibrate")
+    if doubled := [name for name in borrow if list(borrow).count(name) > 1]:
+        raise InputError(f"--borrow {doubled[0]}: named twice")
+    resolved = [path.resolve() for path in paths]
+    if again := [path for path in paths if resolved.count(path.resolve()) > 1]:
+        raise InputError(f"{again[0]}: given twice; give each table once")
+
+
+def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
+    """Refuse a time of nothing, and a table that would be read for nothing."""
+    held = [name for name in (column, *borrow) if table.has_metric(name)]
+    if borrow and not held:
+        raise InputError(
+            f"{table.path}: has neither {column} nor a column to borrow ({', '.join(borrow)}); its "
+            f"metrics: {', '.join(map(str, table.metrics.columns)) or 'none'}"
+        )
+    for name in held:
+        if (wrong := np.flatnonzero(table.metric(name) <= 0)).size:
+            raise InputError(
+                f"{table.path}, row {wrong[0] + 2}, column {name!r}: nothing takes 0 ms; mend or "
+                "remove the row"
+            )
 
 
 def _lent(
-    tables: Sequence[Table], columns: Sequence[str], costs: SpaceCosts | None
+    tables: Sequence[Table],
+    columns: Sequence[str],
+    networks: Mapping[Path, Sequence[Measurement]],
+    costs: SpaceCosts | None,
 ) -> list[Source]:
-    """The borrowed columns, each with the networks of its table."""
-    found = []
+    """The borrowed columns, each with the networks of its tables."""
+    workloads: dict[Path, list[Workload]] = {}
+    for table in tables:
+        if table.path in networks:
+            workloads[table.path] = [m.workload for m in networks[table.path]]
+        else:
+            found = (workload_of(table.space, a, costs) for a in table.architectures)
+            workloads[table.path] = list(found)
+    sources = []
     for column in columns:
-        holders = [table for table in tables if _has(table, column)]
+        holders = [table for table in tables if table.has_metric(column)]
         if not holders:
             paths = ", ".join(str(table.path) for table in tables) or "no table of networks"
             raise InputError(f"--borrow {column}: no such metric column in {paths}")
-        found.append((column, holders))
-    workloads = {
-        table.path: [workload_of(table.space, a, costs) for a in table.architectures]
-        for _, holders in found
-        for table in holders
-    }
-    return [_source(column, holders, workloads) for column, holders in found]
+        sources.append(_source(column, holders, workloads))
+    return sources
 
 
 def _source(column: str, holders: Sequence[Table], workloads: dict[Path, list[Workload]]) -> Source:
@@ -117,16 +141,21 @@ def calibrated(
         kept = set(chosen_rows(len(networks), samples, seed))
         unseen = [m for index, m in enumerate(networks) if index not in kept]
         networks = [m for index, m in enumerate(networks) if index in kept]
-    device = latency.calibrate(
-        [*given.blocks, *networks],
-        name,
-        {"column": given.column},
-        borrow=given.sources,
-        launch_ms=given.launch_ms,
-    )
+    try:
+        device = latency.calibrate(
+            [*given.blocks, *networks],
+            name,
+            {"column": given.column},
+            borrow=given.sources,
+            launch_ms=given.launch_ms,
+        )
+    except InputError as error:
+        tables = ", ".join(map(str, given.tables))
+        raise InputError(f"{tables}, column {given.column!r}: {error}") from None
     if unseen:
-        device = device.validated(unseen, "held out")
-        return device, [Judged(m, device.predict(m.workload)) for m in unseen]
+        predicted = device.predict_all([m.workload for m in unseen])
+        device = replace(device, validation=validate(predicted, unseen, "held out"))
+        return device, [Judged(m, p) for m, p in zip(unseen, predicted, strict=True)]
     judged = [
         Judged(measurement, seen.left_out)
         for measurement, seen in zip(networks, device.measurements, strict=True)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from latency import Device, Measurement, Prediction, Workload
-from nas.pictures import calibration_png
-from search_spaces import document
+from nas.calibration_picture import calibration_png
 
 TEMPLATE = Path(__file__).with_name("calibration_report.html.jinja")
 WORST = 10
@@ -25,8 +24,12 @@ class Judged:
 
     @property
     def residual(self) -> float:
-        """By which share of the prediction the measurement is above it."""
-        return self.measurement.latency_ms / self.prediction.latency_ms - 1
+        """By how much the measurement is above the prediction, as a share of the larger one.
+
+        So it stays within -1 and 1: one absurd row doesn't drown a mean.
+        """
+        measured_ms, predicted_ms = self.measurement.latency_ms, self.prediction.latency_ms
+        return (measured_ms - predicted_ms) / max(measured_ms, predicted_ms)
 
     @property
     def inside(self) -> bool:
@@ -71,21 +74,20 @@ def _shares(workload: Workload) -> dict[str, float]:
     return {kind: amount / whole for kind, amount in amounts.items() if amount > 0}
 
 
-def write(path: Path, device: Device, judged: Sequence[Judged]) -> None:
-    """Write the report as one HTML file that needs nothing else."""
+def html(device: Device, judged: Sequence[Judged]) -> str:
+    """The report as one HTML file that needs nothing else."""
     import jinja2
 
     kinds = by_kind(judged) if judged else []
     worst = sorted(judged, key=lambda each: -abs(each.residual))[:WORST]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         device=device,
         judged=len(judged),
         kinds=kinds,
         worst=worst,
         picture=_embedded(calibration_png(judged, kinds)) if judged else None,
     )
-    document.write_atomically(path, html)
 
 
 def summary(judged: Sequence[Judged]) -> dict[str, Any]:

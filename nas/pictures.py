@@ -1,15 +1,10 @@
 """The pictures of a run, as PNG bytes."""
 
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.study import Evaluated, front
 
-if TYPE_CHECKING:
-    from nas.calibration_report import Judged, KindResidual
-
-MOST_KINDS = 16
 BLUE, ORANGE, GREY, GREEN = "#2266aa", "#dd7711", "#999999", "#228855"
 
 
@@ -44,37 +39,6 @@ def prediction_png(unseen: dict[str, Any]) -> bytes:
     axes.scatter(measured, unseen["again_ms"], s=22, c=ORANGE, marker="x", label="measured again")
     axes.set_xlabel("measured latency of one network call (ms)")
     axes.set_ylabel("predicted, or measured again (ms)")
-    return _png(figure, axes)
-
-
-def calibration_png(judged: "Sequence[Judged]", kinds: "Sequence[KindResidual]") -> bytes:
-    """Predicted against measured with bounds, beside the mean residual of each kind."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-    axes, bars = figure.subplots(1, 2, width_ratios=[3, 2])
-    measured = [each.measurement.latency_ms for each in judged]
-    predicted = [each.prediction.latency_ms for each in judged]
-    around = [
-        [p.latency_ms - p.low_ms for p in (each.prediction for each in judged)],
-        [p.high_ms - p.latency_ms for p in (each.prediction for each in judged)],
-    ]
-    ends = [min(measured + predicted) * 0.95, max(measured + predicted) * 1.05]
-    axes.plot(ends, ends, c=GREY, lw=1, label="exact")
-    axes.errorbar(
-        measured, predicted, yerr=around, fmt="o", ms=3.5, c=BLUE, ecolor="#bbccdd", elinewidth=0.8,
-        label="networks that the fit had not seen, with 90% bounds",
-    )  # fmt: skip
-    axes.set_xlabel("measured latency (ms)")
-    axes.set_ylabel("predicted latency (ms)")
-    shown = list(kinds)[:MOST_KINDS][::-1]
-    bars.barh(range(len(shown)), [k.mean_pct for k in shown], color=BLUE, height=0.6)
-    bars.set_yticks(range(len(shown)), [k.kind for k in shown], fontsize=8)
-    bars.axvline(0, c=GREY, lw=1)
-    bars.set_xlabel("mean residual (%): measured above predicted")
-    for each in (axes, bars):
-        each.grid(alpha=0.25)
-        each.spines[["top", "right"]].set_visible(False)
     return _png(figure, axes)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
+from nas.cli.devices import trust
 from nas.cli.output import print_json, print_line
 from search_spaces.errors import InputError
 
@@ -42,19 +43,32 @@ def calibrate(
     """
     from nas import calibration_report
     from nas.calibrating import calibrated, read
+    from search_spaces import document
 
     lent = [each.strip() for each in (borrow or "").split(",") if each.strip()]
     if borrow is not None and not lent:
         raise InputError("--borrow names no column; give one or more, as pixel3_latency_ms")
+    report = out.with_suffix(".html")
+    _check_out(out, report, tables)
     given = read(tables, space, column, lent)
     device, judged = calibrated(given, name or out.stem, samples, seed)
+    html = calibration_report.html(device, judged)  # a report that fails leaves no device alone
     device.save(out)
-    report = out.with_suffix(".html")
-    calibration_report.write(report, device, judged)
+    document.write_atomically(report, html)
     if json:
         print_json(_summary(device, judged, out, report))
     else:
         _print(device, out, report)
+
+
+def _check_out(out: Path, report: Path, tables: "Sequence[Path]") -> None:
+    """Refuse to write over what was measured, or a report over its device."""
+    if out == report or out.suffix in {".csv", ".gz", ".parquet"}:
+        raise InputError(f"--out {out}: a device is a JSON file; call it {out.stem}.json")
+    if taken := {out.resolve(), report.resolve()} & {table.resolve() for table in tables}:
+        raise InputError(f"--out {out}: would be written over the table {taken.pop().name}")
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file in it, as {out / 'device.json'}")
 
 
 def _summary(
@@ -68,6 +82,7 @@ def _summary(
     return {
         "device": str(out),
         "report": str(report),
+        "choices": list(device.choices),
         "validation": validation,
         **calibration_report.summary(judged),
     }
@@ -76,12 +91,10 @@ def _summary(
 def _print(device: "Device", out: Path, report: Path) -> None:
     print_line(f"device: {out}")
     print_line(f"report: {report}")
-    found = device.validation
-    if found is None:
+    if device.choices:
+        free = [f"{name} (a number)" if name in device.numeric else name for name in device.choices]
+        print_line(f"choices: {', '.join(free)}")
+    if device.validation is None:
         print_line("no whole networks were given, so how well it predicts them is not known")
-        return
-    print_line(
-        f"{found.networks} networks, {found.how}: "
-        f"MAPE {found.mape_pct:.1f}%, Spearman {found.spearman:.3f}, "
-        f"{found.within_bounds_share:.0%} inside the 90% bounds"
-    )
+    else:
+        print_line(trust(device))

@@ -47,10 +47,15 @@ def trust(device: "Device") -> str:
     found = device.validation
     if found is None:
         return "not validated"
+    usual = ""
+    if found.median_error_pct is not None and found.within_10pct_share is not None:
+        usual = (
+            f" (median {found.median_error_pct:.1f}%, {found.within_10pct_share:.0%} within 10%)"
+        )
     ranks = f", Spearman {found.spearman:.3f}" if found.networks >= RANKED else ""
     return (
-        f"{found.networks} networks, {found.how}: MAPE {found.mape_pct:.1f}%{ranks}, "
-        f"{found.within_bounds_share:.0%} inside the bounds"
+        f"{found.networks} networks, {found.how}: MAPE {found.mape_pct:.1f}%{usual}{ranks}, "
+        f"{found.within_bounds_share:.0%} inside the 90% bounds"
     )
 
 
