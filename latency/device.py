@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from latency import bounds
+from latency.families import FAMILIES
 from latency.laplace import NOISE
 from latency.linear_model import LinearModel, Row, Rows
 from latency.measurement import Measurement
@@ -17,7 +18,7 @@ from latency.roofline import Roofline
 from latency.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.workload import Workload
 from search_spaces import InputError, document
-from search_spaces.document import Json, finite, positive
+from search_spaces.document import Json, positive
 
 FORMAT = "temporal-nas/device"
 MAJOR = 1
@@ -96,6 +97,17 @@ class Device:
                 )
         return predictions
 
+    def unmeasured_options(self, workloads: Sequence[Workload]) -> list[str]:
+        """The decisions of tabular networks whose options it met nowhere; at most guessed."""
+        parts = {id(part): part for workload in workloads for part in workload.parts}.values()
+        return [
+            part.name
+            for part in parts
+            if not part.measurable
+            and ("name", part.name) not in self.model.weights
+            and ("group", part.group) not in self.model.weights
+        ]
+
     def _network_row(self, network: Workload, shared: dict[int, Row]) -> Row:
         """The sum over a network's parts; `shared` keeps the rows of parts seen before."""
         total: Row = self.model.intercept.copy()
@@ -123,9 +135,11 @@ class Device:
     def _check_known(self, part: Workload) -> None:
         sized = self.rates is not None or self.physical is not None
         if part.measurable and not sized and part.digest not in self.blocks:
+            mend = "calibrate it with blocks (nas profile --blocks)"
+            if self.choices:
+                mend = f"it knows {', '.join(self.choices)} of a table: leave the space out"
             raise InputError(
-                f"device {self.name!r} has no rates and no measurement of {part.name!r}; "
-                "calibrate it with blocks (nas profile --blocks)"
+                f"device {self.name!r} has no rates and no measurement of {part.name!r}; {mend}"
             )
         if not part.measurable and part.choice not in self.choices:
             known = ", ".join(self.choices) or "blocks of a network alone: give the --space"
@@ -207,15 +221,18 @@ def read_device(path: Path) -> Device:
 
 def _device(found: Json, where: str) -> Device:
     limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
-    model = found.get("model") or LinearModel.of_parts_alone(np.zeros(2)).to_json()
     validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
     memory = found.get("memory_limit_mb")
+    alone = LinearModel.of_parts_alone(np.zeros(2)).to_json()
+    model = LinearModel.from_json(found.get("model") or alone, f"{where}, model")
+    if sized and not model.networks and len(model.intercept) != 2 + len(FAMILIES):
+        raise InputError(f"{where}, model: has no row of {2 + len(FAMILIES)} as physical needs it")
     return Device(
         name=str(found["name"]),
-        model=LinearModel.from_json(model, f"{where}, model"),
+        model=model,
         quantile=positive(limits["quantile"], f"{where}, bounds, quantile"),
         blocks={
-            str(digest): (str(entry["name"]), finite(entry["latency_ms"], f"{where}, {digest}"))
+            str(digest): (str(entry["name"]), positive(entry["latency_ms"], f"{where}, {digest}"))
             for digest, entry in (found.get("blocks") or {}).items()
         },
         rates=Roofline.from_json(rates, f"{where}, rates") if rates else None,

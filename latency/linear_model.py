@@ -61,9 +61,9 @@ class LinearModel:
             weight = self.weights.get(feature)
             if weight is not None:
                 row[:-1] += value * weight[:-1]
-                row[-1] += value**2 * weight[-1]
+                row[-1] += value * value * weight[-1]  # a power would raise where it overflows
             elif feature[0] == "name":
-                row[-1] += self.unseen_ms**2
+                row[-1] += self.unseen_ms * self.unseen_ms
         return row
 
     def paired_ms(self, network: Workload) -> float:

@@ -5,8 +5,8 @@ whoever reads and writes it again; a newer major version is refused.
 """
 
 import json
-import math
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from search_spaces.errors import InputError
 
 Json = dict[str, Any]
+LARGEST = sys.float_info.max  # whole numbers in JSON know no bounds
 
 
 def dumps(document: Mapping[str, Any]) -> str:
@@ -85,9 +86,10 @@ def check(document: object, format_name: str, major: int, where: str) -> Json:
 
 def finite(value: object, where: str) -> float:
     """A finite number out of a document, or an InputError that says where it was wrong."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{where}: expected a finite number, found {value!r}")
-    return float(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not -LARGEST <= value <= LARGEST:  # type: ignore[operator]
+        raise InputError(f"{where}: expected a finite number, found {repr(value)[:40]}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def positive(value: object, where: str) -> float:
