@@ -9,6 +9,7 @@ import numpy as np
 from latency.workload import Workload
 from search_spaces import InputError
 
+LEAST_MS, MOST_MS = 1e-6, 1e9  # a nanosecond, and eleven days: beyond them a unit is wrong
 CONTRADICTION = 100.0  # times as long as expected: units are a thousand apart, launches are not
 
 
@@ -61,8 +62,8 @@ def check(measurements: Sequence[Measurement]) -> None:
     """Refuse what no latency model can be fitted to.
 
     Raises:
-        InputError: fewer than two measurements, a time that is not positive, all times equal, or
-            times so far apart that their units must differ.
+        InputError: fewer than two measurements, a time that is not positive or absurd, all times
+            equal, or times so far apart that their units must differ.
     """
     if len(measurements) < 2:
         raise InputError(
@@ -73,21 +74,26 @@ def check(measurements: Sequence[Measurement]) -> None:
             raise InputError(
                 f"{measurement.workload.name}: latency {measurement.latency_ms} ms is not positive"
             )
+        if not LEAST_MS <= measurement.latency_ms <= MOST_MS:
+            raise InputError(
+                f"{measurement.workload.name}: {measurement.latency_ms:g} ms is no time of a "
+                "network; is a unit wrong?"
+            )
     if len({measurement.latency_ms for measurement in measurements}) == 1:
         raise InputError(
             f"all {len(measurements)} latencies are {measurements[0].latency_ms:g} ms: constant "
             "measurements calibrate nothing; check the column"
         )
-    _check_repeated(measurements)
     _check_sums(measurements)
+    _check_repeated(measurements)
 
 
 def _check_repeated(measurements: Sequence[Measurement]) -> None:
     """Refuse one thing measured in two units."""
-    same: dict[tuple[str, ...], list[Measurement]] = {}
+    same: dict[tuple[object, ...], list[Measurement]] = {}
     for measurement in measurements:
-        names = tuple(part.name for part in measurement.workload.leaves)
-        same.setdefault(names, []).append(measurement)
+        names = (part.name for part in measurement.workload.leaves)
+        same.setdefault((measurement.of_network, *names), []).append(measurement)
     for group in same.values():
         least = min(group, key=lambda each: each.latency_ms)
         most = max(group, key=lambda each: each.latency_ms)
@@ -111,7 +117,8 @@ def _check_sums(measurements: Sequence[Measurement]) -> None:
             ratios.append(network.latency_ms / sum(known))
     ratio = float(np.median(ratios)) if ratios else 1.0
     if not 1 / CONTRADICTION < ratio < CONTRADICTION:
+        times = float(f"{ratio:.2g}")
         raise InputError(
-            f"the networks take {ratio:.3g} times the sum of their blocks: is a unit wrong? name "
+            f"the networks take {times:,g} times the sum of their blocks: is a unit wrong? name "
             "each table's column after its unit (_ms, _us, _s)"
         )
