@@ -37,6 +37,7 @@ RESERVED = frozenset(
     {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
     | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
 )
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 BLOCK_COLUMNS = ("slot", "option")
 
 
@@ -73,21 +74,21 @@ class Table:
     @cached_property
     def architectures(self) -> list[Architecture]:
         """The architecture of each row; InputError names the row that is none of the space."""
-        found = []
+        found, space = [], self.space
         for row, decided in enumerate(self.decisions, start=2):
             try:
-                found.append(self.space.architecture(decided))
+                found.append(space.architecture(decided))
             except InputError as error:
                 raise InputError(f"{self.path}, row {row}: {error}") from None
         return found
 
     def has_metric(self, name: str) -> bool:
         """Whether there is a metric column of that name, in whichever unit."""
-        return _in_kept_unit(name) in self.metrics
+        return in_kept_unit(name) in self.metrics
 
     def metric(self, name: str) -> "pd.Series[float]":
         """A metric column by its name, in the unit that the name ends in (ms for every time)."""
-        name = _in_kept_unit(name)
+        name = in_kept_unit(name)
         if name not in self.metrics:
             listed = ", ".join(map(str, self.metrics.columns)) or "none"
             raise InputError(f"{self.path}: no metric column {name!r}; its metrics: {listed}")
@@ -126,7 +127,7 @@ def _own_space(tables: Sequence[Table]) -> SearchSpace:
     return SearchSpace(first.path.name.split(".")[0], tuple(choices_of(rows, places)))
 
 
-def _in_kept_unit(name: str) -> str:
+def in_kept_unit(name: str) -> str:
     """How a metric is called once its unit was converted."""
     name = name.removesuffix(":max")
     suffix = _suffix_of(name)
@@ -191,6 +192,8 @@ def _check_choices(path: Path, names: list[str], space: SearchSpace) -> None:
 def _read_frame(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if path.suffix.lower() in SPREADSHEETS:
+        raise InputError(f"{path}: is a spreadsheet; save it as CSV")
     try:
         if path.suffix == ".parquet":
             frame = _of_parquet(path)
@@ -208,6 +211,8 @@ def _read_frame(path: Path) -> pd.DataFrame:
     # Parsers of damaged files raise many things; all of them mean the same to a person.
     except (OSError, EOFError, ValueError, zlib.error, MemoryError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, UnicodeDecodeError):
+            reason = f"{reason}; save it as UTF-8"
         raise InputError(f"{path}: cannot be read as a table: {reason}") from None
     if isinstance(frame.index, pd.MultiIndex) or not isinstance(frame.index, pd.RangeIndex):
         raise InputError(f"{path}: rows have more cells than the header has columns")
