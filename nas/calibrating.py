@@ -8,11 +8,13 @@ import numpy as np
 
 import latency
 from latency import Device, Measurement, Source, Sources, Workload
+from latency.measurement import LEAST_MS, MOST_MS
 from latency.validation import validate
 from nas import profiling
 from nas.calibration_report import Judged
 from nas.costs import SpaceCosts, workload_of
 from search_spaces import InputError, SearchSpace, Table, TemporalSpace, joined, load, read_table
+from search_spaces.table import in_kept_unit
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def read(
     """
     chosen: SearchSpace | None = load(space) if space else None
     costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
+    column, borrow = in_kept_unit(column), [in_kept_unit(name) for name in borrow]
     _check_names(paths, column, borrow)
     found = [read_table(path, chosen) for path in paths]
     for table in found:
@@ -60,7 +63,7 @@ def read(
         tables=tuple(paths),
         blocks=[m for table in blocks for m in profiling.measurements_of(table, column, costs)],
         networks=[m for measured in networks.values() for m in measured],
-        sources=latency.learn_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
+        sources=_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
         launch_ms=float(np.median(launch_ms)) if launch_ms else None,
     )
 
@@ -78,16 +81,20 @@ def _check_names(paths: Sequence[Path], column: str, borrow: Sequence[str]) -> N
 def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
     """Refuse a time of nothing, and a table that would be read for nothing."""
     held = [name for name in (column, *borrow) if table.has_metric(name)]
+    if no_times := [name for name in held if not name.endswith("_ms")]:
+        raise InputError(f"{table.path}: column {no_times[0]!r} holds no times (_ms, _us or _s)")
     if borrow and not held:
         raise InputError(
             f"{table.path}: has neither {column} nor a column to borrow ({', '.join(borrow)}); its "
             f"metrics: {', '.join(map(str, table.metrics.columns)) or 'none'}"
         )
     for name in held:
-        if (wrong := np.flatnonzero(table.metric(name) <= 0)).size:
+        latency_ms = table.metric(name).to_numpy()
+        wrong = np.flatnonzero((latency_ms < LEAST_MS) | (latency_ms > MOST_MS))
+        if wrong.size:
             raise InputError(
-                f"{table.path}, row {wrong[0] + 2}, column {name!r}: nothing takes 0 ms; mend or "
-                "remove the row"
+                f"{table.path}, row {wrong[0] + 2}, column {name!r}: {latency_ms[wrong[0]]:g} ms "
+                "is no time of a network; mend or remove the row"
             )
 
 
@@ -109,10 +116,17 @@ def _lent(
     for column in columns:
         holders = [table for table in tables if table.has_metric(column)]
         if not holders:
-            paths = ", ".join(str(table.path) for table in tables) or "no table of networks"
-            raise InputError(f"--borrow {column}: no such metric column in {paths}")
+            paths = ", ".join(str(table.path) for table in tables) or "any table of networks"
+            raise InputError(f"--borrow {column}: found no such metric column in {paths}")
         sources.append(_source(column, holders, workloads))
     return sources
+
+
+def _sources(lent: Sequence[Source]) -> Sources:
+    try:
+        return latency.learn_sources(lent)
+    except InputError as error:
+        raise InputError(f"--borrow {error}") from None
 
 
 def _source(column: str, holders: Sequence[Table], workloads: dict[Path, list[Workload]]) -> Source:

@@ -1,6 +1,7 @@
 """The picture of a calibration: predicted against measured, and residuals by kind."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,8 @@ def calibration_png(judged: "Sequence[Judged]", kinds: "Sequence[KindResidual]")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    with warnings.catch_warnings(action="ignore"):  # of names in scripts that the font lacks
+        figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
 
 
@@ -92,7 +94,7 @@ def _bars(axes: Any, kinds: "Sequence[KindResidual]") -> None:
     mean = [kind.mean_pct for kind in kinds]
     axes.barh(rows, mean, color=BLUE, height=0.35, label="mean: right of 0, measured is longer")
     names = [k.kind if len(k.kind) <= LONGEST_NAME else f"{k.kind[:LONGEST_NAME]}…" for k in kinds]
-    axes.set_yticks(rows, names, fontsize=8)
+    axes.set_yticks(rows, names, fontsize=8, parse_math=False)  # $ is a letter
     axes.axvline(0, c=GREY, lw=1)
     axes.set_xlabel("residual (%)")
     axes.set_title("Residuals of networks, by what they are made of", fontsize=10)

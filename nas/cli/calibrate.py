@@ -48,8 +48,7 @@ def calibrate(
     lent = [each.strip() for each in (borrow or "").split(",") if each.strip()]
     if borrow is not None and not lent:
         raise InputError("--borrow names no column; give one or more, as pixel3_latency_ms")
-    report = out.with_suffix(".html")
-    _check_out(out, report, tables)
+    report = _report_path(out, tables)
     given = read(tables, space, column, lent)
     device, judged = calibrated(given, name or out.stem, samples, seed)
     html = calibration_report.html(device, judged)  # a report that fails leaves no device alone
@@ -61,14 +60,16 @@ def calibrate(
         _print(device, out, report)
 
 
-def _check_out(out: Path, report: Path, tables: "Sequence[Path]") -> None:
-    """Refuse to write over what was measured, or a report over its device."""
+def _report_path(out: Path, tables: "Sequence[Path]") -> Path:
+    """Where the report goes; refuse to write over what was measured."""
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file in it, as {out / 'device.json'}")
+    report = out.with_suffix(".html")
     if out == report or out.suffix in {".csv", ".gz", ".parquet"}:
         raise InputError(f"--out {out}: a device is a JSON file; call it {out.stem}.json")
     if taken := {out.resolve(), report.resolve()} & {table.resolve() for table in tables}:
         raise InputError(f"--out {out}: would be written over the table {taken.pop().name}")
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; name a file in it, as {out / 'device.json'}")
+    return report
 
 
 def _summary(

@@ -27,6 +27,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console(width=width, highlight=False, markup=False).print(table)
 
 
+def print_note(text: str) -> None:
+    """One line beside the results."""
+    print(f"nas: {text}", file=sys.stderr)  # noqa: T201
+
+
 def print_line(text: str) -> None:
     """One line."""
     print(text)  # noqa: T201

@@ -1,19 +1,22 @@
 """`nas predict`: latency with bounds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line, print_table
+from nas.cli.output import print_json, print_line, print_note, print_table
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device, Prediction, Workload
     from nas.workload_summary import Costly
     from search_spaces import SearchSpace
+
+
+MOST_LISTED = 5
 
 
 def predict(
@@ -44,7 +47,10 @@ def predict(
         _print_model(chosen, _workload(model, shape), json=json)
         return
     workloads = _workloads(chosen, architecture, architectures, space)
-    predictions = [chosen.predict(workload) for workload in workloads]
+    predictions = chosen.predict_all(workloads)
+    if unmeasured := chosen.unmeasured_options(workloads):
+        listed = ", ".join(unmeasured[:MOST_LISTED]) + (" ..." if unmeasured[MOST_LISTED:] else "")
+        print_note(f"{chosen.name} never measured {listed}: check the spelling, or expect errors")
     if json:
         print_json({"predictions": [_plain(prediction) for prediction in predictions]})
         return
@@ -59,25 +65,85 @@ def predict(
 
 def _workloads(
     device: "Device", architecture: Path | None, architectures: Path | None, space: str | None
-) -> "Iterator[Workload]":
-    from latency import from_choices
+) -> "list[Workload]":
     from nas.costs import SpaceCosts, workload_of
     from search_spaces import TemporalSpace, load, read_table
 
     chosen: SearchSpace | None = load(space) if space else None
+    if chosen is None and device.choices:  # of a table; the device knows its columns
+        if architecture is not None:
+            return [_of_file(device, architecture)]
+        assert architectures is not None
+        return _of_table(device, architectures)
     if architecture is not None:
         chosen = chosen or load("moving_digits")
         found = [chosen.read_architecture(architecture)]
     else:
         assert architectures is not None
+        if chosen is None:
+            raise InputError(
+                f"{architectures}: device {device.name!r} knows no table's choices; give the "
+                "--space that the networks are of"
+            )
         table = read_table(architectures, chosen, measured=False)
         if table.of_blocks:
             raise InputError(f"{architectures}: holds blocks; --architectures wants networks")
         found = table.architectures
-    if chosen is None:  # the device knows which of its columns were numbers; a few rows don't
-        return (from_choices(str(a), list(a.items()), device.numeric) for a in found)
     costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
-    return (workload_of(chosen, each, costs) for each in found)
+    return [workload_of(chosen, each, costs) for each in found]
+
+
+def _of_file(device: "Device", path: Path) -> "Workload":
+    """An architecture whose choices are the device's own."""
+    from search_spaces import document
+    from search_spaces.architecture import FORMAT, MAJOR, choices_of
+
+    decided = choices_of(document.read(path, FORMAT, MAJOR), str(path))
+    return _tabular(device, decided, str(path))
+
+
+def _of_table(device: "Device", path: Path) -> "list[Workload]":
+    """The rows of a table whose columns are the device's own choices."""
+    from search_spaces import read_table
+
+    table = read_table(path, measured=False)
+    columns = list(table.choices.columns)
+    _check_choices(device, columns, str(path))
+    if missing := [name for name in device.choices if name not in columns]:
+        raise InputError(
+            f"{path}: has no column {missing[0]!r}, a choice that device {device.name!r} was "
+            "calibrated on; add it, empty where it doesn't matter"
+        )
+    return [
+        _tabular(device, decided, f"{path}, row {row}")
+        for row, decided in enumerate(table.decisions, start=2)
+    ]
+
+
+def _check_choices(device: "Device", names: "Iterable[str]", where: str) -> None:
+    for name in names:
+        if name not in device.choices:
+            raise InputError(
+                f"{where}: device {device.name!r} knows nothing of {name!r}; it knows "
+                f"{', '.join(device.choices)}"
+            )
+
+
+def _tabular(device: "Device", decided: "Mapping[str, object]", where: str) -> "Workload":
+    """One network by what it decides, numbers as the device was calibrated on them."""
+    from latency import from_choices
+
+    _check_choices(device, decided, where)
+    for name, option in decided.items():
+        if not isinstance(option, (str, int, float)):
+            raise InputError(f"{where}: choice {name!r} is {option!r}, no string or number")
+    for name in device.numeric:
+        if isinstance(decided.get(name, 0), (str, bool)):
+            raise InputError(f"{where}, column {name!r}: {decided[name]!r} is not a number")
+    if not decided:
+        raise InputError(f"{where}: decides nothing; fill the columns {', '.join(device.choices)}")
+    spelled = " ".join(f"{name}={option}" for name, option in decided.items())
+    return from_choices(spelled, list(decided.items()), device.numeric)
 
 
 def _workload(model: str, shape: str | None) -> "Workload":
@@ -175,10 +241,6 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
             for c in costliest(device, workload)
         ),
     )
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _ms(row: "Costly") -> str:
