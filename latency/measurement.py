@@ -10,6 +10,7 @@ from latency.workload import Workload
 from search_spaces import InputError
 
 LEAST_MS, MOST_MS = 1e-6, 1e9  # a nanosecond, and eleven days: beyond them a unit is wrong
+LARGEST_COUNT = 1e12  # of a number that varies freely
 CONTRADICTION = 100.0  # times as long as expected: units are a thousand apart, launches are not
 
 
@@ -79,6 +80,12 @@ def check(measurements: Sequence[Measurement]) -> None:
                 f"{measurement.workload.name}: {measurement.latency_ms:g} ms is no time of a "
                 "network; is a unit wrong?"
             )
+        for part in measurement.workload.leaves:
+            if not all(abs(operation.count) <= LARGEST_COUNT for operation in part.operations):
+                raise InputError(
+                    f"{measurement.workload.name}: {part.name} is out of range, which is up to "
+                    f"{LARGEST_COUNT:g}"
+                )
     if len({measurement.latency_ms for measurement in measurements}) == 1:
         raise InputError(
             f"all {len(measurements)} latencies are {measurements[0].latency_ms:g} ms: constant "

@@ -16,6 +16,7 @@ Place = tuple[Path, int]  # the file and the line of a row
 Rows = npt.NDArray[np.bool_]
 
 FEW_OPTIONS = 16
+LARGEST = 1e12  # of a number that varies freely
 
 
 def typed(cells: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -65,6 +66,9 @@ def _choice_of(cells: "pd.Series[Any]", path: Path) -> AnyChoice:
     broken = any(isinstance(value, float) and not value.is_integer() for value in distinct)
     if numeric and (broken or len(distinct) > FEW_OPTIONS):
         low, high = float(distinct[0]), float(distinct[-1])
+        if max(-low, high) > LARGEST:
+            wrong = high if high > LARGEST else low
+            raise InputError(f"{path}: column {name!r} holds {wrong:g}, which is out of range")
         return NumericChoice(name, low, high, all(isinstance(v, int) for v in distinct))
     return Choice(name, tuple(distinct))
 
