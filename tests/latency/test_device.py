@@ -1,19 +1,32 @@
 """Calibration: what is recovered, what is refused, and how it does on public measurements."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import latency
-from latency import Device, Measurement, Operation, Workload, concatenate, from_choices
+from latency import (
+    Device,
+    Measurement,
+    Operation,
+    Prediction,
+    Source,
+    Workload,
+    concatenate,
+    from_choices,
+)
 from latency.bounds import quantile
 from latency.roofline import Roofline
+from latency.validation import validate
 from search_spaces import InputError, read_table
+from search_spaces.document import Json
 
 
 def block(name: str, gflops: float, mb: float) -> Workload:
@@ -105,6 +118,24 @@ def test_nonsense_is_refused(latencies: list[float], message: str) -> None:
         latency.calibrate(measured, "made up")
 
 
+def test_times_a_unit_apart_are_refused() -> None:
+    blocks = [block(f"b{n}", n, n) for n in range(1, 4)]
+    seen = [Measurement(b, 1.0 + n) for n, b in enumerate(blocks)]
+    whole = [Measurement(concatenate(str(n), blocks[: n + 1]), 2.0 + 2 * n) for n in range(3)]
+    for factor, times in ((1000, "1,300 times"), (1e-3, "0.0013 times"), (40, "")):
+        found = [Measurement(n.workload, n.latency_ms * factor) for n in whole]
+        if times:
+            with pytest.raises(InputError, match=f"networks take {times} the sum of their blocks"):
+                latency.calibrate(seen + found, "made up")
+        else:  # what a call costs may be most of a small network
+            latency.calibrate(seen + found, "made up")
+    tabular_ = from_choices("n", [("s", "conv")])
+    with pytest.raises(InputError, match="as 3 ms and as 3000 ms: is a unit wrong"):
+        latency.calibrate([Measurement(tabular_, 3.0), Measurement(tabular_, 3000.0)], "made up")
+    with pytest.raises(InputError, match="1e-09 ms is no time of a network"):
+        latency.calibrate([Measurement(tabular_, 1e-9), Measurement(tabular_, 2e-9)], "made up")
+
+
 def made_device() -> Device:
     rng = np.random.default_rng(0)
     choices = tabular(rng, 20)
@@ -133,30 +164,106 @@ def test_a_device_is_a_file(tmp_path: Path) -> None:
     assert as_text(replace(kept, extra={})) == as_text(device)
 
 
-@given(st.data())
-def test_no_damage_to_a_device_file_crashes_the_reader(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    content = made_device().to_json()
-    path = tmp_path_factory.mktemp("fuzz") / "device.json"
-    keys = [key for key in content if key not in ("format", "version")]
-    key = data.draw(st.sampled_from(keys))
-    junk = st.recursive(
-        st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
-        max_leaves=4,
-    )
-    if isinstance(content[key], dict) and content[key] and data.draw(st.booleans()):
-        inner = data.draw(st.sampled_from(sorted(content[key])))
-        content[key] = {**content[key], inner: data.draw(junk)}
+def damageable() -> Iterator[tuple[Json, list[Workload]]]:
+    """Device files of every kind, each with workloads that it predicts."""
+    blocks = [block(f"s{n}=b{n}", 0.3 * n + 0.1, 2 - 0.3 * n) for n in range(5)]
+    ways = [(0, 1), (1, 2, 3), (2, 4), (0, 3), (0, 1, 2, 3, 4)]
+    nets = [concatenate(str(way), [blocks[n] for n in way]) for way in ways]
+    alone = [Measurement(b, n + 1.0) for n, b in enumerate(blocks)]
+    whole = [Measurement(n, 1.5 + sum(w) + len(w)) for n, w in zip(nets, ways, strict=True)]
+    asked = [blocks[0], block("new", 3, 3), nets[1], concatenate("n", [block("s0=new", 1, 1)])]
+    yield latency.calibrate(alone, "blocks", launch_ms=0.2).to_json(), asked
+    yield latency.calibrate(alone + whole, "both").to_json(), asked
+    options = ["none", "conv", "pool"]
+    choices = [[("s0", options[n % 3]), ("s1", options[n // 3 % 3])] for n in range(160)]
+    found = [from_choices(str(c), c) for c in choices]
+    times = [3.0 + (n % 3) * (1 + n // 3 % 3) for n in range(160)]
+    sources = latency.learn_sources([Source("other", found, times)])
+    seen = [Measurement(n, ms) for n, ms in zip(found[:9], times[:9], strict=True)]
+    yield latency.calibrate(seen, "borrowing", borrow=sources).to_json(), found[:4]
+    wide = [from_choices(str(n), [("op", options[n % 3]), ("w", n)], {"w"}) for n in range(1, 12)]
+    seen = [Measurement(network, 2.0 + n) for n, network in enumerate(wide)]
+    yield latency.calibrate(seen, "numeric").to_json(), wide[:2]
+    yield latency.load_device("iphone-13").to_json(), asked
+    rates = {"gflop_per_s": 900, "gb_per_s": 25, "launch_ms": 0.02}
+    head = {"format": "temporal-nas/device", "version": "1.0", "name": "sheet"}
+    yield {**head, "rates": rates, "memory_limit_mb": 100}, asked
+
+
+DAMAGEABLE = list(damageable())
+EXTREMES = st.sampled_from(
+    [None, True, 0, -1, 1e-300, 1e300, -1e300, 10**400, "", "x", [], {}, [1]]
+)
+JUNK = EXTREMES | st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[Json, list[Workload]]:
+    """One field of a device file, however deep, replaced by junk or left out."""
+    content, asked = draw(st.sampled_from(DAMAGEABLE))
+    content = json.loads(json.dumps(content))
+    inside: Any = content
+    while True:
+        keys = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
+        key = draw(st.sampled_from(keys))
+        deeper = isinstance(inside[key], (dict, list)) and inside[key]
+        if not deeper or draw(st.integers(0, 3)) == 0:
+            break
+        inside = inside[key]
+    if draw(st.integers(0, 9)) == 0:
+        del inside[key]
     else:
-        content[key] = data.draw(junk)
-    path.write_text(json.dumps(content))
+        inside[key] = draw(JUNK)
+    return content, asked
+
+
+@settings(max_examples=500)
+@given(damaged())
+def test_no_damage_to_a_device_file_crashes_the_reader(found: tuple[Json, list[Workload]]) -> None:
+    content, asked = found
     try:
-        device = latency.read_device(path)
-        device.predict(from_choices("n", [("s", "conv")]))
+        device = Device.from_json(content, "device.json")
     except InputError as error:
         assert "\n" not in str(error)
+        return
+    json.dumps(device.to_json(), allow_nan=False)
+    for workload in asked:
+        try:
+            predicted = device.predict(workload)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            assert 0 <= predicted.low_ms <= predicted.latency_ms <= predicted.high_ms < np.inf
+            assert predicted.latency_ms > 0
+
+
+def test_predicting_together_is_predicting_one_by_one() -> None:
+    for content, asked in DAMAGEABLE:
+        device = Device.from_json(content, "device.json")
+        assert device.predict_all(asked) == [device.predict(workload) for workload in asked]
+
+
+def test_files_of_older_versions_have_no_median_error() -> None:
+    content = made_device().to_json()
+    assert content["validation"]["median_error_pct"] >= 0
+    older = {k: v for k, v in content["validation"].items() if "median" not in k and "10" not in k}
+    device = Device.from_json({**content, "validation": older}, "device.json")
+    assert device.validation is not None
+    assert device.validation.median_error_pct is device.validation.within_10pct_share is None
+
+
+def test_the_median_error_is_not_made_by_an_absurd_row() -> None:
+    names = [from_choices(str(n), [("s", str(n))]) for n in range(9)]
+    absurd = [Measurement(w, 0.01 if n == 0 else 10.0 + n) for n, w in enumerate(names)]
+    found = validate([Prediction(10.5 + n, 9.0, 30.0) for n in range(9)], absurd, "held out")
+    assert found.mape_pct > 1000
+    assert found.median_error_pct == pytest.approx(4, abs=1)
+    assert found.within_10pct_share == pytest.approx(8 / 9)
+    assert found.skewed
 
 
 def test_whole_numbers_that_vary_freely_are_numbers(tmp_path: Path) -> None:
