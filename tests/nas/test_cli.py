@@ -66,7 +66,7 @@ def call(
         ("predict --device DEVICE --architecture arch.json", "arch.json: .*no option 'conv9'"),
         ("predict --device DEVICE --architecture no.json", "no.json: cannot be read"),
         ("predict --device DEVICE --architecture file.txt", "file.txt: not valid JSON"),
-        ("predict --device DEVICE --model mine:net", "--model and --shape go together"),
+        ("predict --device DEVICE --model mine:net", "a torch module needs --shape"),
         ("predict --device DEVICE --model no:net --shape 1,3", "cannot import no"),
         ("predict --device DEVICE --model json:dumps --shape 1,x", ""),
         ("show nothing.json", "nothing.json: no such file"),
