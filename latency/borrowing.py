@@ -80,8 +80,11 @@ def learn_sources(sources: Sequence[Source]) -> Sources:
     """Sources as functions.
 
     Raises:
-        InputError: a source with fewer than ten networks, or with equal or impossible latencies.
+        InputError: no source; one with fewer than ten networks, or with equal or impossible
+            latencies.
     """
+    if not sources:
+        raise InputError("no device to borrow from; give one source or more")
     fitted = [_learn_table(alike) for alike in _by_networks(sources)]
     features = tuple(dict.fromkeys(f for one in fitted for f in one.features))
     pairs = tuple(dict.fromkeys(p for one in fitted for p in one.pairs))
@@ -101,6 +104,10 @@ def _by_networks(sources: Sequence[Source]) -> list[list[Source]]:
     groups: dict[int, list[Source]] = {}
     for source in sources:
         latency_ms = np.asarray(source.latency_ms, dtype=float)
+        if len(latency_ms) != len(source.networks):
+            raise InputError(
+                f"{source.name}: {len(latency_ms)} latencies of {len(source.networks)} networks"
+            )
         if len(latency_ms) < 10:
             raise InputError(f"{source.name}: {len(latency_ms)} networks; to borrow takes ten")
         if not (np.isfinite(latency_ms).all() and (latency_ms > 0).all()):

@@ -113,7 +113,7 @@ class Device:
         total: Row = self.model.intercept.copy()
         for part in network.leaves:
             if id(part) not in shared:
-                self._check_known(part)
+                self.check_known(part)
                 shared[id(part)] = self.part_row(part)
             total += shared[id(part)]
         total[0] += self.model.paired_ms(network)
@@ -121,7 +121,7 @@ class Device:
 
     def _alone(self, workload: Workload) -> Prediction:
         """A block by itself, or a network that has no parts."""
-        self._check_known(workload)
+        self.check_known(workload)
         if workload.digest in self.blocks:
             latency_ms = self.blocks[workload.digest][1]
             half = math.exp(min(self.quantile * NOISE, 100.0))
@@ -132,7 +132,8 @@ class Device:
         alone[0] = self.base_ms(workload)
         return self.bounded(alone)
 
-    def _check_known(self, part: Workload) -> None:
+    def check_known(self, part: Workload) -> None:
+        """InputError for a part of which nothing is known, not even rates to guess by."""
         sized = self.rates is not None or self.physical is not None
         if part.measurable and not sized and part.digest not in self.blocks:
             mend = "calibrate it with blocks (nas profile --blocks)"
@@ -146,6 +147,10 @@ class Device:
             raise InputError(
                 f"device {self.name!r} knows nothing of {part.choice!r}; it knows {known}"
             )
+        free = part.name == part.choice
+        if not part.measurable and free != (part.choice in self.numeric):
+            known = "options" if free else "a number that varies freely"
+            raise InputError(f"device {self.name!r} knows {part.choice!r} as {known}")
 
     def bounded(self, row: Row) -> Prediction:
         """The latency of a summed row, with the device's bounds around it."""
@@ -210,13 +215,13 @@ class Device:
             raise InputError(f"{where}: broken device file: {error!r}") from None
 
 
-def read_device(path: Path) -> Device:
+def read_device(path: Path | str) -> Device:
     """Read a device file.
 
     Raises:
         InputError: not a device file, or numbers that are none.
     """
-    return Device.from_json(document.read(path, FORMAT, MAJOR), str(path))
+    return Device.from_json(document.read(Path(path), FORMAT, MAJOR), str(path))
 
 
 def _device(found: Json, where: str) -> Device:

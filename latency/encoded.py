@@ -37,6 +37,9 @@ class EncodedPredictor:
 
         `always` are parts that every network has, as the image U-Net.
         """
+        for part in (*parts, *always):
+            if part is not None:
+                device.check_known(part)
         constant = device.model.intercept + sum(device.part_row(part) for part in always)
         rows = np.stack(
             [device.part_row(part) if part else np.zeros_like(constant) for part in parts]
@@ -73,6 +76,7 @@ class EncodedPredictor:
 
     def predict(self, encoded: Matrix) -> tuple[Vector, Vector, Vector]:
         """(latency_ms, low_ms, high_ms) of (networks, columns), each (networks,)."""
+        encoded = np.asarray(encoded)
         if encoded.ndim != 2 or encoded.shape[1] != len(self.rows):
             raise InputError(
                 f"encoded architectures of shape {encoded.shape}; expected {len(self.rows)} columns"

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -52,6 +53,12 @@ class Measurement:
 
     workload: Workload
     latency_ms: float
+
+    def __post_init__(self) -> None:
+        found: object = self.latency_ms
+        if not isinstance(found, Real):
+            raise InputError(f"{self.workload.name}: latency {found!r} is not a number")
+        object.__setattr__(self, "latency_ms", float(found))  # of numpy's, a plain one
 
     @property
     def of_network(self) -> bool:

@@ -27,6 +27,8 @@ def worth_measuring(
 
     `candidates` stand for the space: draw some hundreds or thousands at random.
     """
+    if len(candidates) < 2:
+        return list(range(min(count, len(candidates))))
     effects = prior_effects(candidates, base_ms, sources)
     average = effects.T @ effects / len(effects)
     unknown = np.eye(effects.shape[1])

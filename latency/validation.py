@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from latency.measurement import Measurement
+from search_spaces import InputError
 from search_spaces.document import Json, finite, positive
 
 SHORTEST_MS = 1e-6  # an extrapolation below nothing is no time
@@ -68,7 +69,13 @@ class Seen:
 def validate(
     predicted: Sequence[Prediction], measured: Sequence[Measurement], how: str
 ) -> Validation:
-    """Errors of predictions against measurements."""
+    """Errors of predictions against measurements.
+
+    Raises:
+        InputError: nothing was measured.
+    """
+    if not measured:
+        raise InputError("no measurements to compare predictions with")
     from scipy.stats import spearmanr
 
     guess = np.array([p.latency_ms for p in predicted])

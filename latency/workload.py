@@ -176,7 +176,11 @@ def from_choices(
     parts = []
     for choice, option in choices:
         if choice in numeric:
-            parts.append(Workload(choice, (Operation(choice, count=float(str(option))),)))
+            try:
+                number = float(str(option))
+            except ValueError:
+                raise InputError(f"{choice}: {option!r} is not a number") from None
+            parts.append(Workload(choice, (Operation(choice, count=number),)))
         else:
             whole = isinstance(option, float) and option.is_integer()  # 2.0 is the option 2
             spelled = str(int(option) if whole else option)  # type: ignore[call-overload]
