@@ -32,7 +32,7 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "no.json: no such file": lambda: latency.read_device("no.json"),
     "expected 7 columns": lambda: EncodedPredictor.of_choices(DEVICE, SPACE).predict(np.ones(7)),
     "w is out of range": lambda: latency.calibrate(
-        [Measurement(from_choices("n", [("w", n)], {"w"}), 1.0 + n) for n in (1, 1e300)], "x"
+        [Measurement(from_choices("n", [("w", n)], {"w"}), 2 - 1 / n) for n in (1, 1e300)], "x"
     ),
 }
 
