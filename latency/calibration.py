@@ -15,6 +15,7 @@ from latency.measurement import Measurement, check
 from latency.physical import PhysicalModel
 from latency.rates import Rates, eager
 from latency.validation import SHORTEST_MS, Prediction, Seen, validate
+from search_spaces import InputError
 
 # A processor that nothing is known of: a laptop's, to a factor of e^1.5 either way.
 UNKNOWN = eager(tflop_per_s=0.2, gb_per_s=20, operation_ms=0.01).scaled({}, spread=0.1, common=1.5)
@@ -26,8 +27,7 @@ def calibrate(
     facts: dict[str, Any] | None = None,
     borrow: Sources | None = None,
     launch_ms: float | None = None,
-    prior: Rates = UNKNOWN,
-    number_bytes: int | None = None,
+    like: Device | None = None,
 ) -> Device:
     """A device from measured blocks, measured networks, or both.
 
@@ -37,8 +37,7 @@ def calibrate(
         facts: what else is known of it, kept in its file.
         borrow: other devices, measured on networks of the same space (`latency.learn_sources`).
         launch_ms: what a call takes beside its blocks, until networks say better.
-        prior: what work of each kind is expected to cost, from a neighbour or a data sheet.
-        number_bytes: of the device's numbers (2 of float16); None: as workloads were traced.
+        like: a device whose costs of work this one's start from, as a shipped neighbour's.
 
     Raises:
         InputError: too few measurements, or such that no model can come of them.
@@ -55,6 +54,12 @@ def calibrate(
     }
     sized = [m for same in grouped.values() for m in same] or networks
     sized = [m for m in sized if m.workload.measurable]
+    prior, number_bytes = _prior(like)
+    if like is not None and not sized:
+        raise InputError(
+            f"{like.name!r} tells what work of known sizes costs, and these options have names "
+            "alone; borrow columns of measured networks instead"
+        )
     fitted_physical = physical.fit(sized, prior, number_bytes) if sized else None
     tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
     device = Device(
@@ -63,6 +68,7 @@ def calibrate(
         blocks=blocks,
         physical=fitted_physical,
         facts=facts or {},
+        memory_limit_mb=like.memory_limit_mb if like else None,
         choices=tuple(dict.fromkeys(p.choice for p in tabular)),
         numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
     )
@@ -86,6 +92,15 @@ def calibrate(
         ),
         validation=validate(left_out, networks, "leave one out"),
     )
+
+
+def _prior(like: Device | None) -> tuple[Rates, int | None]:
+    """Costs to start from, less sure than they are there; and the bytes of the device's numbers."""
+    if like is None:
+        return UNKNOWN, None
+    if like.physical is None:
+        raise InputError(f"device {like.name!r} has no costs by kind of work to start from")
+    return like.physical.posterior.scaled({}), like.physical.number_bytes
 
 
 def parts_alone(sized: PhysicalModel | None, launch_ms: float | None = None) -> LinearModel:

@@ -141,12 +141,13 @@ def _source(column: str, holders: Sequence[Table], workloads: dict[Path, list[Wo
 
 
 def calibrated(
-    given: Given, name: str, samples: int | None, seed: int
+    given: Given, name: str, samples: int | None, seed: int, prior: Device | None = None
 ) -> tuple[Device, list[Judged]]:
     """A device, and each network that judges it with what was predicted without it.
 
     With `samples`, so many networks drawn by `seed` fit it and the others judge it; else each
-    is judged by what the others say of it.
+    is judged by what the others say of it. What work costs starts from `prior`, a device like
+    this one.
     """
     networks, unseen = given.networks, list[Measurement]()
     if samples is not None:
@@ -162,6 +163,7 @@ def calibrated(
             {"column": given.column},
             borrow=given.sources,
             launch_ms=given.launch_ms,
+            like=prior,
         )
     except InputError as error:
         tables = ", ".join(map(str, given.tables))

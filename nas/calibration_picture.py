@@ -93,10 +93,16 @@ def _bars(axes: Any, kinds: "Sequence[KindResidual]") -> None:
     axes.barh(rows, absolute, color=PALE, height=0.7, label="mean size")
     mean = [kind.mean_pct for kind in kinds]
     axes.barh(rows, mean, color=BLUE, height=0.35, label="mean: right of 0, measured is longer")
-    names = [k.kind if len(k.kind) <= LONGEST_NAME else f"{k.kind[:LONGEST_NAME]}…" for k in kinds]
+    names = [_short(kind.kind) for kind in kinds]
     axes.set_yticks(rows, names, fontsize=8, parse_math=False)  # $ is a letter
     axes.axvline(0, c=GREY, lw=1)
     axes.set_xlabel("residual (%)")
-    axes.set_title("Residuals of networks, by what they are made of", fontsize=10)
+    axes.set_title("Residuals by kind", fontsize=10)
     axes.set_ylim(-0.6, 1.17 * len(kinds) - 0.4)  # room for the legend
     axes.legend(fontsize=8, loc="upper right")
+
+
+def _short(name: str) -> str:
+    """Both ends of a long name: names of one table often begin alike."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"

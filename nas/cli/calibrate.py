@@ -31,6 +31,10 @@ def calibrate(
             help="Columns of other devices on the same networks, or in a table of their own: A,B."
         ),
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="A device like this one: what work costs starts from there."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="The device's name; default: the file's.")
     ] = None,
@@ -41,6 +45,7 @@ def calibrate(
 
     The report stands beside the device: my-phone.html beside my-phone.json.
     """
+    from latency import load_device
     from nas import calibration_report
     from nas.calibrating import calibrated, read
     from search_spaces import document
@@ -50,7 +55,8 @@ def calibrate(
         raise InputError("--borrow names no column; give one or more, as pixel3_latency_ms")
     report = _report_path(out, tables)
     given = read(tables, space, column, lent)
-    device, judged = calibrated(given, name or out.stem, samples, seed)
+    prior = load_device(like) if like else None
+    device, judged = calibrated(given, name or out.stem, samples, seed, prior)
     html = calibration_report.html(device, judged)  # a report that fails leaves no device alone
     device.save(out)
     document.write_atomically(report, html)

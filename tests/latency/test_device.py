@@ -23,6 +23,7 @@ from latency import (
     from_choices,
 )
 from latency.bounds import quantile
+from latency.published import workloads
 from latency.roofline import Roofline
 from latency.validation import validate
 from search_spaces import InputError, read_table
@@ -311,3 +312,25 @@ def test_devices_of_a_newer_version_are_refused(tmp_path: Path) -> None:
 def test_unknown_devices_name_the_known() -> None:
     with pytest.raises(InputError, match="unknown device 'iphone-99'; known: host"):
         latency.load_device("iphone-99")
+
+
+def test_few_blocks_on_a_neighbour_s_costs_beat_few_blocks_alone() -> None:
+    """Three measured networks of a phone 1.4 times as fast as the one that it is like."""
+    neighbour = latency.load_device("iphone-12")
+    known = workloads()
+    names = ["FastViT-T8", "MobileOne-S2", "EfficientFormer-L3"]
+    unseen = ["FastViT-SA36", "MobileOne-S4", "EfficientFormer-L7", "SD 2.1-base UNet"]
+
+    def error(device: Device) -> float:
+        true_ms = [neighbour.predict(known[n]).latency_ms / 1.4 for n in unseen]
+        found_ms = [device.predict(known[n]).latency_ms for n in unseen]
+        return float(np.mean(np.abs(np.array(found_ms) / true_ms - 1)))
+
+    seen = [Measurement(known[n], neighbour.predict(known[n]).latency_ms / 1.4) for n in names]
+    like = latency.calibrate(seen, "new", like=neighbour)
+    assert error(like) < 0.1
+    assert error(like) < error(latency.calibrate(seen, "new"))
+    assert like.memory_limit_mb == neighbour.memory_limit_mb
+    named = [Measurement(from_choices("n", [("s", o)]), ms) for o, ms in (("a", 1.0), ("b", 2.0))]
+    with pytest.raises(InputError, match="borrow columns"):
+        latency.calibrate(named, "new", like=neighbour)
