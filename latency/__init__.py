@@ -11,6 +11,7 @@ from latency.calibration import calibrate
 from latency.device import Device, read_device
 from latency.encoded import EncodedPredictor
 from latency.measurement import Measurement, Timing
+from latency.package import read_package
 from latency.roofline import Roofline
 from latency.selection import worth_measuring
 from latency.shipped import load_device, shipped
@@ -36,16 +37,22 @@ __all__ = [
     "learn_sources",
     "load_device",
     "read_device",
+    "read_package",
     "shipped",
     "trace",
+    "traced",
     "worth_measuring",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`latency.trace` imports torch, so it loads when it is first asked for."""
+    """What traces modules imports torch, so it loads when it is first asked for."""
     if name == "trace":
         from latency.tracing import trace
 
         return trace
+    if name == "traced":
+        from latency.cache import traced
+
+        return traced
     raise AttributeError(f"module 'latency' has no attribute {name!r}")
