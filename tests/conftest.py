@@ -20,6 +20,12 @@ def _one_thread() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Traces of tests stay out of the cache of whoever runs them."""
+    os.environ["TEMPORAL_NAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Public measurements beside the project; tests that want them skip where they are absent."""
