@@ -227,16 +227,22 @@ class _Design:
         rows[0, :-1] -= self.center @ rows[1:, :-1]
         pairs = posterior.weights[self._first_source :] @ paired * self.mean_ms
         named = self.sources.pairs if self.sources else ()
-        own = posterior.variances.get("name", 0.0)
-        per_name = own / max(float(self.variance[[f[0] == "name" for f in self.features]].sum()), 1)
+        unseen = self._spread_of_one("name", posterior.variances.get("name", 0.0))
+        unknown = self._spread_of_one("group", BY_NAME["group"])
         return LinearModel(
             intercept=rows[0],
             weights=dict(zip(self.features, rows[1:], strict=True)),
             noise=Noise(self.mean_ms, posterior.noise, posterior.exponent),
             pairs={pair: float(ms) for pair, ms in zip(named, pairs, strict=True) if ms},
-            unseen_ms=self.mean_ms * float(np.sqrt(per_name)),
+            unseen_ms=self.mean_ms * unseen,
+            unknown_ms=self.mean_ms * float(np.hypot(unseen, unknown)),
             networks=len(self.targets),
         )
+
+    def _spread_of_one(self, family: str, variance: float) -> float:
+        """Of one feature's weight, where all of its family together vary so much."""
+        moved = float(self.variance[[feature[0] == family for feature in self.features]].sum())
+        return float(np.sqrt(variance / max(moved, 1.0)))
 
     def _collapse(self) -> tuple[Matrix, Matrix]:
         """What turns weights of columns into weights of (1 + features), and of pairs."""

@@ -46,7 +46,8 @@ class LinearModel:
     weights: dict[Feature, Row]
     noise: Noise = field(default_factory=Noise)
     pairs: dict[tuple[str, str], float] = field(default_factory=dict)
-    unseen_ms: float = 0.0  # spread of a part that no fitted network held
+    unseen_ms: float = 0.0  # spread of an option in a place where no fitted network held it
+    unknown_ms: float = 0.0  # of one that none held anywhere
     networks: int = 0  # that it was fitted to
 
     @staticmethod
@@ -63,7 +64,9 @@ class LinearModel:
                 row[:-1] += value * weight[:-1]
                 row[-1] += value * value * weight[-1]  # a power would raise where it overflows
             elif feature[0] == "name":
-                row[-1] += self.unseen_ms * self.unseen_ms
+                known = ("group", part.group) in self.weights
+                spread_ms = self.unseen_ms if known else self.unknown_ms
+                row[-1] += spread_ms * spread_ms
         return row
 
     def paired_ms(self, network: Workload) -> float:
@@ -88,6 +91,7 @@ class LinearModel:
             "pairs": [[*pair, ms] for pair, ms in self.pairs.items()],
             "noise": dict(self.noise.__dict__),
             "unseen_ms": self.unseen_ms,
+            "unknown_ms": self.unknown_ms,
             "networks": self.networks,
         }
 
@@ -107,9 +111,13 @@ class LinearModel:
         pairs = {}
         for one, other, ms in entry.get("pairs") or ():
             pairs[str(one), str(other)] = finite(ms, f"{where}, pairs, {one}, {other}")
-        unseen_ms = finite(entry.get("unseen_ms", 0.0), f"{where}, unseen_ms")
-        networks = int(finite(entry.get("networks", 0), f"{where}, networks"))
-        return LinearModel(intercept, weights, Noise(**levels), pairs, unseen_ms, networks)
+        unseen_ms, unknown_ms, networks = (
+            finite(entry.get(name, 0.0), f"{where}, {name}")
+            for name in ("unseen_ms", "unknown_ms", "networks")
+        )
+        return LinearModel(
+            intercept, weights, Noise(**levels), pairs, unseen_ms, unknown_ms, int(networks)
+        )
 
 
 def _rounded(row: Row) -> list[float]:

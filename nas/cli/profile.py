@@ -221,6 +221,10 @@ def _plan(
     from nas.cli import plan
 
     wish = wish.worthwhile()
+    from search_spaces import TemporalSpace
+
+    if wish.blocks and not isinstance(wish.space, TemporalSpace):
+        raise InputError(f"space {wish.space.name!r} has no U-Net, so no blocks; plan --networks N")
     if out is not None and wish.blocks and wish.networks is not None:
         raise InputError("--plan --out writes a table of one kind: add --blocks, or --networks N")
     if out is not None and out.exists():

@@ -182,3 +182,17 @@ def test_ten_public_measurements_rank_the_rest(shared_data: Path) -> None:
             ranks[how].append(float(spearmanr(guess[10:], truth(name)[10:]).statistic))
     assert np.mean(ranks["alone"]) > 0.92
     assert np.mean(ranks["borrowing"]) > 0.95
+
+
+def test_an_option_that_nothing_held_widens_the_bounds() -> None:
+    found, encoded = networks(40)
+    truth = device_ms(encoded, 0)
+    seen = [Measurement(w, float(ms)) for w, ms in zip(found, truth, strict=True)]
+    device = latency.calibrate(seen, "x")
+
+    def width_ms(option: str) -> float:
+        chosen = [(f"s{i}", "conv") for i in range(7)] + [("s7", option)]
+        one = device.predict(from_choices("n", chosen))
+        return one.high_ms - one.low_ms
+
+    assert width_ms("new") > 3 * width_ms("pool")
