@@ -20,7 +20,7 @@ search: $(READY)
 	$(BIN)/nas search --out $(RUN) --resume $(ARGS)
 
 test: lint
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -48,7 +48,7 @@ def test_cost_aware_beats_random_picks(limits: Limits) -> None:
     best = {}
     for name in ("random", "cost-aware"):
         losses = []
-        for seed in range(3):
+        for seed in range(2):
             study = Study(name, "sqlite://", limits, load_strategy(name), seed)
             losses.append(winner(study.run(36, Quality())).loss)
         best[name] = sum(losses) / len(losses)
