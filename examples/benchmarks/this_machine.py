@@ -36,16 +36,14 @@ def measured_ms(title: str, planned: Planned, seed: int) -> dict[str, float]:
     return {name: each.timing.latency_ms for name, each in gather(found).items()}
 
 
-def calibrated(space: TemporalSpace, networks: Sequence[Architecture], seed: int) -> Device:
+def calibrated(
+    space: TemporalSpace, networks: Sequence[Architecture], times_ms: dict[str, float]
+) -> Device:
     """This machine, from all blocks and some networks."""
     costs = SpaceCosts(space)
-    blocks = profiling.plan_blocks(space, profiling.block_names(space))
-    times_ms = measured_ms(
-        "blocks and networks", blocks + profiling.plan_networks(space, networks), seed
-    )
     seen = [
         Measurement(costs.block_workload(row["slot"], row["option"]), times_ms[row["id"]])
-        for row in blocks.rows
+        for row in profiling.plan_blocks(space, profiling.block_names(space)).rows
     ]
     seen += [Measurement(costs.workload(a), times_ms[profiling.network_id(a)]) for a in networks]
     return latency.calibrate(seen, "host")
@@ -62,16 +60,15 @@ def main() -> None:
     assert isinstance(space, TemporalSpace)
     fitted = profiling.worth_measuring(space, asked.calibration, asked.seed)
     unseen = profiling.held_out(space, fitted, asked.unseen, asked.seed)
-    device = calibrated(space, fitted, asked.seed)
-    planned = profiling.plan_networks(space, unseen)
+    judged = profiling.plan_networks(space, unseen)
+    # One interleaved pass, so that a machine that changes its speed changes it for all alike.
+    everything = profiling.plan_blocks(space, profiling.block_names(space))
+    everything += profiling.plan_networks(space, fitted) + judged
+    times_ms = measured_ms("blocks and networks", everything, asked.seed)
+    again_ms = measured_ms("unseen networks again", judged, asked.seed + 1)
+    device = calibrated(space, fitted, times_ms)
     names = [profiling.network_id(a) for a in unseen]
-    first, again = (
-        np.array([times_ms[name] for name in names])
-        for times_ms in (
-            measured_ms(f"unseen networks, {when}", planned, asked.seed + index)
-            for index, when in enumerate(("once", "again"))
-        )
-    )
+    first, again = (np.array([each[name] for name in names]) for each in (times_ms, again_ms))
     costs = SpaceCosts(space)
     predicted = [device.predict(costs.workload(a)) for a in unseen]
     guess = np.array([p.latency_ms for p in predicted])
