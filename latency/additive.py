@@ -1,8 +1,8 @@
 """From measured networks to weights: the priors, and the fit.
 
 A physical prior where the parts have sizes or measurements of their own; counts of options where
-they have names alone; other devices where some are lent. The figures below were set on devices
-that are judged nowhere (examples/benchmarks/few_shot.py says which) and are the same for all.
+they have names alone; other devices where some are lent. The figures below are the same for all
+devices and spaces; examples/benchmarks/few_shot.py says what they were set on.
 """
 
 from collections.abc import Iterator, Sequence

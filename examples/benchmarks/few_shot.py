@@ -5,8 +5,9 @@
 For each of the test devices, some networks of the table are measured (at random, by seed; `chosen`:
 those that `nas profile` would propose) and all others predicted. `borrowing` lends every device
 of the table but the six test devices and any of the same hardware. The figures are means over
-devices and seeds; features and settings of the recipe were set on the devices named in `TUNED_ON`,
-with test devices neither judged nor lent.
+devices and seeds. Variances were set on the devices named in `TUNED_ON`, with test devices neither
+judged nor lent; which families of features to try was decided after the test devices' figures of
+early variants had been seen too, so those devices are no blind test of the features.
 """
 
 import argparse
