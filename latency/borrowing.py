@@ -49,6 +49,7 @@ class Sources:
     paired: Matrix
     center: Vector  # (features,) mean of each feature over the sources' networks
     variance: Vector  # (features,) its variance
+    networks: int  # in all tables together
 
     def predict(self, networks: Sequence[Workload]) -> Matrix:
         """(networks, sources): what each source takes, in units of its own mean."""
@@ -87,6 +88,12 @@ def learn_sources(sources: Sequence[Source]) -> Sources:
         raise InputError("no device to borrow from; give one source or more")
     fitted = [_learn_table(alike) for alike in _by_networks(sources)]
     features = tuple(dict.fromkeys(f for one in fitted for f in one.features))
+    # Moments of all tables' networks together: an option may stand in one table alone.
+    sizes = np.array([one.networks for one in fitted]) / sum(one.networks for one in fitted)
+    center = sizes @ np.stack([_spread(one.center, one.features, features) for one in fitted])
+    square = sizes @ np.stack(
+        [_spread(one.variance + one.center**2, one.features, features) for one in fitted]
+    )
     pairs = tuple(dict.fromkeys(p for one in fitted for p in one.pairs))
     return Sources(
         names=tuple(name for one in fitted for name in one.names),
@@ -94,8 +101,9 @@ def learn_sources(sources: Sequence[Source]) -> Sources:
         additive=np.concatenate([_spread_additive(one, features) for one in fitted]),
         pairs=pairs,
         paired=np.concatenate([_placed(one.paired, one.pairs, pairs) for one in fitted]),
-        center=_placed(fitted[0].center[None], fitted[0].features, features)[0],
-        variance=_placed(fitted[0].variance[None], fitted[0].features, features)[0],
+        center=center,
+        variance=np.maximum(square - center**2, 0.0),
+        networks=sum(one.networks for one in fitted),
     )
 
 
@@ -140,6 +148,7 @@ def _learn_table(sources: Sequence[Source]) -> Sources:
         paired=paired,
         center=columns.mean(axis=0),
         variance=columns.var(axis=0),
+        networks=len(rows),
     )
 
 
@@ -182,6 +191,11 @@ def _held_out_error(columns: Matrix, targets: Matrix) -> float:
 def _spread_additive(one: Sources, features: Sequence[Feature]) -> Matrix:
     placed = _placed(one.additive[:, 1:], one.features, features)
     return np.concatenate([one.additive[:, :1], placed], axis=1)
+
+
+def _spread(values: Vector, keys: Sequence[Feature], among: Sequence[Feature]) -> Vector:
+    row: Vector = _placed(values[None], keys, among)[0]
+    return row
 
 
 def _placed(values: Matrix, keys: Sequence[object], among: Sequence[object]) -> Matrix:

@@ -196,3 +196,22 @@ def test_an_option_that_nothing_held_widens_the_bounds() -> None:
         return one.high_ms - one.low_ms
 
     assert width_ms("new") > 3 * width_ms("pool")
+
+
+def test_sources_may_stand_in_tables_of_their_own() -> None:
+    """Two tables of the same device, in which different options stand, are as one."""
+    found, encoded = networks(400)
+    truth = device_ms(encoded, 0)
+    halves = [[w for w in range(400) if ("pool" in found[w].name) == has] for has in (True, False)]
+    tables = [[found[row] for row in half] for half in halves]
+    sources = latency.learn_sources(
+        [
+            Source(f"t{index}", table, [float(truth[row]) for row in half])
+            for index, (table, half) in enumerate(zip(tables, halves, strict=True))
+        ]
+    )
+    whole = latency.learn_sources([Source("whole", found, list(truth))])
+    at = [whole.features.index(feature) for feature in sources.features]
+    assert sources.networks == 400
+    assert sources.center == pytest.approx(whole.center[at])
+    assert sources.variance == pytest.approx(whole.variance[at])
