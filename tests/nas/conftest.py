@@ -1,5 +1,6 @@
 """A device and a supernet that are made once, so that tests of the search need not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,32 @@ import pytest
 import latency
 from latency import Device, Measurement
 from nas.budget import Budget, Limits, resolve
+from nas.cli import main
 from nas.costs import Costs, SpaceCosts
 from search_spaces import TemporalSpace, load
 from supernet import TrainingPlan, train_backbone, train_supernet
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Call:
+    """Runs `nas ARGUMENTS` in an empty folder: exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["nas", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -12,33 +12,12 @@ import torch
 from scipy.stats import spearmanr
 
 from latency.coreml import save
-from nas.cli import main
 from nas.costs import SpaceCosts
 from search_spaces import TemporalSpace, read_table
 
 Call = Callable[..., tuple[int, str, str]]
 COST_MS = {"skip": 0.2, "conv3": 2.0, "conv5": 5.0}
 WHOLE = "mine_latency_ms"
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
-    """Runs `nas WORDS` in an empty folder: exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["nas", *words])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def measured(count: int, seed: int, columns: Sequence[str]) -> pd.DataFrame:

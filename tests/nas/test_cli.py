@@ -7,30 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.cli import main
 from search_spaces import TemporalSpace, read_table
-
-
-def nas(
-    *arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    monkeypatch.setattr("sys.argv", ["nas", *arguments])
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> object:
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: nas(*arguments, monkeypatch=monkeypatch, capsys=capsys)
 
 
 @pytest.mark.parametrize(

@@ -18,33 +18,12 @@ from latency.sources.contract import Protocol
 from latency.sources.journal import Journal, journal_path
 from latency.sources.visits import Visit
 from nas import pipeline, profiling
-from nas.cli import main
 from nas.costs import SpaceCosts
 from nas.tables import write_rows
 from search_spaces import Choice, InputError, SearchSpace, TemporalSpace, read_table
 
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Call:
-    """Exit code, stdout and stderr of a command."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["nas", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def profiled_until(folder: Path, lines: int, stop: signal.Signals, *arguments: str) -> str:
