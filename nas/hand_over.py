@@ -1,17 +1,18 @@
 """After the search: compare the winner with others, write tables and pictures, report, bundle."""
 
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from latency.shipped import HOST
-from latency.sources.torch_host import Protocol, measure
+from latency.sources.contract import Inputs, Job, Protocol
+from latency.sources.torch_host import TorchSource
+from latency.sources.visits import gather, visits
 from nas import bundle, report
 from nas.budget import Limits, describe
 from nas.costs import clip_inputs, layout
@@ -108,9 +109,13 @@ def _compared(
 
 def _measured(named: dict[str, Architecture], supernet: Supernet) -> dict[str, float]:
     """Latency of the named networks on this machine, measured together."""
-    inputs = clip_inputs(supernet.space)
-    runs = {name: _calling(supernet.extract(a).eval(), inputs) for name, a in named.items()}
-    return {name: timing.latency_ms for name, timing in measure(runs, PROTOCOL).items()}
+    jobs = {name: Job(partial(_extracted, supernet, a)) for name, a in named.items()}
+    measured = gather(visits(TorchSource(), jobs, PROTOCOL))
+    return {name: each.timing.latency_ms for name, each in measured.items()}
+
+
+def _extracted(supernet: Supernet, architecture: Architecture) -> tuple[nn.Module, Inputs]:
+    return supernet.extract(architecture), clip_inputs(supernet.space)
 
 
 def _write_trials(folder: RunFolder, evaluated: list[Evaluated], limits: Limits) -> None:
@@ -188,7 +193,3 @@ def _public(settings: Settings) -> dict[str, Any]:
         value = plain[name]
         plain[name] = Path(value).name if isinstance(value, str) else value
     return plain
-
-
-def _calling(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Callable[[], object]:
-    return lambda: module(*inputs)

@@ -12,8 +12,9 @@ from typing import Any
 import latency
 from latency import Device
 from latency.shipped import HOST, load_device
+from latency.sources.contract import Protocol
 from latency.sources.journal import Journal
-from latency.sources.torch_host import Protocol, TorchSource, host_facts
+from latency.sources.torch_host import TorchSource, host_facts
 from latency.sources.visits import Measured
 from nas import profiling, strategies
 from nas.budget import resolve

@@ -2,20 +2,15 @@
 
 import os
 import platform
-import random
 import time
-from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from latency.measurement import NotHereError, Timing
+from latency.measurement import NotHereError
 from latency.sources.contract import Inputs, Protocol, Runner, Sampled
 from search_spaces import InputError
 
-__all__ = ["PRECISIONS", "Protocol", "TorchSource", "host_facts", "measure", "usable_cores"]
-
-Run = Callable[[], object]
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -76,34 +71,6 @@ class TorchSource:
         return (time.perf_counter_ns() - begun) / 1e6
 
 
-def measure(
-    runs: Mapping[str, Run],
-    protocol: Protocol,
-    on_visit: Callable[[], None] | None = None,
-) -> dict[str, Timing]:
-    """The time of each run in ms, median and spread over all rounds.
-
-    The first run of a visit is thrown away: it finds the caches cold.
-    """
-    order = list(runs)
-    shuffler = random.Random(protocol.seed)  # noqa: S311 - an order, not a secret
-    samples: dict[str, list[float]] = {name: [] for name in order}
-    with torch.inference_mode():
-        _warm_up(runs, protocol.warmup_s)
-        for _ in range(protocol.rounds):
-            shuffler.shuffle(order)
-            for name in order:
-                run = runs[name]
-                run()
-                for _ in range(protocol.runs_per_visit):
-                    begun = time.perf_counter_ns()
-                    run()
-                    samples[name].append((time.perf_counter_ns() - begun) / 1e6)
-                if on_visit is not None:
-                    on_visit()
-    return {name: Timing.of(values) for name, values in samples.items()}
-
-
 def host_facts() -> dict[str, str]:
     """What a table's reserved columns say of this machine."""
     return {
@@ -141,15 +108,3 @@ def _checked(device: str) -> torch.device:
 
 def _moved(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     return x.to(device, dtype if x.is_floating_point() else x.dtype)
-
-
-def _warm_up(runs: Mapping[str, Run], seconds: float) -> None:
-    """Run everything once, and go on until the clock has risen."""
-    end = time.perf_counter() + seconds
-    for run in runs.values():
-        run()
-    while time.perf_counter() < end:
-        for run in runs.values():
-            run()
-            if time.perf_counter() >= end:
-                return
