@@ -1,7 +1,8 @@
 """Supernets of temporal blocks on an image U-Net; what is exported here is the public API."""
 
 from supernet.backbone import ImageUNet
-from supernet.digits import Clips, MovingDigits
+from supernet.clips import Clips, ClipSource
+from supernet.digits import MovingDigits
 from supernet.evaluation import Validation
 from supernet.operators import TemporalOperator
 from supernet.pretraining import (
@@ -15,6 +16,7 @@ from supernet.supernet import Supernet
 from supernet.video_unet import DownFeatures, VideoUNet, parameter_count
 
 __all__ = [
+    "ClipSource",
     "Clips",
     "DownFeatures",
     "ImageUNet",

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search_spaces import InputError, UNetShape
+from supernet.clips import Clips
 
 Split = Literal["train", "validation", "test"]
 CLASSES = 10
@@ -22,14 +23,6 @@ SHARES: dict[Split, tuple[float, float]] = {
     "validation": (0.7, 0.85),
     "test": (0.85, 1.0),
 }
-
-
-@dataclass(frozen=True)
-class Clips:
-    """Clips in [-1, 1], (B, 1, T, H, W), and the labels as one-hot tokens, (B, 2, 10)."""
-
-    x_BCTHW: Tensor
-    context_BLC: Tensor
 
 
 @dataclass(frozen=True)
