@@ -31,7 +31,7 @@ from search_spaces import (
     TemporalSpace,
     feature_names,
 )
-from supernet import ImageUNet, parameter_count
+from supernet import build_backbone, parameter_count
 from supernet.operators import TemporalOperator, build
 
 # How a table of blocks spells the image U-Net itself, beside the slots and their options.
@@ -99,7 +99,7 @@ class SpaceCosts:
     def backbone(self) -> Part:
         """The image U-Net over the frames of one clip."""
         with torch.device("meta"):
-            network = ImageUNet(self.space.unet).eval()
+            network = build_backbone(self.space.unet).eval()
         workload = trace(network, *image_inputs(self.space), name=BACKBONE_SLOT)
         return Part(workload, parameter_count(network))
 

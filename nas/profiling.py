@@ -30,7 +30,7 @@ from nas.costs import (
 from nas.tables import Row, choice_columns
 from search_spaces import Architecture, Block, InputError, SearchSpace, Slot, Table, TemporalSpace
 from search_spaces.document import Json
-from supernet import ImageUNet, VideoUNet
+from supernet import Backbone, VideoUNet, build_backbone
 
 BlockName = tuple[str, str]  # slot, option
 CANDIDATES = 1000  # networks that a choice among them looks at
@@ -180,8 +180,8 @@ def network_id(architecture: Architecture) -> str:
     return f"net-{architecture.digest}"
 
 
-def _image(space: TemporalSpace) -> tuple[ImageUNet, Inputs]:
-    return ImageUNet(space.unet), image_inputs(space)
+def _image(space: TemporalSpace) -> tuple[Backbone, Inputs]:
+    return build_backbone(space.unet), image_inputs(space)
 
 
 def _block(space: TemporalSpace, slot: Slot, block: Block) -> tuple[Any, Inputs]:

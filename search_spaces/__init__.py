@@ -11,20 +11,27 @@ from search_spaces.encoding import counts, encode, feature_names
 from search_spaces.errors import InputError
 from search_spaces.loading import load
 from search_spaces.space import SearchSpace
+from search_spaces.stable_diffusion import StableDiffusionShape, stable_diffusion_shape
 from search_spaces.temporal import (
     CONV1D,
     CONV3D,
+    CROSS_ATTENTION_1D,
+    CROSS_ATTENTION_3D,
+    HEADS,
+    KERNEL,
     NONE,
     SELF_ATTENTION_1D,
     SELF_ATTENTION_3D,
+    SEPARABLE_CONV3D,
+    WIDTH,
+    AnyUNetShape,
     Block,
     Operator,
     Setting,
-    Slot,
     TemporalSpace,
-    UNetShape,
     temporal_space,
 )
+from search_spaces.unet_shape import Slot, UNetShape
 
 if TYPE_CHECKING:
     from search_spaces.table import Table, joined, read_table
@@ -32,9 +39,16 @@ if TYPE_CHECKING:
 __all__ = [
     "CONV1D",
     "CONV3D",
+    "CROSS_ATTENTION_1D",
+    "CROSS_ATTENTION_3D",
+    "HEADS",
+    "KERNEL",
     "NONE",
     "SELF_ATTENTION_1D",
     "SELF_ATTENTION_3D",
+    "SEPARABLE_CONV3D",
+    "WIDTH",
+    "AnyUNetShape",
     "Architecture",
     "Block",
     "Choice",
@@ -46,6 +60,7 @@ __all__ = [
     "SearchSpace",
     "Setting",
     "Slot",
+    "StableDiffusionShape",
     "Table",
     "TemporalSpace",
     "UNetShape",
@@ -55,6 +70,7 @@ __all__ = [
     "joined",
     "load",
     "read_table",
+    "stable_diffusion_shape",
     "temporal_space",
 ]
 

@@ -7,9 +7,9 @@ from search_spaces.temporal import (
     SELF_ATTENTION_1D,
     SELF_ATTENTION_3D,
     TemporalSpace,
-    UNetShape,
     temporal_space,
 )
+from search_spaces.unet_shape import UNetShape
 
 # A token a digit; its channels are the ten classes, and all zeros where nothing is said.
 UNET = UNetShape(

@@ -5,7 +5,7 @@ Declarations only. The modules are built by `supernet`, which finds them by `Ope
 
 import itertools
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from search_spaces import document
@@ -14,72 +14,14 @@ from search_spaces.choice import AnyChoice, Choice, Condition, Option
 from search_spaces.document import Json
 from search_spaces.errors import InputError
 from search_spaces.space import FORMAT, MAJOR, SearchSpace, space_from_json
+from search_spaces.stable_diffusion import KIND, StableDiffusionShape, shape_from_json
+from search_spaces.unet_shape import Slot, UNetShape
 
 BUILT_IN_MODULES = "supernet.operators"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A place in the U-Net where a temporal block may stand; sizes as the block will see them."""
-
-    name: str
-    stage: int  # 0 is the highest resolution
-    position: str  # "down", "mid" or "up"
-    channels: int
-    height: int
-    width: int
-    frames: int
-
-
-SIZES = ("in_channels", "frames", "height", "width", "context_tokens", "context_channels")
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-@dataclass(frozen=True)
-class UNetShape:
-    """What the image U-Net looks like; the slots follow from it.
-
-    Resolution halves from one entry of `channels` to the next. A clip is (batch, in_channels,
-    frames, height, width), its context (batch, context_tokens, context_channels).
-    """
-
-    in_channels: int
-    channels: tuple[int, ...]
-    frames: int
-    height: int
-    width: int
-    context_tokens: int
-    context_channels: int
-
-    def __post_init__(self) -> None:
-        if not self.channels or not all(_is_size(channels) for channels in self.channels):
-            raise InputError(f"a U-Net needs channels, one or more a stage; found {self.channels}")
-        for name in SIZES:
-            if not _is_size(getattr(self, name)):
-                found = getattr(self, name)
-                raise InputError(f"a U-Net's {name} must be a whole number from 1; found {found!r}")
-        parts = 2 ** (len(self.channels) - 1)
-        if self.height % parts or self.width % parts:
-            raise InputError(
-                f"{len(self.channels)} resolutions need height and width that divide by {parts}; "
-                f"found {self.height} x {self.width}"
-            )
-
-    def slots(self) -> tuple[Slot, ...]:
-        """One slot after each block: down the stages, the middle, and up again."""
-        last = len(self.channels) - 1
-        down = [self._slot("down", stage) for stage in range(last)]
-        up = [self._slot("up", stage) for stage in reversed(range(last))]
-        return (*down, self._slot("mid", last), *up)
-
-    def _slot(self, position: str, stage: int) -> Slot:
-        name = position if position == "mid" else f"{position}{stage}"
-        height, width = self.height >> stage, self.width >> stage
-        return Slot(name, stage, position, self.channels[stage], height, width, self.frames)
+AnyUNetShape = UNetShape | StableDiffusionShape
 
 
 @dataclass(frozen=True)
@@ -101,6 +43,10 @@ class Operator:
     name: str
     module: str = ""
     settings: tuple[Setting, ...] = ()
+
+    def elastic(self, *settings: Setting) -> "Operator":
+        """The operator with these sizes left to the search."""
+        return replace(self, settings=settings)
 
     def __post_init__(self) -> None:
         for name in (self.name, *(setting.name for setting in self.settings)):
@@ -127,6 +73,14 @@ CONV1D = Operator("conv1d", f"{BUILT_IN_MODULES}:Conv1D")
 CONV3D = Operator("conv3d", f"{BUILT_IN_MODULES}:Conv3D")
 SELF_ATTENTION_1D = Operator("self_attention1d", f"{BUILT_IN_MODULES}:SelfAttention1D")
 SELF_ATTENTION_3D = Operator("self_attention3d", f"{BUILT_IN_MODULES}:SelfAttention3D")
+SEPARABLE_CONV3D = Operator("separable_conv3d", f"{BUILT_IN_MODULES}:SeparableConv3D")
+CROSS_ATTENTION_1D = Operator("cross_attention1d", f"{BUILT_IN_MODULES}:CrossAttention1D")
+CROSS_ATTENTION_3D = Operator("cross_attention3d", f"{BUILT_IN_MODULES}:CrossAttention3D")
+
+# Elastic sizes that the operators above know, with the options that most spaces want.
+KERNEL = Setting("kernel", (3, 5))  # frames; convolutions, and cross-attention's mixing over time
+HEADS = Setting("heads", (2, 4))  # attention; must divide the inner channels
+WIDTH = Setting("width", (0.5, 1.0))  # inner channels, as a share of the slot's
 
 
 @dataclass(frozen=True)
@@ -136,7 +90,7 @@ class TemporalSpace(SearchSpace):
     The operator in a slot is the choice named as the slot; its settings are `slot.setting`.
     """
 
-    unet: UNetShape = field(kw_only=True)
+    unet: AnyUNetShape = field(kw_only=True)
     operators: tuple[Operator, ...] = field(kw_only=True)
 
     @cached_property
@@ -181,7 +135,7 @@ class TemporalSpace(SearchSpace):
         """As a space's document, with the U-Net and the operators beside the choices."""
         return {
             **super().to_json(),
-            "unet": asdict(self.unet),
+            "unet": self.unet.to_json(),
             "operators": [asdict(operator) for operator in self.operators],
         }
 
@@ -190,7 +144,7 @@ class TemporalSpace(SearchSpace):
         return {operator.name: operator for operator in self.operators}
 
 
-def temporal_space(name: str, unet: UNetShape, operators: tuple[Operator, ...]) -> TemporalSpace:
+def temporal_space(name: str, unet: AnyUNetShape, operators: tuple[Operator, ...]) -> TemporalSpace:
     """The space in which every slot of the U-Net may hold any of the operators.
 
     Raises:
@@ -225,10 +179,8 @@ def read_space(content: Json, where: str) -> SearchSpace:
     if "unet" not in content:
         return space_from_json(content, where)
     try:
-        unet = dict(content["unet"])
-        unet["channels"] = tuple(unet["channels"])
         operators = tuple(_operator_from_json(entry) for entry in content["operators"])
-        space = temporal_space(str(content["name"]), UNetShape(**unet), operators)
+        space = temporal_space(str(content["name"]), _unet(dict(content["unet"])), operators)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -236,6 +188,15 @@ def read_space(content: Json, where: str) -> SearchSpace:
     if content.get("choices") not in (None, space.to_json()["choices"]):
         raise InputError(f"{where}: 'choices' are not those of its U-Net and operators")
     return space
+
+
+def _unet(content: Json) -> AnyUNetShape:
+    """The U-Net that a space's document describes; without a kind, one of our own."""
+    if "kind" not in content:
+        return UNetShape(**{**content, "channels": tuple(content["channels"])})
+    if content["kind"] != KIND:
+        raise InputError(f"the U-Net is of kind {content['kind']!r}; known: {KIND!r}, or no kind")
+    return shape_from_json(content)
 
 
 def _operator_from_json(entry: Json) -> Operator:

@@ -1,6 +1,7 @@
 """Supernets of temporal blocks on an image U-Net; what is exported here is the public API."""
 
-from supernet.backbone import ImageUNet
+from supernet.backbone import Backbone, ImageUNet
+from supernet.backbones import build_backbone
 from supernet.clips import Clips, ClipSource
 from supernet.digits import MovingDigits
 from supernet.evaluation import Validation
@@ -16,6 +17,7 @@ from supernet.supernet import Supernet
 from supernet.video_unet import DownFeatures, VideoUNet, parameter_count
 
 __all__ = [
+    "Backbone",
     "ClipSource",
     "Clips",
     "DownFeatures",
@@ -26,6 +28,7 @@ __all__ = [
     "TrainingPlan",
     "Validation",
     "VideoUNet",
+    "build_backbone",
     "load_backbone",
     "load_supernet",
     "parameter_count",

@@ -1,5 +1,7 @@
 """The image U-Net: what is trained on single frames, and where the temporal slots stand.
 
+A backbone of another kind gives what `Backbone` asks for; `supernet.backbones` chooses by shape.
+
 N images, C channels, H x W pixels, L context tokens, E embedding channels.
 """
 
@@ -12,7 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from search_spaces import UNetShape
+from search_spaces import AnyUNetShape, UNetShape
 
 # Called with a slot's name and the features there; returns features of the same shape.
 AtSlot = Callable[[str, Tensor], Tensor]
@@ -23,6 +25,32 @@ TIME_SCALE = 1000.0  # flow time runs from 0 to 1, the sinusoids from 1 to 1000 
 def leave(slot: str, h_NCHW: Tensor) -> Tensor:  # noqa: ARG001
     """The AtSlot of an image network: nothing happens."""
     return h_NCHW
+
+
+class Backbone(nn.Module):
+    """An image U-Net with a call at each of its shape's slots, in their order."""
+
+    shape: AnyUNetShape
+
+    def forward(
+        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+    ) -> Tensor:
+        """The prediction for each image, (N, channels out, H, W); time runs from 0 to 1."""
+        raise NotImplementedError
+
+    def embedding(self, time_N: Tensor, context_NLC: Tensor) -> Tensor:
+        """What the blocks are told of time and context, (N, E)."""
+        raise NotImplementedError
+
+    def features(
+        self, x_NCHW: Tensor, embedding_NE: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+    ) -> list[Tensor]:
+        """The features at each slot down and in the middle, highest resolution first."""
+        raise NotImplementedError
+
+    def up_path(self) -> Iterator[nn.Module]:
+        """The children that `features` does not need."""
+        raise NotImplementedError
 
 
 class ResBlock(nn.Module):
@@ -69,8 +97,8 @@ class ContextAttention(nn.Module):
         return out
 
 
-class ImageUNet(nn.Module):
-    """A U-Net on images, with a call at each slot: after each stage down, the middle, and up."""
+class ImageUNet(Backbone):
+    """A small U-Net of our own, with a slot after each stage down, the middle, and up."""
 
     def __init__(self, shape: UNetShape) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from search_spaces import InputError, TemporalSpace, UNetShape
+from search_spaces import AnyUNetShape, InputError, TemporalSpace
 from search_spaces.document import write_atomically
 
 METADATA_KEY = "temporal-nas"
@@ -98,8 +98,8 @@ def check_space(notes: Mapping[str, Any], space: TemporalSpace, path: Path) -> N
         )
 
 
-def backbone_fits(shape: UNetShape, notes: Mapping[str, Any]) -> bool:
+def backbone_fits(shape: AnyUNetShape, notes: Mapping[str, Any]) -> bool:
     """Whether a backbone's checkpoint was trained at this shape."""
     space = notes.get("space")
     found = space.get("unet") if isinstance(space, dict) else None
-    return bool(found == json.loads(json.dumps(shape.__dict__)))
+    return bool(found == json.loads(json.dumps(shape.to_json())))

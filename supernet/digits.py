@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search_spaces import InputError, UNetShape
+from search_spaces import AnyUNetShape, InputError
 from supernet.clips import Clips
 
 Split = Literal["train", "validation", "test"]
@@ -29,7 +29,7 @@ SHARES: dict[Split, tuple[float, float]] = {
 class MovingDigits:
     """A stream of clips of one split, shaped as a network wants them."""
 
-    shape: UNetShape
+    shape: AnyUNetShape
     split: Split
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from search_spaces import UNetShape
+from search_spaces import AnyUNetShape
 from supernet.digits import MovingDigits, Split
 from supernet.flow_matching import Denoiser, stratified_times, velocity_loss
 
@@ -17,7 +17,7 @@ CHUNK = 8  # clips in one forward pass: few enough to stay in a core's cache
 class Validation:
     """A fixed exam: so many clips of a split, with their noise and stratified times."""
 
-    shape: UNetShape
+    shape: AnyUNetShape
     clips: int = 192
     split: Split = "validation"
     seed: int = 0

@@ -1,12 +1,14 @@
 """The supernet: every operator of every slot, with shared weights, on one image U-Net."""
 
+import copy
 import functools
 from typing import Any
 
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Block, Operator, TemporalSpace
-from supernet.backbone import ImageUNet
+from supernet.backbone import Backbone
+from supernet.backbones import build_backbone
 from supernet.flow_matching import Denoiser
 from supernet.operators import build
 from supernet.video_unet import VideoUNet, fold_frames, unfold_frames
@@ -15,10 +17,11 @@ from supernet.video_unet import VideoUNet, fold_frames, unfold_frames
 class Supernet(nn.Module):
     """One network that holds them all; the architecture is an argument, never hidden state."""
 
-    def __init__(self, space: TemporalSpace) -> None:
+    def __init__(self, space: TemporalSpace, backbone: Backbone | None = None) -> None:
+        """A backbone that is given is inflated as it stands, without a copy."""
         super().__init__()
         self.space = space
-        self.backbone = ImageUNet(space.unet)
+        self.backbone = build_backbone(space.unet) if backbone is None else backbone
         built = {
             f"{slot.name}:{operator.name}": build(largest(operator), slot)
             for slot in space.slots
@@ -50,10 +53,11 @@ class Supernet(nn.Module):
 
     def extract(self, architecture: Architecture) -> VideoUNet:
         """The architecture's plain network with a copy of its weights; outputs are equal."""
-        network = VideoUNet(self.space, architecture)
+        # A copy, and not a fresh one that takes its weights: a large backbone is held only once.
+        backbone = copy.deepcopy(self.backbone).requires_grad_(True)
+        network = VideoUNet(self.space, architecture, backbone)
         reference = next(self.backbone.parameters())
         network.to(device=reference.device, dtype=reference.dtype)
-        network.backbone.load_state_dict(self.backbone.state_dict())
         for slot in self.space.slots:
             block = self.space.block(architecture, slot)
             if block.operator.module:

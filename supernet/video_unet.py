@@ -8,16 +8,19 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from search_spaces import Architecture, TemporalSpace
-from supernet.backbone import AtSlot, ImageUNet
+from supernet.backbone import AtSlot, Backbone
+from supernet.backbones import build_backbone
 from supernet.operators import build
 
 
 class VideoUNet(nn.Module):
-    """The network of one architecture."""
+    """The network of one architecture, on a backbone that is given or drawn afresh."""
 
-    def __init__(self, space: TemporalSpace, architecture: Architecture) -> None:
+    def __init__(
+        self, space: TemporalSpace, architecture: Architecture, backbone: Backbone | None = None
+    ) -> None:
         super().__init__()
-        self.backbone = ImageUNet(space.unet)
+        self.backbone = build_backbone(space.unet) if backbone is None else backbone
         self.temporal = nn.ModuleDict()
         for slot in space.slots:
             operator = build(space.block(architecture, slot), slot)
