@@ -32,6 +32,7 @@ from search_spaces import (
 )
 from supernet import Supernet, TemporalOperator, VideoUNet
 from supernet.operators import build
+from supernet.supernet import largest
 
 # Sizes that differ from one another, so that mixed-up axes show.
 SHAPE = UNetShape(
@@ -44,6 +45,7 @@ SHAPE = UNetShape(
     context_channels=10,
 )
 TOLERANCE = 1e-5  # float32
+MOST_AXES, LONGEST_AXIS = 5, 65_536  # what Core ML and its Neural Engine take
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -89,6 +91,21 @@ class OperatorConformance:
                 # parameter must feel a gradient, but some of it must.
                 assert parameter.grad.abs().max() > 0, f"{name} has a gradient of zero"
 
+    def test_gradients_reach_every_shared_slice_and_no_other_part(self) -> None:
+        for block in self._blocks():
+            for slot in self._slots():
+                largest_module = self._build(largest(self.operator), slot, randomise=True)
+                own = self._build(block, slot).state_dict()
+                x_NCHW, context_BLC = self._inputs(slot)
+                settings = dict(block.settings)
+                out = largest_module(x_NCHW, slot.frames, context_BLC, settings)
+                out.square().sum().backward()
+                for name, parameter in largest_module.named_parameters():
+                    assert parameter.grad is not None, f"{block}: {name} has no gradient"
+                    felt = int((parameter.grad != 0).sum())
+                    shared = own[name].numel()
+                    assert 0 < felt <= shared, f"{block}: {name}: {felt} of {shared} shared felt it"
+
     def test_is_deterministic(self) -> None:
         for module, slot in self._modules(randomise=True):
             x_NCHW, context_BLC = self._inputs(slot)
@@ -103,6 +120,23 @@ class OperatorConformance:
             assert workload.flops == counted_flops(run, *inputs)
             weights = sum(p.numel() * p.element_size() for p in module.parameters())
             assert workload.weight_bytes == weights, "each weight is read once"
+
+    def test_fits_the_neural_engine_at_the_size_of_a_phone_s_network(self) -> None:
+        slot = Slot("down0", 0, "down", 320, 64, 64, 17, context_channels=768)
+        for block in self._blocks():
+            with torch.device("meta"):
+                module = self._build(block, slot)
+                x_NCHW = torch.empty(slot.frames, slot.channels, slot.height, slot.width)
+                context_BLC = torch.empty(1, 77, slot.context_channels)
+                program = torch.export.export(
+                    BlockRun(module, slot.frames).eval(), (x_NCHW, context_BLC)
+                ).run_decompositions({})
+            for node in program.graph.nodes:
+                value = node.meta.get("val")
+                if isinstance(value, Tensor):
+                    shape = tuple(value.shape)
+                    assert len(shape) <= MOST_AXES, f"{block}: {node.name} has {len(shape)} axes"
+                    assert max(shape, default=0) <= LONGEST_AXIS, f"{block}: {node.name}: {shape}"
 
     def test_path_of_the_supernet_equals_the_extracted_network(self) -> None:
         space = self._space()
@@ -127,16 +161,22 @@ class OperatorConformance:
     def _blocks(self) -> list[Block]:
         return [block for block in self._space().blocks() if block.operator == self.operator]
 
+    def _slots(self) -> tuple[Slot, Slot]:
+        """One of the first resolution, one of the last."""
+        slots = self.shape.slots()
+        return slots[0], max(slots, key=lambda slot: slot.stage)
+
+    def _build(self, block: Block, slot: Slot, *, randomise: bool = False) -> TemporalOperator:
+        torch.manual_seed(0)
+        module = build(block, slot)
+        assert module is not None, f"{block} builds nothing"
+        return randomised(module) if randomise else module
+
     def _modules(self, *, randomise: bool = False) -> Iterator[tuple[TemporalOperator, Slot]]:
         """Every option of the settings, in the first and the last resolution."""
-        slots = self.shape.slots()
-        deepest = max(slots, key=lambda slot: slot.stage)
-        for slot in (slots[0], deepest):
+        for slot in self._slots():
             for block in self._blocks():
-                torch.manual_seed(0)
-                module = build(block, slot)
-                assert module is not None, f"{block} builds nothing"
-                yield (randomised(module) if randomise else module), slot
+                yield self._build(block, slot, randomise=randomise), slot
 
     def _inputs(
         self, slot: Slot, clips: int = 1, frames: int | None = None

@@ -10,8 +10,14 @@ from nas.testing import OperatorConformance
 from search_spaces import (
     CONV1D,
     CONV3D,
+    CROSS_ATTENTION_1D,
+    CROSS_ATTENTION_3D,
+    HEADS,
+    KERNEL,
     SELF_ATTENTION_1D,
     SELF_ATTENTION_3D,
+    SEPARABLE_CONV3D,
+    WIDTH,
     InputError,
     Operator,
     Setting,
@@ -38,34 +44,43 @@ class ElasticConv(TemporalOperator):
         context_BLC: Tensor,
         settings: Settings | None = None,
     ) -> Tensor:
-        weight = self.sliced(settings or self.settings)
+        weight = self.weights(settings)["weight"]
         h = rearrange(x_NCHW, "(b t) c h w -> b c t (h w)", t=frames)
         padding = (weight.shape[2] // 2, 0)
         h = self.gain * F.conv2d(h, weight, padding=padding, groups=weight.shape[0])
         return x_NCHW + rearrange(h, "b c t (h w) -> (b t) c h w", h=x_NCHW.shape[2])
 
-    def sliced(self, settings: Settings) -> Tensor:
+    def cuts(self, settings: Settings) -> dict[str, Tensor]:
         margin = (self.weight.shape[2] - int(settings["kernel"])) // 2
-        return self.weight[:, :, margin : self.weight.shape[2] - margin] if margin else self.weight
-
-    def state_for(self, settings: Settings) -> dict[str, Tensor]:
-        return {"weight": self.sliced(settings), "gain": self.gain}
+        return {"weight": self.weight.narrow(2, margin, int(settings["kernel"]))}
 
 
 class TestConv1D(OperatorConformance):
-    operator = CONV1D
+    operator = CONV1D.elastic(KERNEL, WIDTH)
 
 
 class TestConv3D(OperatorConformance):
-    operator = CONV3D
+    operator = CONV3D.elastic(KERNEL, WIDTH)
+
+
+class TestSeparableConv3D(OperatorConformance):
+    operator = SEPARABLE_CONV3D.elastic(KERNEL, WIDTH)
 
 
 class TestSelfAttention1D(OperatorConformance):
-    operator = SELF_ATTENTION_1D
+    operator = SELF_ATTENTION_1D.elastic(HEADS, WIDTH)
 
 
 class TestSelfAttention3D(OperatorConformance):
-    operator = SELF_ATTENTION_3D
+    operator = SELF_ATTENTION_3D.elastic(HEADS, WIDTH)
+
+
+class TestCrossAttention1D(OperatorConformance):
+    operator = CROSS_ATTENTION_1D.elastic(KERNEL, HEADS, WIDTH)
+
+
+class TestCrossAttention3D(OperatorConformance):
+    operator = CROSS_ATTENTION_3D.elastic(KERNEL, HEADS, WIDTH)
 
 
 class TestAnOperatorOfAUser(OperatorConformance):
