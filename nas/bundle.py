@@ -77,20 +77,9 @@ def write_bundle(
         for name, data in files.items():
             (temporary / name).write_bytes(data)
         temporary.chmod(0o755)
-        _replace(temporary, path)
+        document.replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _replace(new: Path, path: Path) -> None:
-    """Put a whole folder where another may stand; no reader ever sees a half of either."""
-    if path.exists():
-        old = new.with_name(f"{new.name}.old")
-        path.rename(old)
-        new.rename(path)
-        shutil.rmtree(old)
-    else:
-        new.rename(path)
 
 
 def _export(module: nn.Module, space: TemporalSpace) -> bytes:

@@ -6,6 +6,7 @@ whoever reads and writes it again; a newer major version is refused.
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -37,6 +38,17 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put a whole folder where another may stand; no reader ever sees a half of either."""
+    if path.exists():
+        old = new.with_name(f"{new.name}.old")
+        path.rename(old)
+        new.rename(path)
+        shutil.rmtree(old)
+    else:
+        new.rename(path)
 
 
 def _umask() -> int:

@@ -3,6 +3,7 @@
 from supernet.backbone import Backbone, ImageUNet
 from supernet.backbones import build_backbone
 from supernet.clips import Clips, ClipSource
+from supernet.diffusers_io import open_backbone, save_backbone
 from supernet.digits import MovingDigits
 from supernet.evaluation import Validation
 from supernet.operators import TemporalOperator
@@ -31,7 +32,9 @@ __all__ = [
     "build_backbone",
     "load_backbone",
     "load_supernet",
+    "open_backbone",
     "parameter_count",
+    "save_backbone",
     "train_backbone",
     "train_supernet",
 ]

@@ -68,7 +68,13 @@ def read(path: Path) -> Checkpoint:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights strictly.
+    """Load weights strictly; InputError as of `check_weights`."""
+    check_weights(module, weights, path)
+    module.load_state_dict(dict(weights))
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are not those of a module.
 
     Raises:
         InputError: tensors are missing, left over, or of another shape.
@@ -84,7 +90,6 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -
                 f"{path}: {name!r} has shape {tuple(weights[name].shape)}, "
                 f"the network wants {tuple(tensor.shape)}"
             )
-    module.load_state_dict(dict(weights))
 
 
 def check_space(notes: Mapping[str, Any], space: TemporalSpace, path: Path) -> None:
