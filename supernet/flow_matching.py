@@ -25,13 +25,17 @@ def stratified_times(count: int, generator: torch.Generator) -> Tensor:
     return torch.sigmoid(torch.special.ndtri(slices))
 
 
+def mix(x_BCTHW: Tensor, noise_BCTHW: Tensor, time_B: Tensor) -> Tensor:
+    """What a network is shown: the point of each straight path at its time."""
+    time = time_B.view(-1, *[1] * (x_BCTHW.dim() - 1))
+    return (1 - time) * x_BCTHW + time * noise_BCTHW
+
+
 def velocity_loss(
     denoiser: Denoiser, x_BCTHW: Tensor, noise_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor
 ) -> Tensor:
     """Mean squared error of the predicted velocity, one number a clip (B,)."""
-    time = time_B.view(-1, *[1] * (x_BCTHW.dim() - 1))
-    noisy = (1 - time) * x_BCTHW + time * noise_BCTHW
-    predicted = denoiser(noisy, time_B, context_BLC)
+    predicted = denoiser(mix(x_BCTHW, noise_BCTHW, time_B), time_B, context_BLC)
     return (predicted - (noise_BCTHW - x_BCTHW)).square().flatten(1).mean(1)
 
 

@@ -2,10 +2,13 @@
 
 All that a step draws at random (clips, noise, times, architectures) follows from (seed, step), so
 an interrupted run that resumes sees what an uninterrupted one would have seen.
+
+The budget of a training is counted in passes: one pass is one network forward and back on one
+batch. A step, one change of the weights, may take several.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,50 +19,64 @@ from torch import Tensor, nn
 
 from search_spaces import InputError
 from supernet import checkpoint
+from supernet.averaging import MovingAverage
+from supernet.execution import Execution, executed
+from supernet.workers import Workers
 
-# The loss of one step, from the step's own random state.
-StepLoss = Callable[["Randomness"], Tensor]
+# The losses of one step, one a pass. Each is differentiated before the next is asked for, so that
+# the activations of one pass at a time are alive; the step follows the gradient of their mean.
+StepLosses = Callable[["Randomness"], Iterable[Tensor]]
 OnStep = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
 class Randomness:
-    """The random state of one step."""
+    """What a step may depend on: where it stands in the training, and its own random state."""
 
     seed: int
     step: int
+    progress: float = 0.0  # the share of the training's passes that were done before
 
-    @property
-    def data_seed(self) -> int:
-        """Seeds the step's clips."""
-        return int(np.random.SeedSequence((self.seed, self.step, 0)).generate_state(1)[0])
+    def clip_seed(self, index: int) -> int:
+        """Seeds one clip of the step's batch."""
+        return int(self._sequence(0, index).generate_state(1)[0])
 
     def torch(self) -> torch.Generator:
         """Noise, times and dropped contexts."""
-        state = np.random.SeedSequence((self.seed, self.step, 1)).generate_state(1)[0]
-        return torch.Generator().manual_seed(int(state))
+        return torch.Generator().manual_seed(int(self._sequence(1).generate_state(1)[0]))
 
     def numpy(self) -> np.random.Generator:
         """Architectures."""
-        return np.random.default_rng((self.seed, self.step, 2))
+        return np.random.default_rng(self._sequence(2))
+
+    def happens(self, probability: float) -> bool:
+        """Whether something of this probability happens at this step."""
+        return bool(np.random.default_rng(self._sequence(3)).random() < probability)
+
+    def of_training(self, *key: int) -> np.random.Generator:
+        """What several steps must agree on: the same for the same key, whichever step asks."""
+        return np.random.default_rng(np.random.SeedSequence((self.seed, *key), spawn_key=(1,)))
+
+    def _sequence(self, *key: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence((self.seed, self.step, *key))
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast to train."""
 
-    steps: int
+    passes: int
     learning_rate: float = 2e-3
-    warmup_steps: int = 50
+    warmup_passes: int = 50
     weight_decay: float = 0.01
-    ema: float = 0.995
+    ema: float | None = 0.995  # None: no averages, which take as much memory as the weights
     gradient_norm: float = 1.0
-    checkpoint_every: int = 50
+    checkpoint_every: int = 50  # passes
 
-    def rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to a tenth."""
-        warm = min(1.0, (step + 1) / self.warmup_steps)
-        progress = step / max(1, self.steps)
+    def rate(self, done: int) -> float:
+        """Linear warm-up, then a cosine down to a tenth; `done` counts passes."""
+        warm = min(1.0, (done + 1) / self.warmup_passes)
+        progress = min(1.0, done / self.passes)
         return self.learning_rate * warm * (0.1 + 0.45 * (1 + float(np.cos(np.pi * progress))))
 
 
@@ -68,80 +85,138 @@ class _State:
     """What a training changes, beside the module's other buffers."""
 
     trained: dict[str, nn.Parameter]
-    averaged: dict[str, Tensor]
+    average: MovingAverage | None
     optimizer: torch.optim.Optimizer
 
 
 @dataclass(frozen=True)
+class _Position:
+    """How far a training has come."""
+
+    step: int = 0
+    done: int = 0  # passes
+
+
+@dataclass(frozen=True)
 class Trainer:
-    """Trains the parameters that require a gradient; leaves the averaged weights in the module."""
+    """Trains the parameters that require a gradient; leaves the averaged weights in the module.
+
+    A step costs what its path costs: a parameter that it does not use gets no gradient, no
+    optimizer state and no average, and is not looked at.
+    """
 
     module: nn.Module
-    loss: StepLoss
+    losses: StepLosses
     schedule: Schedule
     seed: int
     notes: dict[str, Any] = field(default_factory=dict)
+    execution: Execution = field(default_factory=Execution)
+    workers: Workers = field(default_factory=Workers)
 
     def run(self, path: Path | None = None, on_step: OnStep | None = None) -> None:
         """Train to the end of the schedule, from the checkpoint at `path` where there is one.
 
+        The last step may pass the end by less than its own length.
+
         Args:
             path: where the training state is kept; None keeps nothing.
-            on_step: called after each step with the number of finished steps and the loss.
+            on_step: called after each step with the number of finished passes and the loss.
 
         Raises:
-            InputError: the checkpoint belongs to another run.
+            InputError: the checkpoint belongs to another run, or a step had no loss.
             FloatingPointError: a loss is not finite; the last good checkpoint stays.
         """
+        self.module.to(self.execution.device)
         state = self._begin()
-        first = self._resume(path, state) if path is not None and path.exists() else 0
+        at = self._resume(path, state) if path is not None and path.exists() else _Position()
+        self.workers.agree(
+            at.step,
+            self.execution.device,
+            f"{path}: not all workers find the same; it must lie where all of them see it",
+        )
         self.module.train()
-        for step in range(first, self.schedule.steps):
-            value = self._step(step, state)
-            if on_step is not None:
-                on_step(step + 1, value)
-            due = (step + 1) % self.schedule.checkpoint_every == 0
-            if path is not None and due and step + 1 < self.schedule.steps:
-                self._save(path, step + 1, state)
-        with torch.no_grad():
-            for name, parameter in state.trained.items():
-                parameter.copy_(state.averaged[name])
+        with executed(self.module, self.execution):
+            while at.done < self.schedule.passes:
+                value, after = self._step(at, state)
+                if on_step is not None:
+                    on_step(min(after.done, self.schedule.passes), value)
+                every = self.schedule.checkpoint_every
+                due = after.done // every > at.done // every and after.done < self.schedule.passes
+                if path is not None and due and self.workers.rank == 0:
+                    self._save(path, after, state)
+                at = after
+        if state.average is not None:
+            state.average.finish(state.trained, at.done)
         self.module.eval()
 
     def _begin(self) -> _State:
         trained = {n: p for n, p in self.module.named_parameters() if p.requires_grad}
-        averaged = {name: parameter.detach().clone() for name, parameter in trained.items()}
-        decay = self.schedule.weight_decay
-        return _State(trained, averaged, torch.optim.AdamW(trained.values(), weight_decay=decay))
+        if not trained:
+            raise InputError("nothing to train: all parameters are frozen")
+        schedule = self.schedule
+        average = MovingAverage(schedule.ema, schedule.passes) if schedule.ema else None
+        optimizer = torch.optim.AdamW(trained.values(), weight_decay=schedule.weight_decay)
+        return _State(trained, average, optimizer)
 
-    def _step(self, step: int, state: _State) -> float:
-        for group in state.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(step)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(Randomness(self.seed, step))
-        value = float(loss.detach())
+    def _step(self, at: _Position, state: _State) -> tuple[float, _Position]:
+        values = []
+        for loss in self._computed(Randomness(self.seed, at.step, at.done / self.schedule.passes)):
+            values.append(loss.detach())
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+        if not values:
+            raise InputError(f"step {at.step + 1} of the training has no loss; yield at least one")
+        used = {name: p for name, p in state.trained.items() if p.grad is not None}
+        gradients = [p.grad for p in used.values() if p.grad is not None]
+        mean = torch.stack(values).mean()
+        self.workers.average([mean, *gradients])
+        value = float(mean)
         if not np.isfinite(value):
-            raise FloatingPointError(f"loss is {value} at step {step + 1}; lower the learning rate")
-        loss.backward()  # type: ignore[no-untyped-call]
-        active = [p for p in state.trained.values() if p.grad is not None]
-        nn.utils.clip_grad_norm_(active, self.schedule.gradient_norm)
-        state.optimizer.step()
-        # A young average would remember the start for long: open it over the first steps.
-        keep = min(self.schedule.ema, (1 + step) / (10 + step))
-        means = [state.averaged[name] for name in state.trained]
-        values = [parameter.detach() for parameter in state.trained.values()]
-        torch._foreach_lerp_(means, values, 1 - keep)
-        return value
+            raise FloatingPointError(
+                f"loss is {value} at step {at.step + 1}; lower the learning rate"
+            )
+        if len(values) > 1:
+            torch._foreach_div_(gradients, len(values))
+        nn.utils.clip_grad_norm_(used.values(), self.schedule.gradient_norm)
+        self._change(used, at, state, passes=len(values))
+        return value, _Position(at.step + 1, at.done + len(values))
 
-    def _save(self, path: Path, step: int, state: _State) -> None:
+    def _computed(self, randomness: Randomness) -> Iterator[Tensor]:
+        """The step's losses, computed in the precision of the execution, differentiated outside."""
+        losses = iter(self.losses(randomness))
+        while True:
+            with self.execution.precision():
+                loss = next(losses, None)
+            if loss is None:
+                return
+            yield loss
+
+    def _change(
+        self, used: dict[str, nn.Parameter], at: _Position, state: _State, passes: int
+    ) -> None:
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.schedule.rate(at.done)
+        if state.average is not None:
+            state.average.before(used, at.done)
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.after(used, at.done + passes)
+        for parameter in used.values():
+            parameter.grad = None
+
+    def _save(self, path: Path, at: _Position, state: _State) -> None:
         tensors = {f"module.{n}": t for n, t in self.module.state_dict().items()}
-        tensors |= {f"averaged.{n}": t for n, t in state.averaged.items()}
+        ages: dict[str, int] = {}
+        if state.average is not None:
+            tensors |= {f"averaged.{n}": t for n, t in state.average.tensors.items()}
+            ages = state.average.ages
         for name, parameter in state.trained.items():
             for key, value in state.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}:{key}"] = value
-        checkpoint.write(path, tensors, {**self._identity(), "step": step})
+        position = {"step": at.step, "passes done": at.done, "ages": ages}
+        checkpoint.write(path, tensors, {**self._identity(), **position})
 
-    def _resume(self, path: Path, state: _State) -> int:
+    def _resume(self, path: Path, state: _State) -> _Position:
         found = checkpoint.read(path)
         for name, wanted in self._identity().items():
             if found.notes.get(name) != wanted:
@@ -150,15 +225,25 @@ class Trainer:
                     "that it was begun with, or remove it to start over"
                 )
         checkpoint.load_weights(self.module, found.part("module"), path)
-        for name, tensor in found.part("averaged").items():
-            state.averaged[name].copy_(tensor)
+        if state.average is not None:
+            for name, tensor in found.part("averaged").items():
+                state.average.tensors[name] = tensor.to(state.trained[name])
+            state.average.ages.update(found.notes["ages"])
         for key, tensor in found.part("optimizer").items():
             name, _, entry = key.rpartition(":")
-            state.optimizer.state.setdefault(state.trained[name], {})[entry] = tensor
-        return int(found.notes["step"])
+            # The step counts of AdamW stay on the CPU.
+            there = tensor if entry == "step" else tensor.to(state.trained[name])
+            state.optimizer.state.setdefault(state.trained[name], {})[entry] = there
+        return _Position(int(found.notes["step"]), int(found.notes["passes done"]))
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be gone on with."""
-        own = {**self.notes, "seed": self.seed, "steps": self.schedule.steps}
+        own = {
+            **self.notes,
+            "seed": self.seed,
+            "passes": self.schedule.passes,
+            "ema": self.schedule.ema,
+            "bf16": self.execution.bf16,
+        }
         plain: dict[str, Any] = json.loads(json.dumps(own))
         return plain

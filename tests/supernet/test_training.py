@@ -1,5 +1,6 @@
 """Training: what an interrupted run goes on to, and what is refused."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from supernet import (
     train_supernet,
 )
 from supernet import checkpoint as checkpoints
+from supernet.batches import draw_batch, path_loss
 from supernet.pretraining import state_path
-from supernet.recipes import draw_batch, load_recipe, path_loss, uniform
 from supernet.training import Randomness, Schedule, Trainer
 
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
@@ -96,9 +97,9 @@ def test_a_frozen_backbone_stays(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     module = torch.nn.Linear(2, 1)
 
-    def loss(randomness: Randomness) -> Tensor:
+    def loss(randomness: Randomness) -> Iterator[Tensor]:
         value = module(torch.ones(2)).sum()
-        return value * float("nan") if randomness.step == 7 else value
+        yield value * float("nan") if randomness.step == 7 else value
 
     path = tmp_path / "state.safetensors"
     trainer = Trainer(module, loss, Schedule(10, checkpoint_every=5), seed=0)
@@ -111,8 +112,8 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     module = torch.nn.Linear(2, 1)
     path = tmp_path / "state.safetensors"
 
-    def loss(_: Randomness) -> Tensor:
-        return module(torch.ones(2)).square().sum()  # type: ignore[no-any-return]
+    def loss(_: Randomness) -> Iterator[Tensor]:
+        yield module(torch.ones(2)).square().sum()
 
     Trainer(module, loss, Schedule(10, checkpoint_every=4), seed=0).run(path)
     with pytest.raises(InputError, match="unfinished training of another seed"):
@@ -154,9 +155,3 @@ def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
     checkpoints.write(path, {**tensors, first: torch.zeros(3)}, notes)
     with pytest.raises(InputError, match="has shape"):
         load_supernet(path, SMALL)
-
-
-def test_recipes() -> None:
-    assert load_recipe("uniform") is uniform
-    with pytest.raises(InputError, match="unknown recipe 'sandwitch'; shipped: uniform"):
-        load_recipe("sandwitch")

@@ -1,0 +1,72 @@
+"""How a training is computed: precision, memory for time, compiled parts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from supernet.operators import TemporalOperator
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a training is computed; what is trained stays the same but for rounding."""
+
+    bf16: bool = False  # networks in bfloat16, weights, losses and the optimizer in float32
+    checkpointing: bool = False  # compute activations again instead of keeping them
+    compiled: bool = False  # torch.compile each block
+    accelerator: str = "cpu"  # or "cuda"
+
+    @property
+    def device(self) -> torch.device:
+        """Where weights and batches are."""
+        return torch.device(self.accelerator)
+
+    def precision(self) -> torch.autocast:
+        """The context in which losses are computed; gradients are not taken inside it."""
+        return torch.autocast(self.accelerator, dtype=torch.bfloat16, enabled=self.bf16)
+
+
+@contextmanager
+def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
+    """The module as a training with this execution wants it; as it was afterwards."""
+    changed = parts(module) if execution.checkpointing or execution.compiled else []
+    for part in changed:
+        call: Any = part.forward
+        if execution.compiled:
+            call = torch.compile(call)
+        part.forward = _recomputed(call) if execution.checkpointing else call
+    try:
+        yield
+    finally:
+        for part in changed:
+            del part.forward  # the instance's own, which hides the class's
+
+
+def parts(module: nn.Module) -> list[nn.Module]:
+    """The blocks of a network: each temporal operator, and what the backbone is made of.
+
+    A supernet is never compiled as a whole: every architecture would be a graph of its own.
+    """
+    found: list[nn.Module] = []
+    for child in module.children():
+        if isinstance(child, (nn.ModuleList, nn.ModuleDict)) or _holds_blocks(child):
+            found += parts(child)
+        elif isinstance(child, TemporalOperator) or next(child.children(), None) is not None:
+            found.append(child)
+    return found
+
+
+def _holds_blocks(module: nn.Module) -> bool:
+    return any(isinstance(child, nn.ModuleList) for child in module.children())
+
+
+def _recomputed(call: Any) -> Any:
+    def forward(*arguments: Any, **named: Any) -> Any:
+        return checkpoint(call, *arguments, use_reentrant=False, **named)
+
+    return forward
