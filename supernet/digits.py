@@ -1,7 +1,10 @@
-"""Clips of real handwritten digits that move, bounce, cross and hide each other.
+"""Clips of real handwritten digits that move, bounce, cross and hide each other over a ground.
 
 scikit-learn's `load_digits` (1,797 images of the UCI set) comes with the library; nothing is
-downloaded. Splits are by digit image, so no image is seen in two of them.
+downloaded. Splits are by digit image, so no image is seen in two of them. The ground is a texture,
+new in each clip, that stands still in most clips and pans in the others: what stands still is known
+best by who looks at every frame, what moves by who looks at the neighbours in space and time, so
+that no kind of temporal block is the best everywhere.
 """
 
 from dataclasses import dataclass
@@ -18,6 +21,9 @@ from supernet.clips import Clips
 
 Split = Literal["train", "validation", "test"]
 CLASSES = 10
+GROUND, CONTRAST = 0.3, 0.16  # mean and standard deviation of the texture, black 0 to white 1
+PANNING = 0.3  # share of the clips
+PAN_SPEED = 1.0  # pixels a frame, at most
 SHARES: dict[Split, tuple[float, float]] = {
     "train": (0.0, 0.7),
     "validation": (0.7, 0.85),
@@ -73,10 +79,30 @@ class MovingDigits:
         place = _bounce(start[:, :, None] + step[:, :, None] * frame, room)  # (B, 2, T, 2)
         drawn = _draw(images[which], place, shape.height, shape.width)  # (B, 2, T, H, W)
         drawn = drawn * present[:, :, None, None, None]
-        behind, before = drawn.unbind(dim=1)
-        canvas = behind * (1 - (2 * before).clamp(0, 1)) + before
+        canvas = _ground(count, shape, generator)
+        for digit in drawn.unbind(dim=1):  # the second before the first
+            canvas = canvas * (1 - (2 * digit).clamp(0, 1)) + digit
         tokens = F.one_hot(labels[which], CLASSES).float() * present[..., None]
         return Clips(canvas[:, None] * 2 - 1, tokens)
+
+
+def _ground(count: int, shape: AnyUNetShape, generator: torch.Generator) -> Tensor:
+    """Textures (B, T, H, W) in [0, 1] that stand still or pan, wrapping round."""
+    height, width, frames = shape.height, shape.width, shape.frames
+    fine = torch.randn(count, 1, height, width, generator=generator)
+    coarse = torch.randn(count, 1, -(-height // 3), -(-width // 3), generator=generator)
+    smooth = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+    texture = (GROUND + CONTRAST * (0.6 * fine + 0.8 * smooth)[:, 0]).clamp(0, 1)
+    pans = torch.rand(count, generator=generator) < PANNING
+    angle = torch.rand(count, generator=generator) * 2 * torch.pi
+    speed = PAN_SPEED * torch.rand(count, generator=generator) * pans
+    step = torch.stack([angle.sin(), angle.cos()], dim=-1) * speed[:, None]
+    shift = step[:, None] * torch.arange(frames)[:, None]  # (B, T, 2) pixels
+    # A shift by parts of a pixel that loses no detail: a turn of each frequency's phase.
+    waves_y, waves_x = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
+    turns = shift[..., 0, None, None] * waves_y[:, None] + shift[..., 1, None, None] * waves_x
+    spectrum = torch.fft.rfft2(texture)[:, None] * torch.exp(-2j * torch.pi * turns)
+    return torch.fft.irfft2(spectrum, s=(height, width)).clamp(0, 1)
 
 
 def _bounce(position: Tensor, room: Tensor) -> Tensor:
