@@ -86,7 +86,7 @@ class StableDiffusionShape:
         self._check_channels()
 
     def _check_stages(self) -> None:
-        if not self.block_out_channels:
+        if not isinstance(self.block_out_channels, tuple) or not self.block_out_channels:
             raise _refused("block_out_channels", self.block_out_channels, "one or more stages")
         for name in ("block_out_channels", *PER_STAGE):
             if not all(is_size(value) for value in self._per_stage(name)):
@@ -256,7 +256,7 @@ def _check_fixed(name: str, value: object) -> None:
 
 
 def _refused(name: str, found: object, wanted: str) -> InputError:
-    return InputError(f"{name} is {str(found)[:60]!r}, which must be {wanted}")
+    return InputError(f"{name} is {repr(found)[:60]}, which must be {wanted}")
 
 
 def _tuples(value: Any) -> Any:
