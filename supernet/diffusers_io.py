@@ -155,8 +155,11 @@ def _shards(index: Path) -> list[tuple[Path, list[str] | None]]:
         raise InputError(f"{index}: not an index of shards: {error!r}") from None
     shards: dict[str, list[str]] = {}
     for name, place in items:
-        if not isinstance(place, str) or not place or Path(place).name != place:
-            raise InputError(f"{index}: {str(place)[:60]!r} is no file name in this folder")
+        here = isinstance(place, str) and Path(place).name == place
+        if not here or not place.endswith(".safetensors"):
+            raise InputError(
+                f"{index}: {str(place)[:60]!r} is no name of a safetensors file in this folder"
+            )
         shards.setdefault(place, []).append(name)
     return [(index.parent / place, names) for place, names in shards.items()]
 
