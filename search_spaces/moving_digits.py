@@ -21,7 +21,7 @@ from search_spaces.unet_shape import UNetShape
 UNET = UNetShape(
     in_channels=1,
     channels=(16, 32, 48),
-    frames=12,
+    frames=8,
     height=16,
     width=16,
     context_tokens=2,
