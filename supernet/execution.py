@@ -54,9 +54,11 @@ def parts(module: nn.Module) -> list[nn.Module]:
     """
     found: list[nn.Module] = []
     for child in module.children():
-        if isinstance(child, (nn.ModuleList, nn.ModuleDict)) or _holds_blocks(child):
+        if isinstance(child, TemporalOperator):
+            found.append(child)
+        elif isinstance(child, (nn.ModuleList, nn.ModuleDict)) or _holds_blocks(child):
             found += parts(child)
-        elif isinstance(child, TemporalOperator) or next(child.children(), None) is not None:
+        elif next(child.children(), None) is not None:  # a layer alone is not worth it
             found.append(child)
     return found
 

@@ -1,5 +1,6 @@
 """From nothing to a trained supernet: the image U-Net on frames, then temporal blocks on clips."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,7 @@ def train_supernet(
     data, workers = load_clips(plan.data, space.unet, "train"), Workers.here()
     wanted = workers.share(plan.video_clips)
     torch.manual_seed(plan.seed + 1)
-    supernet = Supernet(space)
-    supernet.backbone.load_state_dict(backbone.state_dict())
+    supernet = Supernet(space, copy.deepcopy(backbone))
     supernet.backbone.requires_grad_(not plan.freeze_backbone)
 
     def losses(randomness: Randomness) -> Iterable[Tensor]:

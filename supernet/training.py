@@ -116,8 +116,6 @@ class Trainer:
     def run(self, path: Path | None = None, on_step: OnStep | None = None) -> None:
         """Train to the end of the schedule, from the checkpoint at `path` where there is one.
 
-        The last step may pass the end by less than its own length.
-
         Args:
             path: where the training state is kept; None keeps nothing.
             on_step: called after each step with the number of finished passes and the loss.
@@ -126,25 +124,29 @@ class Trainer:
             InputError: the checkpoint belongs to another run, or a step had no loss.
             FloatingPointError: a loss is not finite; the last good checkpoint stays.
         """
+        for done, loss in self.steps(path):
+            if on_step is not None:
+                on_step(done, loss)
+
+    def steps(self, path: Path | None = None) -> Iterator[tuple[int, float]]:
+        """As `run`, a step whenever one is asked for: finished passes, and the step's loss.
+
+        The last step may pass the end of the schedule by less than its own length.
+        """
         self.module.to(self.execution.device)
-        state = self._begin()
+        state, schedule = self._begin(), self.schedule
         at = self._resume(path, state) if path is not None and path.exists() else _Position()
-        self.workers.agree(
-            at.step,
-            self.execution.device,
-            f"{path}: not all workers find the same; it must lie where all of them see it",
-        )
+        complaint = f"{path}: not all workers find the same; it must lie where all of them see it"
+        self.workers.agree(at.step, self.execution.device, complaint)
         self.module.train()
         with executed(self.module, self.execution):
-            while at.done < self.schedule.passes:
-                value, after = self._step(at, state)
-                if on_step is not None:
-                    on_step(min(after.done, self.schedule.passes), value)
-                every = self.schedule.checkpoint_every
-                due = after.done // every > at.done // every and after.done < self.schedule.passes
+            while at.done < schedule.passes:
+                before, (loss, at) = at, self._step(at, state)
+                yield min(at.done, schedule.passes), loss
+                every = schedule.checkpoint_every
+                due = at.done // every > before.done // every and at.done < schedule.passes
                 if path is not None and due and self.workers.rank == 0:
-                    self._save(path, after, state)
-                at = after
+                    self._save(path, at, state)
         if state.average is not None:
             state.average.finish(state.trained, at.done)
         self.module.eval()
