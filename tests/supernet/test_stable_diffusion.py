@@ -7,6 +7,8 @@ import torch
 from small_unets import BASE, FAMILY, small_shape, write_config
 from torch import Tensor
 
+from latency.coreml import save
+from latency.package import read_package
 from latency.tracing import trace
 from nas.costs import SpaceCosts, clip_inputs, image_inputs
 from nas.testing.operators import check_extraction, counted_flops, randomised
@@ -23,7 +25,11 @@ from supernet import DownFeatures, Supernet, VideoUNet, build_backbone, paramete
 
 @pytest.fixture(params=["BK-SDM tiny", "BK-SDM v2, two stages"])
 def space(request: pytest.FixtureRequest, tmp_path: Path) -> TemporalSpace:
-    shape = small_shape(tmp_path, request.param)
+    return small_space(tmp_path, request.param)
+
+
+def small_space(folder: Path, name: str) -> TemporalSpace:
+    shape = small_shape(folder, name, width=5)  # odd, as latents may be
     return temporal_space("small", shape, (NONE, CONV1D, SELF_ATTENTION_1D))
 
 
@@ -122,7 +128,8 @@ def test_traces_with_the_flops_that_torch_counts(space: TemporalSpace) -> None:
     assert SpaceCosts(space).backbone.parameters == parameter_count(build_backbone(space.unet))
 
 
-def test_exports_for_any_number_of_clips_and_frames(space: TemporalSpace) -> None:
+def test_exports_for_any_number_of_clips_and_frames(tmp_path: Path) -> None:
+    space = small_space(tmp_path, "BK-SDM v2, two stages")
     network = randomised(VideoUNet(space, space.uniform(space.parse_block("self_attention1d"))))
     clips = torch.export.Dim("clips", min=1, max=64)
     frames = torch.export.Dim("frames", min=1, max=64)
@@ -133,6 +140,13 @@ def test_exports_for_any_number_of_clips_and_frames(space: TemporalSpace) -> Non
     with torch.inference_mode():
         for given in ((x, time, context), (x[:1, :, :2], time[:1], context[:1])):
             assert torch.allclose(program.module()(*given), network(*given), atol=1e-4)
+
+
+def test_converts_to_core_ml_with_the_flops_that_were_traced(tmp_path: Path) -> None:
+    space = small_space(tmp_path, "BK-SDM v2, two stages")
+    backbone, inputs = build_backbone(space.unet).eval(), image_inputs(space)
+    save(backbone, inputs, tmp_path / "image.mlpackage")
+    assert read_package(tmp_path / "image.mlpackage").flops == trace(backbone, *inputs).flops
 
 
 def two_clips(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
