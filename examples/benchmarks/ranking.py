@@ -1,0 +1,119 @@
+"""Does the supernet rank architectures as training each of them alone does?
+
+    python examples/benchmarks/ranking.py                     the table that the project keeps
+    python examples/benchmarks/ranking.py --out DIR           everything anew: hours, resumable
+    python examples/benchmarks/ranking.py --out DIR --space package.module:SPACE --data FOLDER
+
+Architectures are drawn evenly over the latency range and over operators. Each is trained alone from
+one frozen image backbone, by two seeds; then a supernet by each recipe, by two seeds too. All are
+judged on the same validation clips. What is printed: how well each supernet's order agrees with the
+order of the networks trained alone, beside how well those agree with themselves from one seed to
+the other, and beside what trivial scores reach (counted blocks, FLOPs, parameters, latency).
+"""
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import pandas as pd
+import torch
+from ranking_table import KEPT, printed, table
+from ranking_work import (
+    Exam,
+    draw,
+    judge_alone,
+    judge_shared,
+    train_alone,
+    train_image,
+    train_shared,
+)
+
+from nas.progress import Progress
+from supernet.recipes import RECIPES
+
+STAGES = ("draw", "image", "alone", "judge", "supernets", "judge-supernets", "table")
+SEEDS = (0, 1)
+Job = tuple[Path, Callable[..., None], tuple[object, ...]]  # what it leaves, what does it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="train, and leave everything in this folder")
+    parser.add_argument("--space", default="moving_digits")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--architectures", type=int, default=64)
+    parser.add_argument("--batch-clips", type=int, default=6)
+    parser.add_argument("--image-passes", type=int, default=1000)
+    parser.add_argument("--passes", type=int, default=400, help="of each network alone")
+    parser.add_argument("--supernet-passes", type=int, default=2400)
+    parser.add_argument("--validation-clips", type=int, default=1000)
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    asked = parser.parse_args()
+    if asked.out is None:
+        print(printed(pd.read_csv(KEPT)))
+        return
+    asked.out.mkdir(parents=True, exist_ok=True)
+    exam = Exam(
+        folder=asked.out,
+        space_name=asked.space,
+        data=asked.data,
+        clips=asked.batch_clips,
+        image_passes=asked.image_passes,
+        alone_passes=asked.passes,
+        supernet_passes=asked.supernet_passes,
+        judged_clips=asked.validation_clips,
+    )
+    if "draw" in asked.stages and not exam.drawn.exists():
+        draw(exam, asked.architectures, seed=0)
+    if "image" in asked.stages and not exam.backbone.exists():
+        train_image(exam)
+    for stage in asked.stages:
+        run(stage, jobs(stage, exam, asked.recipes), asked.processes)
+    if "table" in asked.stages:
+        found = table(exam, asked.recipes, SEEDS)
+        found.to_csv(exam.folder / "table.csv", index=False)
+        print(printed(found))
+
+
+def jobs(stage: str, exam: Exam, recipes: Sequence[str]) -> list[Job]:
+    """What a stage has to do, one seed after the other."""
+    indices = range(len(exam.architectures()))
+    alone = [(index, seed) for seed in SEEDS for index in indices]
+    shared = [(recipe, seed) for seed in SEEDS for recipe in recipes]
+    if stage == "alone":
+        return [(exam.network(*each), train_alone, (exam, *each)) for each in alone]
+    if stage == "judge":
+        return [(exam.losses(exam.network(*e)), judge_alone, (exam, *e)) for e in alone]
+    if stage == "supernets":
+        return [(exam.supernet(*each), train_shared, (exam, *each)) for each in shared]
+    if stage == "judge-supernets":
+        return [(exam.losses(exam.supernet(*e)), judge_shared, (exam, *e)) for e in shared]
+    return []
+
+
+def run(stage: str, wanted: Sequence[Job], processes: int) -> None:
+    """Do what has left no file yet, one thread a process."""
+    missing = [job for job in wanted if not job[0].exists()]
+    if not missing:
+        return
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool,
+        Progress().stage(stage, len(wanted)) as advance,
+    ):
+        advance(len(wanted) - len(missing))
+        begun = [pool.submit(work, *arguments) for _, work, arguments in missing]
+        for count, done in enumerate(as_completed(begun), 1):
+            done.result()
+            advance(len(wanted) - len(missing) + count)
+
+
+if __name__ == "__main__":
+    main()
