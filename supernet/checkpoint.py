@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from search_spaces import AnyUNetShape, InputError, TemporalSpace
-from search_spaces.document import write_atomically
+from search_spaces.document import replacing
 
 METADATA_KEY = "temporal-nas"
 MAJOR = 1
@@ -35,7 +35,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -
     """Write a checkpoint whole or not at all."""
     flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     document = json.dumps({"version": f"{MAJOR}.0", **notes})
-    write_atomically(path, save(flat, metadata={METADATA_KEY: document}))
+    with replacing(path) as temporary:  # never held in memory a second time
+        save_file(flat, temporary, metadata={METADATA_KEY: document})
 
 
 def read(path: Path) -> Checkpoint:

@@ -26,7 +26,15 @@ from search_spaces import (
     temporal,
     temporal_space,
 )
-from supernet import Supernet, VideoUNet, build_backbone, open_backbone, parameter_count
+from supernet import (
+    Supernet,
+    VideoUNet,
+    build_backbone,
+    checkpoint,
+    load_supernet,
+    open_backbone,
+    parameter_count,
+)
 from supernet.diffusers_io import save_backbone
 
 DOWN, UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
@@ -78,7 +86,7 @@ def phase(name: str) -> Iterator[None]:
     print(f"{name:8} {time.perf_counter() - started:7.1f} s  peak {peak / 1e9:6.2f} GB", flush=True)
 
 
-def run(folder: Path, space: TemporalSpace) -> None:
+def run(folder: Path, space: TemporalSpace, *, keep: bool) -> None:
     with phase("start"):
         pass
     with phase("open"):
@@ -92,6 +100,15 @@ def run(folder: Path, space: TemporalSpace) -> None:
         network = supernet.extract(space.uniform(space.blocks()[-1]))
     assert type(network) is VideoUNet
     print(f"         {parameter_count(network) / 1e6:.1f} M parameters in the network")
+    del network
+    if keep:
+        path = folder.with_name("supernet.safetensors")
+        with phase("write"):
+            notes = {"holds": "supernet", "space": space.to_json()}
+            checkpoint.write(path, supernet.state_dict(), notes)
+        del supernet, backbone
+        with phase("read"):
+            load_supernet(path, space)
 
 
 def main() -> None:
@@ -102,6 +119,7 @@ def main() -> None:
     parser.add_argument("--channels", default="320,640,1280,1280", help="of the four stages")
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--stored", choices=STORED, default="fp32", help="type in the file")
+    parser.add_argument("--write", action="store_true", help="and the supernet's file, and back")
     given = parser.parse_args()
     channels = tuple(map(int, given.channels.split(",")))
     space = temporal_space("sd15", sd15(channels, given.frames), operators(given.operators))
@@ -114,7 +132,7 @@ def main() -> None:
         maker.join()
         if maker.exitcode:
             sys.exit("the random folder could not be made")
-        run(folder, space)
+        run(folder, space, keep=given.write)
 
 
 if __name__ == "__main__":
