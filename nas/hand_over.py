@@ -21,7 +21,7 @@ from nas.progress import Progress
 from nas.run_folder import RunFolder, Settings
 from nas.study import Evaluated, front, winner
 from search_spaces import NONE, Architecture, Block, document
-from supernet import Supernet, Validation
+from supernet import ClipSource, Supernet, Validation
 
 WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
 PROTOCOL = Protocol(rounds=12, runs_per_visit=4)
@@ -33,9 +33,13 @@ def hand_over(
     supernet: Supernet,
     evaluated: list[Evaluated],
     picks: list[Evaluated],
+    data: ClipSource,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Write everything that a finished run leaves; the summary comes back."""
+    """Write everything that a finished run leaves; the summary comes back.
+
+    `data` are clips that nothing was trained or chosen on.
+    """
     space, settings = supernet.space, folder.settings
     best = winner(evaluated)
     named = {WINNER: best.architecture}
@@ -43,13 +47,13 @@ def hand_over(
         named[IMAGE] = space.uniform(Block(NONE))
     named |= {SLOWEST: limits.costs.slowest, RANDOM: winner(picks).architecture}
     with folder.timed("compare", again=True):
-        compared = _compared(named, limits, supernet, settings, progress)
+        compared = _compared(named, limits, supernet, settings, data, progress)
     network = supernet.extract(best.architecture).eval()
     with progress.stage("export and report", 3) as advance:
         with folder.timed("export", again=True):
             programs = bundle.export_programs(network, space, best.architecture)
             advance(1)
-            gif = preview_gif(network, space, settings.seed)
+            gif = preview_gif(network, data, settings.seed)
             advance(2)
         _write_trials(folder, evaluated, limits)
         summary = _summary(best, evaluated, picks, limits, compared)
@@ -75,10 +79,11 @@ def _compared(
     limits: Limits,
     supernet: Supernet,
     settings: Settings,
+    data: ClipSource,
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Test loss (clips that nothing was chosen on) and measured latency, side by side."""
-    exam = Validation(supernet.space.unet, settings.test_clips, "test", settings.seed + 1)
+    exam = Validation(data, settings.test_clips, settings.seed + 1)
     losses = {}
     with progress.stage("compare on test clips", len(named)) as advance:
         for done, (name, architecture) in enumerate(named.items(), start=1):
@@ -87,15 +92,17 @@ def _compared(
     measured_ms = _measured(named, supernet) if settings.device == HOST else {}
     rows = []
     for name, architecture in named.items():
-        paired = losses[name] - losses[WINNER]
+        loss = exam.estimate(losses[name])
+        behind = exam.estimate(losses[name] - losses[WINNER])
         predicted = limits.costs.network_ms(architecture)
         rows.append(
             {
                 "network": name,
                 "layout": describe(limits.costs, architecture),
-                "test_loss": float(losses[name].mean()),
-                "above_winner": float(paired.mean()),
-                "above_winner_error": float(paired.std() / np.sqrt(len(paired))),
+                "test_loss": loss.value,
+                "test_loss_error": loss.error,
+                "above_winner": behind.value,
+                "above_winner_error": behind.error,
                 "predicted_ms": predicted.latency_ms,
                 "low_ms": predicted.low_ms,
                 "high_ms": predicted.high_ms,

@@ -26,9 +26,12 @@ from nas.study import Evaluated, Study, front, sqlite, winner
 from nas.tables import write_rows
 from nas.training import trained_supernet
 from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
-from supernet import MovingDigits, Supernet, Validation, load_supernet
+from supernet import Supernet, Validation, load_supernet
+from supernet.data import load_clips
+from supernet.digits import Split
 from supernet.recipes import Recipe, load_recipe
 
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
 
 
@@ -60,7 +63,8 @@ def search(
     space = temporal(load(settings.space))
     folder = RunFolder(Path(out), settings, storage, resume=resume)
     job = _Job(space, settings, folder, progress or Progress(stages(settings)))
-    MovingDigits(space.unet, "train")  # refuses a U-Net that the clips do not fit
+    # Opened first: data that is not there, or does not fit the U-Net, is refused at once.
+    splits = {split: load_clips(settings.plan.data, space.unet, split) for split in SPLITS}
     strategy = strategies.load_strategy(settings.strategy)
     recipe = load_recipe(settings.recipe)
     given = Path(settings.supernet) if settings.supernet else None
@@ -77,10 +81,12 @@ def search(
         searched = Study(f"{folder.study}: search", url, limits, strategy, settings.seed)
         picked = Study(f"{folder.study}: random", url, limits, strategies.random, settings.seed)
         supernet = supernet or job.trained_supernet(recipe)
-        quality = _Quality(supernet, Validation(space.unet, settings.validation_clips))
+        quality = _Quality(supernet, Validation(splits["validation"], settings.validation_clips))
         evaluated = job.evaluated(SEARCH, searched, quality)
         picks = job.evaluated("random picks, to compare", picked, quality)
-        summary = hand_over(folder, limits, supernet, evaluated, picks, job.progress)
+        summary = hand_over(
+            folder, limits, supernet, evaluated, picks, splits["test"], job.progress
+        )
     return SearchResult(folder.path, winner(evaluated), front(evaluated), evaluated, summary)
 
 

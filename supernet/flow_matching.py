@@ -19,10 +19,17 @@ def logit_normal_times(count: int, generator: torch.Generator) -> Tensor:
     return torch.sigmoid(torch.randn(count, generator=generator))
 
 
-def stratified_times(count: int, generator: torch.Generator) -> Tensor:
-    """The same distribution, one time from each of `count` equal slices, in random order."""
-    slices = (torch.randperm(count, generator=generator) + 0.5) / count
-    return torch.sigmoid(torch.special.ndtri(slices))
+def spread_times(first: int, count: int, shift: float) -> Tensor:
+    """The same distribution, numbers `first` on of a sequence whose every beginning is stratified.
+
+    The van der Corput sequence, moved by `shift` round the unit interval (Cranley and Patterson
+    1976) so that no time is special: of any 2**k in a row, each 2**-k of the probability has one.
+    """
+    number = torch.arange(first, first + count)
+    mirrored = torch.zeros(count, dtype=torch.float64)
+    for place in range((first + count).bit_length()):
+        mirrored += (number >> place & 1) * 0.5 ** (place + 1)
+    return torch.sigmoid(torch.special.ndtri((mirrored + shift) % 1.0)).float()
 
 
 def mix(x_BCTHW: Tensor, noise_BCTHW: Tensor, time_B: Tensor) -> Tensor:
