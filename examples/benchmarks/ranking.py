@@ -14,13 +14,14 @@ the other, and beside what trivial scores reach (counted blocks, FLOPs, paramete
 import argparse
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import pandas as pd
 import torch
-from ranking_table import KEPT, printed, table
+from ranking_table import KEPT, KEPT_SPACE, printed, table
 from ranking_work import (
     Exam,
     draw,
@@ -44,9 +45,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="train, and leave everything in this folder")
-    parser.add_argument("--space", default="moving_digits")
+    parser.add_argument("--space", default=KEPT_SPACE)
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--architectures", type=int, default=64)
+    parser.add_argument("--architectures", type=int, default=64, help="of another space")
     parser.add_argument("--batch-clips", type=int, default=6)
     parser.add_argument("--image-passes", type=int, default=1000)
     parser.add_argument("--passes", type=int, default=400, help="of each network alone")
@@ -71,7 +72,10 @@ def main() -> None:
         judged_clips=asked.validation_clips,
     )
     if "draw" in asked.stages and not exam.drawn.exists():
-        draw(exam, asked.architectures, seed=0)
+        if asked.space == KEPT_SPACE:
+            shutil.copy(KEPT, exam.drawn)  # the exam that was frozen before any supernet
+        else:
+            draw(exam, asked.architectures, seed=0)
     if "image" in asked.stages and not exam.backbone.exists():
         train_image(exam)
     for stage in asked.stages:

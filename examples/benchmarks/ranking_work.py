@@ -70,8 +70,9 @@ class Exam:
     def architectures(self) -> list[Architecture]:
         with self.drawn.open() as file:
             rows = list(csv.DictReader(file))
+        names = [choice.name for choice in self.space.choices]
         return [
-            self.space.architecture({k: v for k, v in row.items() if v and k != "id"})
+            self.space.architecture({name: row[name] for name in names if row[name]})
             for row in rows
         ]
 

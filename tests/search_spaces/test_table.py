@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import InputError, NumericChoice, load, read_table
+from search_spaces import (
+    CONV1D,
+    NONE,
+    InputError,
+    NumericChoice,
+    read_table,
+    temporal_space,
+)
+from search_spaces.moving_digits import UNET
 
 
 def write(path: Path, text: str) -> Path:
@@ -65,7 +73,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: s
 
 
 def test_a_given_space_decides(tmp_path: Path) -> None:
-    space = load("moving_digits")
+    space = temporal_space("plain", UNET, (NONE, CONV1D))
     names = [choice.name for choice in space.choices]
     good = ",".join(["conv1d"] * len(names))
     head = ",".join(names)

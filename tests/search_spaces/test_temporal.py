@@ -28,9 +28,9 @@ def test_slots_follow_the_unet() -> None:
     assert isinstance(space, TemporalSpace)
     assert [slot.name for slot in space.slots] == ["down0", "down1", "mid", "up1", "up0"]
     assert [(s.channels, s.height) for s in space.slots] == [
-        (16, 24), (32, 12), (48, 6), (32, 12), (16, 24),
+        (16, 16), (32, 8), (48, 4), (32, 8), (16, 16),
     ]  # fmt: skip
-    assert space.size == 5**5
+    assert space.size == 25**5
 
 
 def test_settings_matter_only_where_their_operator_stands() -> None:

@@ -56,7 +56,7 @@ def test_paths_differ_from_one_another(space: TemporalSpace) -> None:
 
 def test_extraction_copies(space: TemporalSpace) -> None:
     supernet = Supernet(space)
-    network = supernet.extract(space.uniform(space.parse_block("conv3d")))
+    network = supernet.extract(space.uniform(space.parse_block("conv3d(kernel=3,width=0.5)")))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -74,7 +74,7 @@ def test_a_video_network_comes_from_an_architecture_alone(space: TemporalSpace) 
 
 
 def test_features_are_those_of_the_down_path(space: TemporalSpace) -> None:
-    architecture = space.uniform(space.parse_block("self_attention1d"))
+    architecture = space.uniform(space.parse_block("self_attention1d(heads=2,width=0.5)"))
     network = randomised(Supernet(space)).extract(architecture)
     down = DownFeatures(space, architecture)
     weights = network.state_dict()
@@ -87,6 +87,6 @@ def test_features_are_those_of_the_down_path(space: TemporalSpace) -> None:
         network(*inputs)
         features = down(*inputs)
     assert [tuple(f.shape) for f in features] == [
-        (2, 16, 8, 24, 24), (2, 32, 8, 12, 12), (2, 48, 8, 6, 6),
+        (2, 16, 8, 16, 16), (2, 32, 8, 8, 8), (2, 48, 8, 4, 4),
     ]  # fmt: skip
     assert torch.equal(features[-1].transpose(1, 2).flatten(0, 1), seen[0])
