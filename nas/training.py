@@ -14,8 +14,10 @@ from supernet import (
     train_backbone,
     train_supernet,
 )
+from supernet.execution import Execution
 from supernet.recipes import Recipe
 
+EXECUTION = Execution()
 IMAGE_STAGE, VIDEO_STAGE = "train the image U-Net", "train the supernet"
 
 
@@ -27,8 +29,11 @@ def trained_supernet(
     supernet_file: Path,
     progress: Progress,
     timed: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    execution: Execution = EXECUTION,
 ) -> Supernet:
     """The image U-Net, then the supernet; each from its file where it was trained before.
+
+    `backbone_file` may also be a folder of diffusers, which is opened.
 
     Raises:
         InputError: a file that is there was trained for another space, or is damaged.
@@ -38,11 +43,13 @@ def trained_supernet(
         backbone = load_backbone(backbone_file, space)
     else:
         with timed(IMAGE_STAGE), progress.stage(IMAGE_STAGE, plan.image_steps) as advance:
-            backbone = train_backbone(space, plan, backbone_file, lambda step, _: advance(step))
+            backbone = train_backbone(
+                space, plan, backbone_file, lambda done, _: advance(done), execution
+            )
     if supernet_file.exists():
         progress.skip(VIDEO_STAGE, "trained before")
         return load_supernet(supernet_file, space)
     with timed(VIDEO_STAGE), progress.stage(VIDEO_STAGE, plan.video_steps) as advance:
         return train_supernet(
-            space, backbone, plan, supernet_file, lambda step, _: advance(step), recipe
+            space, backbone, plan, supernet_file, lambda done, _: advance(done), recipe, execution
         )

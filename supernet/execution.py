@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from search_spaces import InputError
 from supernet.operators import TemporalOperator
 
 
@@ -20,6 +21,10 @@ class Execution:
     checkpointing: bool = False  # compute activations again instead of keeping them
     compiled: bool = False  # torch.compile each block
     accelerator: str = "cpu"  # or "cuda"
+
+    def __post_init__(self) -> None:
+        if self.accelerator not in ("cpu", "cuda"):
+            raise InputError(f"unknown accelerator {self.accelerator!r}; known: cpu, cuda")
 
     @property
     def device(self) -> torch.device:
@@ -33,7 +38,14 @@ class Execution:
 
 @contextmanager
 def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
-    """The module as a training with this execution wants it; as it was afterwards."""
+    """The module as a training with this execution wants it; afterwards its blocks are as before.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if execution.accelerator == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no GPU here that torch can use; train without --gpu")
+    module.to(execution.device)
     changed = parts(module) if execution.checkpointing or execution.compiled else []
     for part in changed:
         call: Any = part.forward

@@ -133,20 +133,22 @@ class Trainer:
 
         The last step may pass the end of the schedule by less than its own length.
         """
-        self.module.to(self.execution.device)
+        with executed(self.module, self.execution):
+            yield from self._steps(path)
+
+    def _steps(self, path: Path | None) -> Iterator[tuple[int, float]]:
         state, schedule = self._begin(), self.schedule
         at = self._resume(path, state) if path is not None and path.exists() else _Position()
         complaint = f"{path}: not all workers find the same; it must lie where all of them see it"
         self.workers.agree(at.step, self.execution.device, complaint)
         self.module.train()
-        with executed(self.module, self.execution):
-            while at.done < schedule.passes:
-                before, (loss, at) = at, self._step(at, state)
-                yield min(at.done, schedule.passes), loss
-                every = schedule.checkpoint_every
-                due = at.done // every > before.done // every and at.done < schedule.passes
-                if path is not None and due and self.workers.rank == 0:
-                    self._save(path, at, state)
+        while at.done < schedule.passes:
+            before, (loss, at) = at, self._step(at, state)
+            yield min(at.done, schedule.passes), loss
+            every = schedule.checkpoint_every
+            due = at.done // every > before.done // every and at.done < schedule.passes
+            if path is not None and due and self.workers.rank == 0:
+                self._save(path, at, state)
         if state.average is not None:
             state.average.finish(state.trained, at.done)
         self.module.eval()

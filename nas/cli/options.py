@@ -17,10 +17,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it was left.")]
 OutFile = Annotated[Path, typer.Option("--out", help="The file to write.")]
 ImageSteps = Annotated[int, typer.Option(min=1, help="Training steps of the image U-Net.")]
-VideoSteps = Annotated[int, typer.Option(min=1, help="Training steps of the supernet.")]
+VideoSteps = Annotated[
+    int, typer.Option(min=1, help="Training of the supernet: steps of one path each.")
+]
 FreezeBackbone = Annotated[
     bool, typer.Option("--freeze-backbone", help="Train the temporal blocks alone.")
 ]
 Recipe = Annotated[
-    str, typer.Option(help="How the supernet is trained: uniform, or package.module:name.")
+    str,
+    typer.Option(help="uniform, fair, sandwich, curriculum, or package.module:name."),
+]
+Data = Annotated[
+    str, typer.Option(help="Clips: digits, a folder of videos, or package.module:name.")
 ]

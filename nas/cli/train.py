@@ -15,12 +15,29 @@ def train(
     out: options.OutFile,
     space: options.Space = "moving_digits",
     backbone: Annotated[
-        Path | None, typer.Option(help="A trained image U-Net (backbone.safetensors of a run).")
+        Path | None,
+        typer.Option(help="A trained image U-Net: backbone.safetensors, or a diffusers folder."),
     ] = None,
+    data: options.Data = "digits",
     recipe: options.Recipe = "uniform",
     image_steps: options.ImageSteps = 400,
     video_steps: options.VideoSteps = 760,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 8,
+    images: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the supernet's steps on single frames.")
+    ] = 0.0,
     freeze_backbone: options.FreezeBackbone = False,
+    ema: Annotated[bool, typer.Option(help="Keep the average of the weights, or the last.")] = True,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16.")] = False,
+    checkpointing: Annotated[
+        bool, typer.Option("--checkpointing", help="Less memory: compute activations twice.")
+    ] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile each block.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Train on GPUs, one a worker.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share each step.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster that the workers run on.")
+    ] = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     json: options.AsJson = False,
@@ -29,31 +46,53 @@ def train(
     from nas.pipeline import temporal
     from nas.progress import Progress
     from nas.training import trained_supernet
+    from nas.training_workers import Job, train_on_workers
     from search_spaces import load
     from supernet import TrainingPlan
-    from supernet.pretraining import state_path
+    from supernet.execution import Execution
     from supernet.recipes import load_recipe
 
     chosen = temporal(load(space))
     loaded_recipe = load_recipe(recipe)
-    if backbone is not None and not backbone.is_file():
-        raise InputError(f"{backbone}: no such file")
-    backbone_file = backbone or out.with_name(f"{out.stem}.backbone.safetensors")
-    made = [out, state_path(out)]
-    if backbone is None:
-        made += [backbone_file, state_path(backbone_file)]
-    for file in made:
-        if file.exists() and not resume:
-            raise InputError(f"{file}: exists; go on by --resume, or choose another --out")
+    backbone_file = _backbone_file(out, backbone, resume=resume)
     plan = TrainingPlan(
         image_steps=image_steps,
+        image_clips=clips,
         video_steps=video_steps,
+        video_clips=clips,
+        images=images,
         freeze_backbone=freeze_backbone,
+        averaged=ema,
+        data=data,
         seed=seed,
     )
+    execution = Execution(bf16, checkpointing, compiled, "cuda" if gpu else "cpu")
     with resumable():
-        trained_supernet(chosen, plan, loaded_recipe, backbone_file, out, Progress(stages=2))
+        if workers > 1 or ray is not None:
+            job = Job(chosen, plan, recipe, backbone_file.resolve(), out.resolve(), execution)
+            train_on_workers(job, workers, ray)
+        else:
+            progress = Progress(stages=2)
+            trained_supernet(
+                chosen, plan, loaded_recipe, backbone_file, out, progress, execution=execution
+            )
     if json:
         print_json({"supernet": str(out), "backbone": str(backbone_file)})
     else:
         print_line(f"supernet: {out}")
+
+
+def _backbone_file(out: Path, given: Path | None, *, resume: bool) -> Path:
+    """Where the image U-Net is, or will be; InputError for files in the way."""
+    from supernet.pretraining import state_path
+
+    if given is not None and not given.exists():
+        raise InputError(f"{given}: no such file or folder")
+    made = [out, state_path(out)]
+    backbone_file = given or out.with_name(f"{out.stem}.backbone.safetensors")
+    if given is None:
+        made += [backbone_file, state_path(backbone_file)]
+    for file in made:
+        if file.exists() and not resume:
+            raise InputError(f"{file}: exists; go on by --resume, or choose another --out")
+    return backbone_file
