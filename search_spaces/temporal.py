@@ -5,6 +5,7 @@ Declarations only. The modules are built by `supernet`, which finds them by `Ope
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
@@ -123,13 +124,17 @@ class TemporalSpace(SearchSpace):
         listed = ", ".join(map(str, self.blocks()))
         raise InputError(f"space {self.name!r} has no option {text!r}; its options: {listed}")
 
-    def uniform(self, block: Block) -> Architecture:
-        """The architecture with the same block in every slot."""
+    def arranged(self, blocks: Iterable[Block]) -> Architecture:
+        """The architecture with these blocks, one a slot, in the order of the slots."""
         values: dict[str, object] = {}
-        for slot in self.slots:
+        for slot, block in zip(self.slots, blocks, strict=True):
             values[slot.name] = block.operator.name
             values |= {f"{slot.name}.{name}": value for name, value in block.settings}
         return self.architecture(values)
+
+    def uniform(self, block: Block) -> Architecture:
+        """The architecture with the same block in every slot."""
+        return self.arranged([block] * len(self.slots))
 
     def to_json(self) -> Json:
         """As a space's document, with the U-Net and the operators beside the choices."""

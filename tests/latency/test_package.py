@@ -138,9 +138,8 @@ def test_a_weight_without_a_bias_gets_one_of_zeros(tmp_path: Path) -> None:
 
 def test_a_whole_video_unet(tmp_path: Path) -> None:
     space = load("moving_digits")
-    operators = ["self_attention3d", "self_attention1d", "conv3d", "conv1d", "none"]
-    slots = [slot.name for slot in space.slots]
-    architecture = space.architecture(dict(zip(slots, operators, strict=True)))
+    one_of_each = {block.operator: block for block in space.blocks()}.values()
+    architecture = space.arranged(list(one_of_each)[-len(space.slots) :])
     network = randomised(VideoUNet(space, architecture)).eval()
     found = packaged(network, clip_inputs(space), tmp_path)
     wanted = traced(network, clip_inputs(space))
