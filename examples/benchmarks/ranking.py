@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=400, help="of each network alone")
     parser.add_argument("--supernet-passes", type=int, default=2400)
     parser.add_argument("--validation-clips", type=int, default=1000)
+    parser.add_argument("--scored-clips", type=int, default=500, help="of a supernet's path")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -70,6 +71,7 @@ def main() -> None:
         alone_passes=asked.passes,
         supernet_passes=asked.supernet_passes,
         judged_clips=asked.validation_clips,
+        scored_clips=asked.scored_clips,
     )
     if "draw" in asked.stages and not exam.drawn.exists():
         if asked.space == KEPT_SPACE:

@@ -41,7 +41,8 @@ class Exam:
     image_passes: int
     alone_passes: int
     supernet_passes: int
-    judged_clips: int
+    judged_clips: int  # of a network that was trained alone
+    scored_clips: int  # of a path: the first of the same clips
 
     @property
     def space(self) -> TemporalSpace:
@@ -186,20 +187,20 @@ def judge_alone(exam: Exam, index: int, seed: int) -> None:
     network.backbone.load_state_dict(load_backbone(exam.backbone, exam.space).state_dict())
     path = exam.network(index, seed)
     network.temporal.load_state_dict(load_file(path))
-    _keep(exam.losses(path), _judged(exam, network.eval()))
+    _keep(exam.losses(path), _judged(exam, network.eval(), exam.judged_clips))
 
 
 def judge_shared(exam: Exam, recipe: str, seed: int) -> None:
     """The loss of each validation clip under each architecture's path."""
     path = exam.supernet(recipe, seed)
     supernet = load_supernet(path, exam.space)
-    found = [_judged(exam, supernet.path(each)) for each in exam.architectures()]
+    found = [_judged(exam, supernet.path(each), exam.scored_clips) for each in exam.architectures()]
     _keep(exam.losses(path), np.stack(found))
 
 
-def _judged(exam: Exam, denoiser: Denoiser) -> np.ndarray:
+def _judged(exam: Exam, denoiser: Denoiser, clips: int) -> np.ndarray:
     data = load_clips(exam.data, exam.space.unet, "validation")
-    losses: np.ndarray = Validation(data, exam.judged_clips).losses(denoiser).numpy()
+    losses: np.ndarray = Validation(data, clips).losses(denoiser).numpy()
     return losses
 
 
