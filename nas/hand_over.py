@@ -22,8 +22,10 @@ from nas.run_folder import RunFolder, Settings
 from nas.study import Evaluated, front, winner
 from search_spaces import NONE, Architecture, Block, document
 from supernet import ClipSource, Supernet, Validation
+from supernet.temporal_metrics import Measured, Metric, Playback
 
 WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
+PLAYED_CLIPS = 32
 PROTOCOL = Protocol(rounds=12, runs_per_visit=4)
 
 
@@ -34,11 +36,12 @@ def hand_over(
     evaluated: list[Evaluated],
     picks: list[Evaluated],
     data: ClipSource,
+    metrics: dict[str, Metric],
     progress: Progress,
 ) -> dict[str, Any]:
     """Write everything that a finished run leaves; the summary comes back.
 
-    `data` are clips that nothing was trained or chosen on.
+    `data` are clips that nothing was trained or chosen on, `metrics` a user's own.
     """
     space, settings = supernet.space, folder.settings
     best = winner(evaluated)
@@ -47,7 +50,7 @@ def hand_over(
         named[IMAGE] = space.uniform(Block(NONE))
     named |= {SLOWEST: limits.costs.slowest, RANDOM: winner(picks).architecture}
     with folder.timed("compare", again=True):
-        compared = _compared(named, limits, supernet, settings, data, progress)
+        compared = _compared(named, limits, supernet, settings, data, metrics, progress)
     network = supernet.extract(best.architecture).eval()
     with progress.stage("export and report", 3) as advance:
         with folder.timed("export", again=True):
@@ -80,14 +83,17 @@ def _compared(
     supernet: Supernet,
     settings: Settings,
     data: ClipSource,
+    metrics: dict[str, Metric],
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Test loss (clips that nothing was chosen on) and measured latency, side by side."""
+    """Test loss (clips that nothing was chosen on), motion and measured latency, side by side."""
     exam = Validation(data, settings.test_clips, settings.seed + 1)
-    losses = {}
+    playback = Playback(data, min(PLAYED_CLIPS, settings.test_clips), settings.seed + 2)
+    losses, played = {}, {}
     with progress.stage("compare on test clips", len(named)) as advance:
         for done, (name, architecture) in enumerate(named.items(), start=1):
             losses[name] = exam.losses(supernet.path(architecture))
+            played[name] = playback.measure(supernet.path(architecture), metrics)
             advance(done)
     measured_ms = _measured(named, supernet) if settings.device == HOST else {}
     rows = []
@@ -103,6 +109,7 @@ def _compared(
                 "test_loss_error": loss.error,
                 "above_winner": behind.value,
                 "above_winner_error": behind.error,
+                "playback": {metric: _finite(found) for metric, found in played[name].items()},
                 "predicted_ms": predicted.latency_ms,
                 "low_ms": predicted.low_ms,
                 "high_ms": predicted.high_ms,
@@ -112,6 +119,12 @@ def _compared(
             }
         )
     return rows
+
+
+def _finite(found: Measured) -> dict[str, float | None]:
+    """As JSON, which has no word for what is not a number: the share of data that stands still."""
+    numbers = {"value": found.value, "error": found.error}
+    return {n: v if v is not None and np.isfinite(v) else None for n, v in numbers.items()}
 
 
 def _measured(named: dict[str, Architecture], supernet: Supernet) -> dict[str, float]:
@@ -199,4 +212,5 @@ def _public(settings: Settings) -> dict[str, Any]:
     for name in ("space", "device", "supernet"):
         value = plain[name]
         plain[name] = Path(value).name if isinstance(value, str) else value
+    plain["plan"]["data"] = Path(settings.plan.data).name
     return plain

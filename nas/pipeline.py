@@ -30,6 +30,7 @@ from supernet import Supernet, Validation, load_supernet
 from supernet.data import load_clips
 from supernet.digits import Split
 from supernet.recipes import Recipe, load_recipe
+from supernet.temporal_metrics import Playback, load_metric
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
@@ -67,6 +68,8 @@ def search(
     splits = {split: load_clips(settings.plan.data, space.unet, split) for split in SPLITS}
     strategy = strategies.load_strategy(settings.strategy)
     recipe = load_recipe(settings.recipe)
+    metrics = {name: load_metric(name) for name in settings.metrics}
+    Playback(splits["test"], clips=2).try_out(metrics)
     given = Path(settings.supernet) if settings.supernet else None
     supernet = load_supernet(given, space) if given else None
     known = None if settings.device == HOST else load_device(settings.device)
@@ -85,7 +88,7 @@ def search(
         evaluated = job.evaluated(SEARCH, searched, quality)
         picks = job.evaluated("random picks, to compare", picked, quality)
         summary = hand_over(
-            folder, limits, supernet, evaluated, picks, splits["test"], job.progress
+            folder, limits, supernet, evaluated, picks, splits["test"], metrics, job.progress
         )
     return SearchResult(folder.path, winner(evaluated), front(evaluated), evaluated, summary)
 

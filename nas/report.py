@@ -33,6 +33,7 @@ def write(
         results=results,
         space=space,
         settings=folder.settings,
+        data=Path(folder.settings.plan.data).name,
         seconds=folder.seconds,
         facts=host_line(),
         accuracy=accuracy(unseen) if unseen else None,

@@ -33,6 +33,7 @@ class Settings:
     plan: TrainingPlan = field(default_factory=TrainingPlan)
     validation_clips: int = 128
     test_clips: int = 512
+    metrics: tuple[str, ...] = ()  # of a user's own, on what the compared networks generate
     calibration_networks: int = 24
     unseen_networks: int = 24
     seed: int = 0
@@ -127,7 +128,9 @@ class RunFolder:
         self.results = dict(found.get("results", {}))
         self.study = str(found.get("study", self.study))
         wanted = {**_plain(self.settings), "storage": public_url(self.storage)}
-        before = {**found.get("settings", {}), "storage": found.get("storage")}
+        # A run of an earlier version was begun with what is the default of settings added since.
+        begun = {**_plain(Settings()), **found.get("settings", {})}
+        before = {**begun, "storage": found.get("storage")}
         if SEARCH not in self.seconds:  # nothing was evaluated under the budget yet
             before["budget"] = wanted["budget"]
         for name, value in wanted.items():

@@ -5,12 +5,14 @@ Commands import what they need when they run, so that `nas --help` answers at on
 """
 
 import sys
+import warnings
 
 import typer
 
 from nas.cli import calibrate, devices, import_, predict, profile, search, show, train
 from search_spaces.errors import InputError
 
+_FORMAT = warnings.formatwarning
 app = typer.Typer(
     name="nas",
     help="Search the temporal layers of video diffusion models for the hardware they run on.",
@@ -32,12 +34,26 @@ app.command("show")(show.show)
 
 def main() -> None:
     """Run a command; turn what went wrong into one line and an exit code."""
+    warnings.formatwarning = _in_one_line
     try:
         app(prog_name="nas")
     except InputError as error:
         _fail(str(error), 2)
     except (FloatingPointError, OSError) as error:
         _fail(f"{type(error).__name__}: {error}", 1)
+
+
+def _in_one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Our own warnings are for people; a place in the source would tell them nothing."""
+    if category.__module__.partition(".")[0] == "supernet":
+        return f"nas: {message}\n"
+    return _FORMAT(message, category, filename, lineno, line)
 
 
 def _fail(text: str, code: int) -> None:

@@ -32,6 +32,7 @@ def search(
     supernet: Annotated[
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")
     ] = None,
+    data: options.Data = "digits",
     recipe: options.Recipe = "uniform",
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL; default: study.db in the run folder.")
@@ -41,6 +42,10 @@ def search(
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
     test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 512,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric on generated clips, package.module:name; several times."),
+    ] = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     json: options.AsJson = False,
@@ -63,10 +68,12 @@ def search(
             image_steps=image_steps,
             video_steps=video_steps,
             freeze_backbone=freeze_backbone,
+            data=data,
             seed=seed,
         ),
         validation_clips=validation_clips,
         test_clips=test_clips,
+        metrics=tuple(metric or ()),
         seed=seed,
     )
     with resumable():
