@@ -91,5 +91,6 @@ def path_loss(supernet: Supernet, batch: Batch, architecture: Architecture) -> T
 
 
 def squared_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """The mean squared difference, in float32 whatever the network computed in."""
-    return (found.float() - wanted.float()).square().mean()
+    """The mean squared difference, in float32 at least whatever the network computed in."""
+    wide = torch.promote_types(found.dtype, torch.float32)
+    return (found.to(wide) - wanted.to(wide)).square().mean()

@@ -9,7 +9,7 @@ of `sandwich` four, of `fair` as many as there are operators.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ def fair(supernet: Supernet, batch: Batch, randomness: Randomness) -> Iterator[T
     space, rng = supernet.space, randomness.numpy()
     rounds = [_shuffled(_turns(space, slot, randomness), rng) for slot in range(len(space.slots))]
     for blocks in zip(*rounds, strict=True):
-        architecture = _with_blocks(space, blocks)
+        architecture = space.arranged(blocks)
         if trains(supernet, architecture):
             yield path_loss(supernet, batch, architecture)
 
@@ -131,7 +131,7 @@ def extremes(space: TemporalSpace) -> tuple[Architecture, Architecture]:
         sizes = {block: parameter_count(module) if module else 0 for block, module in built}
         largest.append(max(sizes, key=lambda block: sizes[block]))
         smallest.append(min(sizes, key=lambda block: sizes[block]))
-    return _with_blocks(space, largest), _with_blocks(space, smallest)
+    return space.arranged(largest), space.arranged(smallest)
 
 
 def _turns(space: TemporalSpace, slot: int, randomness: Randomness) -> list[Block]:
@@ -147,12 +147,3 @@ def _turns(space: TemporalSpace, slot: int, randomness: Randomness) -> list[Bloc
 
 def _shuffled(blocks: list[Block], rng: np.random.Generator) -> list[Block]:
     return [blocks[int(place)] for place in rng.permutation(len(blocks))]
-
-
-def _with_blocks(space: TemporalSpace, blocks: Sequence[Block]) -> Architecture:
-    """The architecture with one block a slot."""
-    values: dict[str, object] = {}
-    for slot, block in zip(space.slots, blocks, strict=True):
-        values[slot.name] = block.operator.name
-        values |= {f"{slot.name}.{name}": value for name, value in block.settings}
-    return space.architecture(values)
