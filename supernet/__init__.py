@@ -3,6 +3,7 @@
 from supernet.backbone import Backbone, ImageUNet
 from supernet.backbones import build_backbone
 from supernet.clips import Clips, ClipSource
+from supernet.data import load_clips
 from supernet.diffusers_io import open_backbone, save_backbone
 from supernet.digits import MovingDigits
 from supernet.evaluation import Validation
@@ -15,6 +16,8 @@ from supernet.pretraining import (
     train_supernet,
 )
 from supernet.supernet import Supernet
+from supernet.telling_apart import tell_apart
+from supernet.video_folder import VideoFolder
 from supernet.video_unet import DownFeatures, VideoUNet, parameter_count
 
 __all__ = [
@@ -28,13 +31,16 @@ __all__ = [
     "TemporalOperator",
     "TrainingPlan",
     "Validation",
+    "VideoFolder",
     "VideoUNet",
     "build_backbone",
     "load_backbone",
+    "load_clips",
     "load_supernet",
     "open_backbone",
     "parameter_count",
     "save_backbone",
+    "tell_apart",
     "train_backbone",
     "train_supernet",
 ]
