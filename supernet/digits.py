@@ -102,7 +102,8 @@ def _ground(count: int, shape: AnyUNetShape, generator: torch.Generator) -> Tens
     waves_y, waves_x = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
     turns = shift[..., 0, None, None] * waves_y[:, None] + shift[..., 1, None, None] * waves_x
     spectrum = torch.fft.rfft2(texture)[:, None] * torch.exp(-2j * torch.pi * turns)
-    return torch.fft.irfft2(spectrum, s=(height, width)).clamp(0, 1)
+    moved: Tensor = torch.fft.irfft2(spectrum, s=(height, width))
+    return moved.clamp(0, 1)
 
 
 def _bounce(position: Tensor, room: Tensor) -> Tensor:
