@@ -118,7 +118,11 @@ def report(
         trivial: scores that need no training; each is taken with the sign that suits it best.
     """
     ranking = Ranking(np.mean(alone, axis=0))
-    scores = {name: [signed(ranking.losses, score)] for name, score in trivial.items()}
+    scores = {
+        name: [signed(ranking.losses, score)]
+        for name, score in trivial.items()
+        if score.min() < score.max()  # what is the same for all ranks nothing
+    }
     strongest = max(scores, key=lambda name: ranking.taus(scores[name])[0], default=None)
     best, worst = ranking.losses.min(), ranking.losses.max()
     lines = [

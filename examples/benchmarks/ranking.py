@@ -27,6 +27,7 @@ from ranking_work import (
     draw,
     judge_alone,
     judge_shared,
+    measure,
     train_alone,
     train_image,
     train_shared,
@@ -35,7 +36,7 @@ from ranking_work import (
 from nas.progress import Progress
 from supernet.recipes import RECIPES
 
-STAGES = ("draw", "image", "alone", "judge", "supernets", "judge-supernets", "table")
+STAGES = ("draw", "image", "alone", "judge", "supernets", "score", "latency", "table")
 SEEDS = (0, 1)
 Job = tuple[Path, Callable[..., None], tuple[object, ...]]  # what it leaves, what does it
 
@@ -82,6 +83,8 @@ def main() -> None:
         train_image(exam)
     for stage in asked.stages:
         run(stage, jobs(stage, exam, asked.recipes), asked.processes)
+    if "latency" in asked.stages and not exam.latency.exists():
+        measure(exam)
     if "table" in asked.stages:
         found = table(exam, asked.recipes, SEEDS)
         found.to_csv(exam.folder / "table.csv", index=False)
@@ -99,7 +102,7 @@ def jobs(stage: str, exam: Exam, recipes: Sequence[str]) -> list[Job]:
         return [(exam.losses(exam.network(*e)), judge_alone, (exam, *e)) for e in alone]
     if stage == "supernets":
         return [(exam.supernet(*each), train_shared, (exam, *each)) for each in shared]
-    if stage == "judge-supernets":
+    if stage == "score":
         return [(exam.losses(exam.supernet(*e)), judge_shared, (exam, *e)) for e in shared]
     return []
 

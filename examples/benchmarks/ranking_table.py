@@ -34,12 +34,14 @@ def table(exam: Exam, recipes: Sequence[str], seeds: Sequence[int]) -> pd.DataFr
         found = [exam.losses(exam.network(index, seed)) for index in range(len(architectures))]
         if all(path.exists() for path in found):
             each = np.stack([np.load(path) for path in found])
-            rows[f"{ALONE}{seed}{LOSS}"] = each.mean(1)
+            rows[f"{ALONE}{seed}{LOSS}"] = each.mean(1).round(6)
     for recipe in recipes:
         for seed in seeds:
             path = exam.losses(exam.supernet(recipe, seed))
             if path.exists():
-                rows[f"{recipe}{seed}{LOSS}"] = np.load(path).mean(1)
+                rows[f"{recipe}{seed}{LOSS}"] = np.load(path).mean(1).round(6)
+    if exam.latency.exists():
+        rows["latency_ms"] = np.load(exam.latency).round(4)
     workloads = [costs.workload(each) for each in architectures]
     rows["flops_count"] = [workload.flops for workload in workloads]
     rows["parameters_count"] = [
@@ -59,6 +61,8 @@ def printed(rows: pd.DataFrame) -> str:
         if column.endswith(LOSS):
             name = column.removesuffix(LOSS).rstrip("0123456789")
             losses.setdefault(name, []).append(rows[column].to_numpy(float))
-    alone = losses.pop(ALONE)
+    alone = losses.pop(ALONE, [])
+    if not alone:
+        return "no network was trained alone yet; train them with --out DIR"
     trivial = {n: rows[c].to_numpy(float) for n, c in TRIVIAL.items() if c in rows}
     return report(alone, losses, trivial)

@@ -12,6 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from latency.sources.contract import Protocol
+from latency.sources.torch_host import TorchSource
+from latency.sources.visits import gather, visits
+from nas.profiling import network_id, plan_networks
+from nas.progress import Progress
 from search_spaces import Architecture, TemporalSpace, load
 from supernet import (
     TrainingPlan,
@@ -57,6 +62,10 @@ class Exam:
     @property
     def drawn(self) -> Path:
         return self.folder / "architectures.csv"
+
+    @property
+    def latency(self) -> Path:
+        return self.folder / "latency.npy"
 
     def network(self, index: int, seed: int) -> Path:
         return self.folder / f"alone-{index}-{seed}.safetensors"
@@ -196,6 +205,20 @@ def judge_shared(exam: Exam, recipe: str, seed: int) -> None:
     supernet = load_supernet(path, exam.space)
     found = [_judged(exam, supernet.path(each), exam.scored_clips) for each in exam.architectures()]
     _keep(exam.losses(path), np.stack(found))
+
+
+def measure(exam: Exam) -> None:
+    """What each network takes on this machine: all of them interleaved, medians."""
+    architectures = exam.architectures()
+    planned = plan_networks(exam.space, architectures)
+    protocol = Protocol(rounds=8, runs_per_visit=4)
+    found = []
+    with Progress().stage("latency", protocol.rounds * len(planned.jobs)) as advance:
+        for visit in visits(TorchSource(), planned.jobs, protocol):
+            found.append(visit)
+            advance(len(found))
+    taken_ms = {name: each.timing.latency_ms for name, each in gather(found).items()}
+    _keep(exam.latency, np.array([taken_ms[network_id(each)] for each in architectures]))
 
 
 def _judged(exam: Exam, denoiser: Denoiser, clips: int) -> np.ndarray:
