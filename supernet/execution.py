@@ -19,7 +19,7 @@ class Execution:
 
     bf16: bool = False  # networks in bfloat16, weights, losses and the optimizer in float32
     checkpointing: bool = False  # compute activations again instead of keeping them
-    compiled: bool = False  # torch.compile each block
+    compiled: bool = False  # torch.compile each block of the backbone
     accelerator: str = "cpu"  # or "cuda"
 
     def __post_init__(self) -> None:
@@ -49,8 +49,9 @@ def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
     changed = parts(module) if execution.checkpointing or execution.compiled else []
     for part in changed:
         call: Any = part.forward
-        if execution.compiled:
-            call = torch.compile(call)
+        # Every setting of an operator would be a graph of its own.
+        if execution.compiled and not isinstance(part, TemporalOperator):
+            call = torch.compile(call, dynamic=False)
         part.forward = _recomputed(call) if execution.checkpointing else call
     try:
         yield

@@ -32,7 +32,9 @@ def train(
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory: compute activations twice.")
     ] = False,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile each block.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the blocks of the image U-Net.")
+    ] = False,
     gpu: Annotated[bool, typer.Option("--gpu", help="Train on GPUs, one a worker.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share each step.")] = 1,
     ray: Annotated[
