@@ -17,7 +17,7 @@ from latency.borrowing import Sources
 from latency.features import BASE, BaseTime, Feature, matrix, of_network
 from latency.linear_model import LinearModel, Noise
 from latency.measurement import Measurement
-from latency.workload import Workload
+from latency.workload import Workload, option_of
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -171,9 +171,9 @@ class _Design:
         """
         names = [name for _, name in sources.features]
         choices = sorted({name.partition("=")[0] for name in names})
-        options = sorted({name.rpartition("=")[2] for name in names})
+        options = sorted({option_of(name) for name in names})
         rows = [choices.index(name.partition("=")[0]) for name in names]
-        columns = [options.index(name.rpartition("=")[2]) for name in names]
+        columns = [options.index(option_of(name)) for name in names]
         apart = np.zeros((len(sources.names), len(choices), len(options)))
         apart[:, rows, columns] = sources.additive[:, 1:]
         held = np.zeros(apart.shape[1:], dtype=bool)

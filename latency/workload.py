@@ -12,6 +12,12 @@ from search_spaces import InputError
 from search_spaces.document import Json
 
 
+def option_of(part: str) -> str:
+    """What a part's name decides: `conv1d(kernel=3)` of `down0=conv1d(kernel=3)`."""
+    _, decided, option = part.partition("=")
+    return option if decided else part
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation. Of a tabular space, `kind` is an option's name and the sizes are zero."""
@@ -47,7 +53,7 @@ class Workload:
     @property
     def group(self) -> str:
         """What this part is wherever it stands: `down0=conv3d` and `up0=conv3d` are `conv3d`."""
-        return self.name.rpartition("=")[2]
+        return option_of(self.name)
 
     @property
     def choice(self) -> str:

@@ -43,7 +43,7 @@ def choices_of(cells: pd.DataFrame, places: Sequence[Place]) -> Iterator[AnyChoi
     earlier: list[pd.Series[Any]] = []
     for name in sorted(empty, key=lambda name: int(empty[name].sum())):
         column, missing = cells[name], empty[name]
-        choice = _choice_of(column[~missing], places[0][0])
+        choice = _choice_of(column[~missing], places[0][0], conditional=bool(missing.any()))
         if missing.any():
             path, row = places[int(np.flatnonzero(missing)[0])]
             choice = _conditional(choice, earlier, missing, f"{path}, row {row}, column {name!r}")
@@ -57,14 +57,15 @@ def choices_of(cells: pd.DataFrame, places: Sequence[Place]) -> Iterator[AnyChoi
         yield choice
 
 
-def _choice_of(cells: "pd.Series[Any]", path: Path) -> AnyChoice:
+def _choice_of(cells: "pd.Series[Any]", path: Path, *, conditional: bool) -> AnyChoice:
+    """Few values make options; parts of whole numbers vary freely, unless some rows have none."""
     name = str(cells.name)
     distinct = sorted(set(cells), key=_order)
     if not distinct:
         raise InputError(f"{path}: column {name!r} is empty; fill or remove it")
     numeric = not any(isinstance(value, str) for value in distinct)
     broken = any(isinstance(value, float) and not value.is_integer() for value in distinct)
-    if numeric and (broken or len(distinct) > FEW_OPTIONS):
+    if numeric and (len(distinct) > FEW_OPTIONS or (broken and not conditional)):
         low, high = float(distinct[0]), float(distinct[-1])
         if max(-low, high) > LARGEST:
             wrong = high if high > LARGEST else low

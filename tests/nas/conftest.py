@@ -10,7 +10,17 @@ from latency import Device, Measurement
 from nas.budget import Budget, Limits, resolve
 from nas.cli import main
 from nas.costs import Costs, SpaceCosts
-from search_spaces import TemporalSpace, load
+from search_spaces import (
+    CONV1D,
+    CONV3D,
+    NONE,
+    SELF_ATTENTION_1D,
+    SELF_ATTENTION_3D,
+    TemporalSpace,
+    load,
+    temporal_space,
+)
+from search_spaces.moving_digits import UNET
 from supernet import TrainingPlan, train_backbone, train_supernet
 
 Call = Callable[..., tuple[int, str, str]]
@@ -46,6 +56,13 @@ def space() -> TemporalSpace:
 @pytest.fixture(scope="session")
 def space_costs(space: TemporalSpace) -> SpaceCosts:
     return SpaceCosts(space)
+
+
+@pytest.fixture(scope="session")
+def plain_costs() -> SpaceCosts:
+    """Moving digits without elastic sizes: few enough networks to look at each of them."""
+    operators = (NONE, CONV1D, CONV3D, SELF_ATTENTION_1D, SELF_ATTENTION_3D)
+    return SpaceCosts(temporal_space("plain_digits", UNET, operators))
 
 
 @pytest.fixture(scope="session")

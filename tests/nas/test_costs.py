@@ -14,20 +14,20 @@ from supernet import VideoUNet, parameter_count
 
 
 def test_costs_of_parts_are_the_costs_of_the_network(
-    space: TemporalSpace, space_costs: SpaceCosts, device: Device
+    plain_costs: SpaceCosts, device: Device
 ) -> None:
-    costs = Costs(space_costs, device)
+    costs = Costs(plain_costs, device)
     rng = np.random.default_rng(0)
     for _ in range(10):
-        architecture = space.sample(rng)
+        architecture = plain_costs.space.sample(rng)
         predicted = costs.network_ms(architecture)
         assert predicted.low_ms < predicted.latency_ms < predicted.high_ms
-        whole = device.predict(space_costs.workload(architecture))
+        whole = device.predict(plain_costs.workload(architecture))
         assert predicted.latency_ms == pytest.approx(whole.latency_ms)
-        network = VideoUNet(space, architecture)
+        network = VideoUNet(plain_costs.space, architecture)
         assert costs.parameters(architecture) == parameter_count(network)
-        traced = latency.trace(network, *clip_inputs(space))
-        composed = space_costs.workload(architecture)
+        traced = latency.trace(network, *clip_inputs(plain_costs.space))
+        composed = plain_costs.workload(architecture)
         assert composed.flops == traced.flops
         assert composed.weight_bytes == traced.weight_bytes
         assert composed.peak_bytes >= traced.peak_bytes
@@ -35,26 +35,26 @@ def test_costs_of_parts_are_the_costs_of_the_network(
 
 
 def test_fastest_and_slowest_are_those_of_the_whole_space(
-    space: TemporalSpace, space_costs: SpaceCosts, device: Device
+    plain_costs: SpaceCosts, device: Device
 ) -> None:
-    costs = Costs(space_costs, device)
-    all_ms = {a: costs.network_ms(a).latency_ms for a in space.enumerate()}
+    costs = Costs(plain_costs, device)
+    all_ms = {a: costs.network_ms(a).latency_ms for a in plain_costs.space.enumerate()}
     assert all_ms[costs.fastest] == min(all_ms.values())
     assert all_ms[costs.slowest] == max(all_ms.values())
 
 
-def test_a_share_is_of_the_slowest_network(space_costs: SpaceCosts, device: Device) -> None:
-    costs = Costs(space_costs, device)
-    limits = resolve(Budget("60%", steps=4, fixed_ms=10.0), costs)
+def test_a_share_is_of_the_slowest_network(plain_costs: SpaceCosts, device: Device) -> None:
+    costs = Costs(plain_costs, device)
+    limits = resolve(Budget("80%", steps=4, fixed_ms=10.0), costs)
     slowest_ms = 4 * costs.network_ms(costs.slowest).latency_ms + 10.0
-    assert limits.latency_ms == pytest.approx(0.6 * slowest_ms)
+    assert limits.latency_ms == pytest.approx(0.8 * slowest_ms)
     assert limits.pipeline_ms(costs.slowest) == pytest.approx(slowest_ms)
     assert not limits.keeps(costs.slowest)
     assert limits.keeps(costs.fastest)
 
 
-def test_other_limits(space_costs: SpaceCosts, device: Device) -> None:
-    costs = Costs(space_costs, device)
+def test_other_limits(plain_costs: SpaceCosts, device: Device) -> None:
+    costs = Costs(plain_costs, device)
     image = costs.fastest
     limits = resolve(Budget(None, parameters=costs.parameters(image) + 5000), costs)
     assert limits.keeps(image)
@@ -74,10 +74,10 @@ def test_other_limits(space_costs: SpaceCosts, device: Device) -> None:
     ],
 )
 def test_budgets_that_nothing_keeps(
-    budget: Budget, message: str, space_costs: SpaceCosts, device: Device
+    budget: Budget, message: str, plain_costs: SpaceCosts, device: Device
 ) -> None:
     with pytest.raises(InputError, match=message):
-        resolve(budget, Costs(space_costs, device))
+        resolve(budget, Costs(plain_costs, device))
 
 
 @pytest.mark.parametrize("latency_ms", ["fast", "-3", "0", "nan%", "inf", "10ms", ""])
@@ -86,51 +86,49 @@ def test_budgets_that_are_no_numbers(latency_ms: str) -> None:
         Budget(latency_ms)
 
 
-def test_a_device_that_knows_nothing_of_the_blocks_says_so(space_costs: SpaceCosts) -> None:
+def test_a_device_that_knows_nothing_of_the_blocks_says_so(plain_costs: SpaceCosts) -> None:
     names = [latency.from_choices(str(n), [("edge", f"op{n}")]) for n in range(3)]
     tabular = latency.calibrate([Measurement(w, n + 1.0) for n, w in enumerate(names)], "table")
     with pytest.raises(InputError, match="no rates and no measurement of 'backbone'"):
-        Costs(space_costs, tabular)
+        Costs(plain_costs, tabular)
 
 
-def test_a_device_s_memory_limit_is_a_budget(space_costs: SpaceCosts, device: Device) -> None:
-    roomy = Costs(space_costs, device)
+def test_a_device_s_memory_limit_is_a_budget(plain_costs: SpaceCosts, device: Device) -> None:
+    roomy = Costs(plain_costs, device)
     needed_mb = roomy.memory_mb(roomy.slowest)
     limited = replace(device, memory_limit_mb=0.9 * needed_mb)
-    limits = resolve(Budget(None), Costs(space_costs, limited))
+    limits = resolve(Budget(None), Costs(plain_costs, limited))
     assert set(limits.excess(roomy.slowest)) == {"memory_mb"}
     assert not limits.keeps(roomy.slowest)
     for block in limits.too_large:
         slot, _, option = block.partition("=")
         assert not any(
             limits.keeps(a)
-            for a in space_costs.space.enumerate()
-            if str(space_costs.space.block(a, slot_of(space_costs.space, slot))) == option
+            for a in plain_costs.space.enumerate()
+            if str(plain_costs.space.block(a, slot_of(plain_costs.space, slot))) == option
         )
     with pytest.raises(InputError, match="memory"):
-        resolve(Budget(None), Costs(space_costs, replace(device, memory_limit_mb=0.01)))
+        resolve(Budget(None), Costs(plain_costs, replace(device, memory_limit_mb=0.01)))
 
 
 def slot_of(space: TemporalSpace, name: str) -> Slot:
     return next(slot for slot in space.slots if slot.name == name)
 
 
-def test_a_float16_device_needs_half_the_memory(space_costs: SpaceCosts) -> None:
-    phone = Costs(space_costs, latency.load_device("iphone-13"))
-    traced = space_costs.workload(phone.slowest)
+def test_a_float16_device_needs_half_the_memory(plain_costs: SpaceCosts) -> None:
+    phone = Costs(plain_costs, latency.load_device("iphone-13"))
+    traced = plain_costs.workload(phone.slowest)
     assert phone.memory_mb(phone.slowest) == pytest.approx(
         (traced.weight_bytes + traced.peak_bytes) / 2e6
     )
 
 
 @pytest.mark.parametrize("name", ["made up", "iphone-13", "mac-m4"])
-def test_encoded_costs_are_the_costs(
-    space: TemporalSpace, space_costs: SpaceCosts, device: Device, name: str
-) -> None:
-    costs = Costs(space_costs, device if name == "made up" else latency.load_device(name))
+def test_encoded_costs_are_the_costs(plain_costs: SpaceCosts, device: Device, name: str) -> None:
+    costs = Costs(plain_costs, device if name == "made up" else latency.load_device(name))
     rng = np.random.default_rng(1)
-    architectures = [space.sample(rng) for _ in range(20)]
-    found = costs.encoded().predict(encode(space, architectures))
+    architectures = [plain_costs.space.sample(rng) for _ in range(20)]
+    found = costs.encoded().predict(encode(plain_costs.space, architectures))
     for index, architecture in enumerate(architectures):
         one = costs.network_ms(architecture)
         for values, value in zip(found, (one.latency_ms, one.low_ms, one.high_ms), strict=True):

@@ -69,7 +69,7 @@ def test_killed_at_any_moment_it_loses_one_visit_and_goes_on(tmp_path: Path, cal
     assert len(visits) == path.read_bytes().count(b"\n") - 1, "a visit was made twice"
     code, output, words = call("profile", *wanted, "--resume", "--json")
     assert code == 0, words
-    assert json.loads(output)["rows"] == 1 + 5 * 4
+    assert json.loads(output)["rows"] == 1 + 5 * 24
     table = read_table(tmp_path / "b.csv")
     assert set(table.reserved["samples"]) == {str(12 * 4)}
     assert not path.exists()
@@ -103,10 +103,13 @@ def test_a_search_does_not_measure_twice(tmp_path: Path, monkeypatch: pytest.Mon
         nas_api.search(tmp_path / "run", settings)
     with pytest.raises(StopAsyncIteration):
         nas_api.search(tmp_path / "run", settings, resume=True)
-    assert len(made) == (13 + 4 + 2) * 2  # blocks, networks, two of them again; two rounds
+    assert len(made) == (73 + 4 + 2) * 2  # blocks, networks, two of them again; two rounds
     names = sorted(file.name for file in (tmp_path / "run" / "measured").iterdir())
     assert names == ["blocks.csv", "networks.csv", "unseen.csv"]
     assert len(read_table(tmp_path / "run" / "measured" / "unseen.csv").metric("again_ms")) == 2
+
+
+CONV, FULL = "conv1d(kernel=3,width=1.0)", "conv3d(kernel=3,width=1.0)"
 
 
 def chains(tmp_path: Path, rows: list[tuple[str, int, float]]) -> Any:
@@ -124,26 +127,26 @@ def chains(tmp_path: Path, rows: list[tuple[str, int, float]]) -> Any:
 def test_a_block_in_chains_of_two_lengths_is_what_one_more_adds(
     tmp_path: Path, space_costs: SpaceCosts
 ) -> None:
-    rows = [("conv1d", 1, 2.5), ("conv3d", 1, 4.4), ("conv1d", 8, 16.5), ("conv3d", 8, 32.4)]
+    rows = [(CONV, 1, 2.5), (FULL, 1, 4.4), (CONV, 8, 16.5), (FULL, 8, 32.4)]
     table = chains(tmp_path, rows)
     found = profiling.measurements_of(table, "latency_ms", space_costs)
     times = {m.workload.group: m.latency_ms for m in found}
-    assert times == pytest.approx({"conv1d": 2.0, "conv3d": 4.0})
+    assert times == pytest.approx({CONV: 2.0, FULL: 4.0})
     assert profiling.launch_ms(table, "latency_ms") == pytest.approx(0.45)
 
 
 def test_chains_of_one_length_are_divided(tmp_path: Path, space_costs: SpaceCosts) -> None:
-    table = chains(tmp_path, [("conv1d", 8, 16.0), ("conv3d", 8, 32.0), ("conv3d", 8, 33.6)])
+    table = chains(tmp_path, [(CONV, 8, 16.0), (FULL, 8, 32.0), (FULL, 8, 33.6)])
     found = profiling.measurements_of(table, "latency_ms", space_costs)
     assert [m.latency_ms for m in found] == pytest.approx([2.0, 4.0, 4.2])
     assert profiling.launch_ms(table, "latency_ms") is None
 
 
 def test_a_chain_that_took_no_longer_is_no_slope(tmp_path: Path, space_costs: SpaceCosts) -> None:
-    table = chains(tmp_path, [("conv1d", 1, 2.0), ("conv1d", 8, 2.0)])
+    table = chains(tmp_path, [(CONV, 1, 2.0), (CONV, 8, 2.0)])
     found = profiling.measurements_of(table, "latency_ms", space_costs)
     assert [m.latency_ms for m in found] == pytest.approx([0.25])
-    of_none = chains(tmp_path, [("conv1d", 0, 2.0), ("conv1d", 8, 2.0)])
+    of_none = chains(tmp_path, [(CONV, 0, 2.0), (CONV, 8, 2.0)])
     with pytest.raises(InputError, match="row 2: repeats '0' is not 1 or more"):
         profiling.measurements_of(of_none, "latency_ms", space_costs)
 
@@ -162,9 +165,9 @@ def test_a_plan_says_what_and_how_long(call: Call, tmp_path: Path) -> None:
     code, output, words = call("profile", "--plan", "--json")
     assert code == 0, words
     plan = json.loads(output)
-    assert len(plan["blocks"]) == 21
-    assert len({row["id"] for row in plan["blocks"]}) == 13, "equal shapes are measured once"
-    assert len(plan["networks"]) == 20
+    assert len(plan["blocks"]) == 121
+    assert len({row["id"] for row in plan["blocks"]}) == 73, "equal shapes are measured once"
+    assert len(plan["networks"]) == 36
     assert plan["about_s"] > 0
     for backend in ("coreml", "coreml-device"):
         code, output, _ = call("profile", "--plan", "--blocks", "--backend", backend, "--json")
@@ -172,7 +175,7 @@ def test_a_plan_says_what_and_how_long(call: Call, tmp_path: Path) -> None:
         plan = json.loads(output)
         assert {row["repeats"] for row in plan["blocks"]} == {1, 8}
     code, output, _ = call("profile", "--plan", "--blocks")
-    assert "13 measurements, about" in output
+    assert "73 measurements, about" in output
     assert list(tmp_path.iterdir()) == []
 
 

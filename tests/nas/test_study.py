@@ -7,10 +7,21 @@ import pytest
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from latency import Device
 from nas.budget import Budget, Limits, resolve
+from nas.costs import Costs, SpaceCosts
 from nas.strategies import STRATEGIES, Problem, cost_aware, load_strategy
 from nas.study import Study, front, sqlite, winner
-from search_spaces import Architecture, InputError
+from search_spaces import (
+    CONV1D,
+    CONV3D,
+    NONE,
+    SELF_ATTENTION_1D,
+    Architecture,
+    InputError,
+    temporal_space,
+)
+from search_spaces.moving_digits import UNET
 
 
 class Quality:
@@ -25,7 +36,8 @@ class Quality:
             raise KeyboardInterrupt
         self.asked.append(architecture)
         weights = {"none": 0.0, "conv1d": 3.0, "conv3d": 4.0, "self_attention1d": 1.0}
-        return 100.0 - sum(weights.get(str(option), 2.0) for option in architecture.values())
+        operators = [option for name, option in architecture.items() if "." not in name]
+        return 100.0 - sum(weights.get(str(operator), 2.0) for operator in operators)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -74,24 +86,19 @@ def test_an_interrupted_study_goes_on(name: str, tmp_path: Path, limits: Limits)
     assert quality.asked[0] == limits.costs.space.architecture(interrupted[0].params)
 
 
-def test_an_exhausted_space_ends_the_search(tmp_path: Path, limits: Limits) -> None:
-    costs = limits.costs
-    slots = costs.space.slots
-    one_block_ms = min(costs.per_slot_ms(a)["mid"] for a in _only(costs.space, slots[2].name))
-    tight_ms = 4 * (costs.image_ms + 1.5 * one_block_ms)
-    tight = resolve(Budget(str(tight_ms)), costs)
+def test_an_exhausted_space_ends_the_search(tmp_path: Path, device: Device) -> None:
+    operators = (NONE, CONV1D, CONV3D, SELF_ATTENTION_1D)
+    costs = Costs(SpaceCosts(temporal_space("listable", UNET, operators)), device)
+    only_mid = [
+        costs.space.architecture({s.name: "none" for s in costs.space.slots} | {"mid": each.name})
+        for each in operators[1:]
+    ]
+    one_block_ms = min(costs.per_slot_ms(a)["mid"] for a in only_mid)
+    tight = resolve(Budget(str(4 * (costs.image_ms + 1.5 * one_block_ms))), costs)
     feasible = {a for a in costs.space.enumerate() if tight.keeps(a)}
     assert 1 < len(feasible) < 60
     study = Study("s", sqlite(tmp_path / "s.db"), tight, load_strategy("random"), seed=0)
     assert {found.architecture for found in study.run(500, Quality())} == feasible
-
-
-def _only(space: object, slot: str) -> list[Architecture]:
-    found = []
-    for block in space.blocks()[1:]:  # type: ignore[attr-defined]
-        values = {s.name: "none" for s in space.slots}  # type: ignore[attr-defined]
-        found.append(space.architecture({**values, slot: block.operator.name}))  # type: ignore[attr-defined]
-    return found
 
 
 def test_a_loss_that_is_no_number_fails_the_trial(tmp_path: Path, limits: Limits) -> None:

@@ -34,7 +34,10 @@ def test_an_empty_cell_is_a_choice_that_does_not_matter(tmp_path: Path) -> None:
     [
         ("op,k,a_ms\nx,3,1\nx,,2\n", "t.csv, row 3, column 'k': is empty, and no other"),
         ("op,k,a_ms\nx,,1\ny,,2\n", "column 'k' is empty; fill or remove it"),
-        ("op,k,a_ms\nx,2.5,1\ny,,2\n", "row 3, column 'k': is empty where numbers vary freely"),
+        (
+            "op,k,a_ms\n" + "".join(f"x,{n}.5,1\n" for n in range(17)) + "y,,2\n",
+            "row 19, column 'k': is empty where numbers vary freely",
+        ),
         ("op,k,a_ms\nx,2.5,1\ny,1e99,2\n", "column 'k' holds 1e.99, which is out of range"),
         ("n,op,a_ms\n" + "".join(f"net{n},x,1\n" for n in range(20)), "it is a name and no choice"),
     ],
@@ -70,3 +73,11 @@ def test_what_spreadsheets_and_parquet_leave_behind(tmp_path: Path) -> None:
         _ = table.space
     numbers = read_table(write(tmp_path / "n.csv", "w,a_ms\n1.5,1\n2.5,2\n"))
     assert numbers.space.choices == (NumericChoice("w", 1.5, 2.5),)
+
+
+def test_sizes_of_an_operator_are_options_where_only_it_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "elastic.csv"
+    path.write_text("op,width,latency_ms\nconv,0.5,1\nconv,1.0,2\nnone,,0.1\nconv,0.5,1.1\n")
+    space = read_table(path).space
+    assert space.size == 3
+    assert space.architecture({"op": "conv", "width": 0.5})["width"] == 0.5
