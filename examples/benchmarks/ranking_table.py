@@ -28,8 +28,9 @@ def table(exam: Exam, recipes: Sequence[str], seeds: Sequence[int]) -> pd.DataFr
     space, architectures = exam.space, exam.architectures()
     costs = SpaceCosts(space)
     rows = pd.DataFrame(
-        [{choice.name: a.get(choice.name) for choice in space.choices} for a in architectures]
+        [{choice.name: a.get(choice.name, "") for choice in space.choices} for a in architectures]
     )
+    rows.insert(0, "id", range(len(architectures)))
     for seed in seeds:
         found = [exam.losses(exam.network(index, seed)) for index in range(len(architectures))]
         if all(path.exists() for path in found):
