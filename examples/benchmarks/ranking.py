@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from ranking_table import KEPT, KEPT_SPACE, printed, table
+from ranking_table import KEPT, KEPT_BACKBONE, KEPT_SPACE, printed, table
 from ranking_work import (
     Exam,
     draw,
@@ -76,7 +76,9 @@ def main() -> None:
     )
     if "draw" in asked.stages and not exam.drawn.exists():
         if asked.space == KEPT_SPACE:
-            shutil.copy(KEPT, exam.drawn)  # the exam that was frozen before any supernet
+            # The exam that was frozen before any supernet: architectures, and the U-Net they share.
+            shutil.copy(KEPT, exam.drawn)
+            shutil.copy(KEPT_BACKBONE, exam.backbone)
         else:
             draw(exam, asked.architectures, seed=0)
     if "image" in asked.stages and not exam.backbone.exists():

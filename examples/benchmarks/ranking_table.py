@@ -11,6 +11,7 @@ from nas.costs import SpaceCosts
 from nas.ranking import report
 
 KEPT = Path(__file__).parents[1] / "tables" / "moving_digits.csv"
+KEPT_BACKBONE = KEPT.with_suffix(".backbone.safetensors")
 KEPT_SPACE = "moving_digits"
 ALONE, LOSS = "alone", "_loss"
 TRIVIAL = {
