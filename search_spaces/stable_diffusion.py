@@ -11,7 +11,7 @@ from typing import Any
 
 from search_spaces.document import Json
 from search_spaces.errors import InputError
-from search_spaces.unet_shape import Slot, is_size
+from search_spaces.unet_shape import Slot, is_size, slot_at
 
 KIND = "stable_diffusion"
 CLASS_NAME = "UNet2DConditionModel"
@@ -131,23 +131,9 @@ class StableDiffusionShape:
     def slots(self) -> tuple[Slot, ...]:
         """One slot after each block and before the resolution changes."""
         stages = range(len(self.block_out_channels))
-        mid = [self._slot("mid", stages[-1])] if self.mid_block_type else []
-        down = [self._slot("down", stage) for stage in stages]
-        return (*down, *mid, *(self._slot("up", stage) for stage in reversed(stages)))
-
-    def _slot(self, position: str, stage: int) -> Slot:
-        name = position if position == "mid" else f"{position}{stage}"
-        height, width = (-(-size // 2**stage) for size in (self.height, self.width))
-        return Slot(
-            name=name,
-            stage=stage,
-            position=position,
-            channels=self.channels[stage],
-            height=height,
-            width=width,
-            frames=self.frames,
-            context_channels=self.context_channels,
-        )
+        mid = [slot_at(self, "mid", stages[-1])] if self.mid_block_type else []
+        down = [slot_at(self, "down", stage) for stage in stages]
+        return (*down, *mid, *(slot_at(self, "up", stage) for stage in reversed(stages)))
 
     def to_json(self) -> Json:
         """As it stands in a space's document."""

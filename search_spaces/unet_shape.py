@@ -1,9 +1,13 @@
 """The shape of an image U-Net of our own, and the slots that follow from it."""
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from search_spaces.document import Json
 from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from search_spaces.stable_diffusion import StableDiffusionShape
 
 
 @dataclass(frozen=True)
@@ -61,24 +65,24 @@ class UNetShape:
     def slots(self) -> tuple[Slot, ...]:
         """One slot after each block: down the stages, the middle, and up again."""
         last = len(self.channels) - 1
-        down = [self._slot("down", stage) for stage in range(last)]
-        up = [self._slot("up", stage) for stage in reversed(range(last))]
-        return (*down, self._slot("mid", last), *up)
-
-    def _slot(self, position: str, stage: int) -> Slot:
-        name = position if position == "mid" else f"{position}{stage}"
-        height, width = self.height >> stage, self.width >> stage
-        return Slot(
-            name=name,
-            stage=stage,
-            position=position,
-            channels=self.channels[stage],
-            height=height,
-            width=width,
-            frames=self.frames,
-            context_channels=self.context_channels,
-        )
+        down = [slot_at(self, "down", stage) for stage in range(last)]
+        up = [slot_at(self, "up", stage) for stage in reversed(range(last))]
+        return (*down, slot_at(self, "mid", last), *up)
 
     def to_json(self) -> Json:
         """As it stands in a space's document."""
         return asdict(self)
+
+
+def slot_at(shape: "UNetShape | StableDiffusionShape", position: str, stage: int) -> Slot:
+    """The slot of a stage; its height and width are halved from stage to stage and rounded up."""
+    return Slot(
+        name=position if position == "mid" else f"{position}{stage}",
+        stage=stage,
+        position=position,
+        channels=shape.channels[stage],
+        height=-(-shape.height // 2**stage),
+        width=-(-shape.width // 2**stage),
+        frames=shape.frames,
+        context_channels=shape.context_channels,
+    )
