@@ -44,12 +44,7 @@ class Conv1D(TemporalOperator):
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
         """See TemporalOperator."""
-        inner = inner_channels(self.slot, settings)
-        return {
-            "conv.weight": middle(first(self.conv.weight, inner), kernel_frames(settings)),
-            "conv.bias": _bias(self.conv, inner),
-            "out.weight": first(self.out.weight, inner, dim=1),
-        }
+        return _cut(self.conv, self.out, inner_channels(self.slot, settings), settings)
 
 
 class Conv3D(TemporalOperator):
@@ -75,12 +70,7 @@ class Conv3D(TemporalOperator):
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
         """See TemporalOperator."""
-        inner = inner_channels(self.slot, settings)
-        return {
-            "conv.weight": middle(first(self.conv.weight, inner), kernel_frames(settings)),
-            "conv.bias": _bias(self.conv, inner),
-            "out.weight": first(self.out.weight, inner, dim=1),
-        }
+        return _cut(self.conv, self.out, inner_channels(self.slot, settings), settings)
 
 
 class SeparableConv3D(TemporalOperator):
@@ -126,6 +116,17 @@ class SeparableConv3D(TemporalOperator):
 def over_time(x_BCTS: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
     """A convolution over time of (batch, channels, frames, pixels); frames are kept."""
     return F.conv2d(x_BCTS, weight, bias, padding=(weight.shape[2] // 2, 0), groups=groups)
+
+
+def _cut(
+    conv: nn.Conv2d | nn.Conv3d, out: nn.Conv2d, inner: int, settings: Settings
+) -> dict[str, Tensor]:
+    """The parts of a convolution and of the way out that `inner` channels use."""
+    return {
+        "conv.weight": middle(first(conv.weight, inner), kernel_frames(settings)),
+        "conv.bias": _bias(conv, inner),
+        "out.weight": first(out.weight, inner, dim=1),
+    }
 
 
 def _bias(layer: nn.Conv2d | nn.Conv3d, channels: int) -> Tensor:
