@@ -35,7 +35,9 @@ class Interval:
 class Agreement:
     """How a score ranks architectures whose losses are known."""
 
-    tau: Interval  # Kendall's tau-a over all pairs
+    tau: (
+        Interval  # Kendall's, over pairs whose losses differ; equal scores agree with neither order
+    )
     tau_better_half: Interval  # over pairs of the better half, as the losses have it
     spearman: float
     regret: float  # loss of the best of the score's top five, above the best of all
