@@ -82,10 +82,10 @@ def test_bad_input_is_one_line_and_exit_2(
 def test_profile_calibrate_predict(call: object, tmp_path: Path, space: TemporalSpace) -> None:
     fast = ["--rounds", "2"]
     assert call("profile", "--blocks", "--out", "blocks.csv", *fast)[0] == 0  # type: ignore[operator]
-    assert call("profile", "--networks", "12", "--out", "networks.csv", *fast)[0] == 0  # type: ignore[operator]
+    assert call("profile", "--networks", "24", "--out", "networks.csv", *fast)[0] == 0  # type: ignore[operator]
     code, out, err = call(  # type: ignore[operator]
         "calibrate", "blocks.csv", "networks.csv", "--space", "moving_digits",
-        "--samples", "8", "--out", "mine.json", "--json",
+        "--samples", "20", "--out", "mine.json", "--json",
     )  # fmt: skip
     assert code == 0, err
     validation = json.loads(out)["validation"]
@@ -96,8 +96,8 @@ def test_profile_calibrate_predict(call: object, tmp_path: Path, space: Temporal
         "--space", "moving_digits", "--json",
     )  # fmt: skip
     predictions = json.loads(out)["predictions"]
-    assert len(predictions) == 12
-    assert all(0 <= p["low_ms"] < p["latency_ms"] < p["high_ms"] for p in predictions)
+    assert len(predictions) == 24
+    assert all(0 < p["low_ms"] < p["latency_ms"] < p["high_ms"] for p in predictions)
     architecture = read_table(tmp_path / "networks.csv", space).architectures[0]
     (tmp_path / "a.json").write_text(json.dumps(architecture.to_json()))
     code, out, _ = call("predict", "--device", "mine.json", "--architecture", "a.json", "--json")  # type: ignore[operator]
