@@ -62,6 +62,19 @@ def test_digits_cross_the_ground_and_leave_it_as_it_was() -> None:
     assert 0.5 < (share > 0.05).float().mean() < 0.85
 
 
+def test_digits_hide_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "GROUND", 0.0)
+    monkeypatch.setattr(digits, "CONTRAST", 0.0)
+    clips = MovingDigits(UNET, "train").clips(400, 4)
+    ink = ((clips.x_BCTHW[:, 0] + 1) / 2).sum(dim=(-2, -1))  # B T
+    lost = 1 - ink.amin(dim=1) / ink.amax(dim=1)
+    two = clips.context_BLC.sum(dim=(1, 2)) == 2
+    assert lost[~two].max() < 0.12, "a digit alone changed"
+    # Added up, two digits would keep their ink as one does; hidden behind another, one loses it.
+    assert 0.4 < (lost[two] > 0.12).float().mean() < 0.9
+    assert (lost[two] > 0.3).float().mean() > 0.1
+
+
 def test_digits_are_brighter_than_the_ground() -> None:
     clips = MovingDigits(UNET, "train").clips(300, 2).x_BCTHW
     brightest = clips.flatten(3).topk(10).values.mean(-1)
