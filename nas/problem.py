@@ -1,0 +1,107 @@
+"""What a search is about: a space, what is wanted, and what is known before anything is evaluated.
+
+Costs are known exactly for every architecture; quality is what evaluations find out. A strategy is
+given a `Problem` and nothing else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces import Architecture, InputError, SearchSpace
+
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+Known = Callable[[Sequence[Architecture]], Matrix]
+Excess = Callable[[Sequence[Architecture]], Mapping[str, Vector]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One thing that is traded off.
+
+    Args:
+        name: with its unit at the end: validation_loss, latency_ms, accuracy_pct.
+        known: whether it is known for every architecture before any is evaluated.
+        maximize: whether more is better.
+    """
+
+    name: str
+    known: bool = False
+    maximize: bool = False
+
+
+def no_limits(architectures: Sequence[Architecture]) -> Mapping[str, Vector]:
+    """Every architecture is welcome."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a strategy may know beforehand.
+
+    Args:
+        space: where the architectures come from.
+        objectives: in the order of a trial's values.
+        known: the known objectives of n architectures, (n, known objectives), in their own units
+            and order.
+        excess: by how much n architectures pass each hard budget, (n,) a budget; above 0 is over.
+        seed: of everything that a strategy draws.
+        listed: the only architectures that exist, where a table holds no more; None for all.
+    """
+
+    space: SearchSpace
+    objectives: tuple[Objective, ...]
+    known: Known
+    excess: Excess = no_limits
+    seed: int = 0
+    listed: tuple[Architecture, ...] | None = None
+
+    def __post_init__(self) -> None:
+        names = [objective.name for objective in self.objectives]
+        if len(set(names)) != len(names):
+            raise InputError(f"an objective is named twice: {', '.join(names)}")
+        if all(objective.known for objective in self.objectives):
+            raise InputError(
+                "everything is known, so there is nothing to search; leave one unknown"
+            )
+
+    @property
+    def signs(self) -> Vector:
+        """1 for each objective that is minimised, -1 for each that is maximised."""
+        return np.array([-1.0 if objective.maximize else 1.0 for objective in self.objectives])
+
+    @property
+    def is_known(self) -> npt.NDArray[np.bool_]:
+        """Which objectives are known beforehand."""
+        return np.array([objective.known for objective in self.objectives])
+
+    def costs(self, architectures: Sequence[Architecture]) -> Matrix:
+        """The known objectives, (n, known objectives), less is better."""
+        signs = self.signs[self.is_known]
+        return np.asarray(self.known(architectures), dtype=float).reshape(-1, len(signs)) * signs
+
+    def keeps(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
+        """Which architectures are inside every hard budget, (n,)."""
+        inside = np.ones(len(architectures), dtype=bool)
+        for excess in self.excess(architectures).values():
+            inside &= np.asarray(excess) <= 0
+        return inside
+
+    def values(self, architecture: Architecture, found: Sequence[float]) -> list[float]:
+        """All objectives of an architecture, in order, from what an evaluation found of the rest.
+
+        Raises:
+            InputError: the evaluation found another number of objectives than are unknown.
+        """
+        unknown = [objective.name for objective in self.objectives if not objective.known]
+        if len(found) != len(unknown):
+            raise InputError(
+                f"an evaluation must find {len(unknown)} numbers ({', '.join(unknown)}), "
+                f"and found {len(found)}"
+            )
+        costs = iter(np.asarray(self.known([architecture]), dtype=float).reshape(-1).tolist())
+        rest = iter(found)
+        return [float(next(costs if each.known else rest)) for each in self.objectives]

@@ -1,0 +1,182 @@
+"""Architectures as rows of numbers, to draw and to change by the thousand.
+
+A row holds one number a choice: the place of its option, or where a numeric choice varies freely
+the number itself, scaled to [0, 1]; `INACTIVE` where the choice doesn't matter. Rows are canonical
+as architectures are: equal rows are equal architectures.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.architecture import Architecture
+from search_spaces.choice import AnyChoice, Choice, NumericChoice, Option
+from search_spaces.space import SearchSpace
+
+INACTIVE = -1.0
+Codes = npt.NDArray[np.float64]
+STEPS = (
+    64  # of a number that varies freely, where architectures are drawn: few enough to meet again
+)
+
+
+class Coder:
+    """Rows of codes for the architectures of one space, and back."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.choices = space.choices
+        self._place = {choice.name: place for place, choice in enumerate(self.choices)}
+        self._options: list[dict[Option, int]] = [
+            {}
+            if isinstance(choice, NumericChoice)
+            else {o: i for i, o in enumerate(choice.options)}
+            for choice in self.choices
+        ]
+
+    @cached_property
+    def option_counts(self) -> list[int]:
+        """How many options each choice has; 0 where numbers vary freely."""
+        return [len(options) for options in self._options]
+
+    @cached_property
+    def parents(self) -> list[tuple[int, tuple[int, ...]] | None]:
+        """Of each choice: the place of the choice that it depends on, and the options' places."""
+        found: list[tuple[int, tuple[int, ...]] | None] = []
+        for choice in self.choices:
+            when = choice.when
+            if when is None:
+                found.append(None)
+            else:
+                place = self._place[when.choice]
+                found.append((place, tuple(self._options[place][o] for o in when.options)))
+        return found
+
+    def codes(self, architectures: Sequence[Architecture]) -> Codes:
+        """(n, choices) of n architectures."""
+        rows = np.full((len(architectures), len(self.choices)), INACTIVE)
+        for row, architecture in zip(rows, architectures, strict=True):
+            for name, option in architecture.items_:
+                place = self._place[name]
+                choice = self.choices[place]
+                if isinstance(choice, NumericChoice):
+                    row[place] = _scaled(choice, float(option))
+                else:
+                    row[place] = self._options[place][option]
+        return rows
+
+    def architectures(self, codes: Codes) -> list[Architecture]:
+        """The architectures of canonical rows."""
+        found = []
+        for row in codes.tolist():
+            items = tuple(
+                (choice.name, _option(choice, code))
+                for choice, code in zip(self.choices, row, strict=True)
+                if code != INACTIVE
+            )
+            found.append(Architecture(self.space.name, items))
+        return found
+
+    def canonical(self, codes: Codes) -> Codes:
+        """The rows with `INACTIVE` where a choice doesn't matter, in place."""
+        for place, parent in enumerate(self.parents):
+            if parent is not None:
+                codes[~np.isin(codes[:, parent[0]], parent[1]), place] = INACTIVE
+        return codes
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Codes:
+        """`count` random rows, every option of a choice as likely; canonical."""
+        return self.canonical(
+            np.stack(
+                [self._column(place, count, rng) for place in range(len(self.choices))], axis=1
+            )
+        )
+
+    def balanced(self, count: int, rng: np.random.Generator) -> Codes:
+        """`count` random rows in which every option of a choice stands equally often."""
+        columns = []
+        for place, options in enumerate(self.option_counts):
+            levels = options or STEPS
+            blocks = [rng.permutation(levels) for _ in range(-(-count // levels))]
+            column = rng.permutation(np.concatenate(blocks)[:count].astype(float))
+            columns.append(column if options else self._stepped(place, column / (STEPS - 1)))
+        return self.canonical(np.stack(columns, axis=1))
+
+    def mutated(
+        self, codes: Codes, changes: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> Codes:
+        """Each row with that many random decisions made anew, of those that matter; canonical."""
+        count = len(codes)
+        complete = self.completed(codes, rng)
+        weights = rng.random(codes.shape)
+        weights[codes == INACTIVE] = np.inf  # decisions that matter come first
+        order = np.argsort(weights, axis=1)
+        for turn in range(int(changes.max(initial=0))):
+            rows = np.flatnonzero(changes > turn)
+            places = order[rows, min(turn, codes.shape[1] - 1)]
+            for place in np.unique(places).tolist():
+                at = rows[places == place]
+                complete[at, place] = self._other(place, complete[at, place], rng)
+        assert len(complete) == count
+        return self.canonical(complete)
+
+    def crossed(self, first: Codes, second: Codes, rng: np.random.Generator) -> Codes:
+        """Children that take each choice, with all that depends on it, from one of two parents."""
+        child = self.completed(first, rng)
+        other = self.completed(second, rng)
+        take = rng.random(first.shape) < 0.5
+        for place, parent in enumerate(self.parents):
+            if parent is not None:
+                take[:, place] = take[:, parent[0]]
+        return self.canonical(np.where(take, other, child))
+
+    def completed(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Rows with random codes where a choice doesn't matter, so that it may come to matter."""
+        filled = codes.copy()
+        for place in range(codes.shape[1]):
+            idle = np.flatnonzero(codes[:, place] == INACTIVE)
+            if idle.size:
+                filled[idle, place] = self._column(place, len(idle), rng)
+        return filled
+
+    def _column(self, place: int, count: int, rng: np.random.Generator) -> Codes:
+        options = self.option_counts[place]
+        if options:
+            return rng.integers(options, size=count).astype(float)
+        return self._stepped(place, rng.integers(STEPS, size=count) / (STEPS - 1))
+
+    def _other(self, place: int, current: Codes, rng: np.random.Generator) -> Codes:
+        """Another option than the current; of a number that varies freely, often one near by."""
+        options = self.option_counts[place]
+        if options == 1:
+            return current
+        if options:
+            return (current + rng.integers(1, options, size=len(current))) % options
+        near = current + rng.normal(0, 0.15, size=len(current))
+        far = rng.random(len(current))
+        return self._stepped(
+            place, np.clip(np.where(rng.random(len(current)) < 0.7, near, far), 0, 1)
+        )
+
+    def _stepped(self, place: int, scaled: Codes) -> Codes:
+        """Scaled numbers moved to what the choice may be."""
+        choice = self.choices[place]
+        assert isinstance(choice, NumericChoice)
+        width = choice.high - choice.low
+        if choice.integer and width >= 1:
+            return np.round(scaled * width) / width
+        return np.round(scaled * (STEPS - 1)) / (STEPS - 1)
+
+
+def _scaled(choice: NumericChoice, value: float) -> float:
+    width = choice.high - choice.low
+    return (value - choice.low) / width if width > 0 else 0.0
+
+
+def _option(choice: AnyChoice, code: float) -> Option:
+    if isinstance(choice, Choice):
+        return choice.options[int(code)]
+    value = choice.low + code * (choice.high - choice.low)
+    return round(value) if choice.integer else min(max(value, choice.low), choice.high)
