@@ -134,6 +134,12 @@ def in_kept_unit(name: str) -> str:
     return name if suffix is None else name.removesuffix(suffix) + UNITS[suffix][0]
 
 
+def factor_of(name: str) -> float:
+    """By what a number in the unit of a metric's name is multiplied to be in the kept unit."""
+    suffix = _suffix_of(name.removesuffix(":max"))
+    return 1.0 if suffix is None else UNITS[suffix][1]
+
+
 def _suffix_of(name: str) -> str | None:
     return next((s for s in sorted(UNITS, key=len, reverse=True) if name.endswith(s)), None)
 

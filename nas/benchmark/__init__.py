@@ -1,0 +1,11 @@
+"""Benchmarks of strategies on tables, where the true front is known.
+
+`of_table` makes one, `compared` runs strategies on it, `summary` says how they did.
+"""
+
+from nas.benchmark.results import Run
+from nas.benchmark.run import Search, by_study, compared
+from nas.benchmark.statistics import Summary, summary
+from nas.benchmark.tabular import Benchmark, of_table
+
+__all__ = ["Benchmark", "Run", "Search", "Summary", "by_study", "compared", "of_table", "summary"]

@@ -1,0 +1,146 @@
+"""Which row of a table an architecture is, for tables of a million rows too.
+
+Rows are kept as codes (`search_spaces.codes`) and found by a 64-bit hash of them, so that no row
+needs an object of its own.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from search_spaces import Architecture, InputError, NumericChoice, Table
+from search_spaces.choice import Choice, Option
+from search_spaces.codes import Coder, Codes
+
+Rows = npt.NDArray[np.int64]
+UNKNOWN = -2.0  # a cell that is no option; canonical rows hold none
+GRAIN = 1e9  # steps in the range of a free number: a sum of floats may miss its last digits
+
+
+class Lookup:
+    """The rows of a table of whole networks, found by architecture.
+
+    Raises:
+        InputError: a row is no architecture of the table's space.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._path = table.path
+        self._coder = Coder(table.space)
+        self._numbers = _numbers(table)
+        self.codes = self._codes_of(table)
+        drawn = np.random.default_rng(0)  # of which multipliers matters to nobody
+        self._multipliers = drawn.integers(1, 2**63, size=self.codes.shape[1], dtype=np.uint64)
+        free = [isinstance(choice, NumericChoice) for choice in self._coder.choices]
+        self._grain = np.where(free, GRAIN, 1.0)
+        keys = self._keys(self.codes)
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted = keys[self._order]
+
+    def rows(self, architectures: Sequence[Architecture]) -> Rows:
+        """The row of each architecture, the first where several are alike.
+
+        Raises:
+            InputError: the table holds no such architecture.
+        """
+        if not architectures:
+            return np.empty(0, dtype=np.int64)
+        wanted = self._coder.codes(architectures)
+        places = np.searchsorted(self._sorted, self._keys(wanted))
+        rows = self._order[np.minimum(places, len(self._order) - 1)]
+        absent = ~self._alike(wanted, self.codes[rows])
+        if absent.any():
+            lost = architectures[int(np.flatnonzero(absent)[0])]
+            raise InputError(f"{self._path}: holds no row for {lost}")
+        return np.asarray(rows, dtype=np.int64)
+
+    @cached_property
+    def first(self) -> Rows:
+        """For each row the first row of the same architecture, (n,)."""
+        begins = np.r_[True, self._sorted[1:] != self._sorted[:-1]]
+        first = np.empty(len(self._order), dtype=np.int64)
+        first[self._order] = self._order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
+        return first
+
+    def architectures(self, rows: Rows) -> tuple[Architecture, ...]:
+        """The architectures of some rows; what they decide is shared between them."""
+        columns = [self._decisions(place, rows) for place in range(self.codes.shape[1])]
+        name = self._coder.space.name
+        return tuple(
+            Architecture(name, tuple(item for item in items if item is not None))
+            for items in zip(*columns, strict=True)
+        )
+
+    def _decisions(self, place: int, rows: Rows) -> list[tuple[str, Option] | None]:
+        choice = self._coder.choices[place]
+        if isinstance(choice, NumericChoice):
+            values = self._numbers[choice.name][rows].tolist()
+            whole = choice.integer
+            return [(choice.name, int(v) if whole and v.is_integer() else v) for v in values]
+        shared = [*((choice.name, option) for option in choice.options), None]  # -1 is the last
+        return [shared[code] for code in self.codes[rows, place].astype(int).tolist()]
+
+    def _keys(self, codes: Codes) -> npt.NDArray[np.uint64]:
+        """A number a row; different rows meet with a probability of about 2**-60."""
+        whole = np.rint(codes * self._grain).astype(np.int64).view(np.uint64)
+        return np.asarray((whole * self._multipliers).sum(axis=1, dtype=np.uint64))
+
+    def _alike(self, first: Codes, second: Codes) -> npt.NDArray[np.bool_]:
+        return np.asarray(
+            (np.rint(first * self._grain) == np.rint(second * self._grain)).all(axis=1)
+        )
+
+    def _codes_of(self, table: Table) -> Codes:
+        codes = np.empty((len(table.choices), len(self._coder.choices)))
+        for place, choice in enumerate(self._coder.choices):
+            if isinstance(choice, NumericChoice):
+                codes[:, place] = _scaled(choice, self._numbers[choice.name])
+            else:
+                codes[:, place] = _places(choice, table.choices[choice.name])
+        self._coder.canonical(codes)
+        wrong = np.flatnonzero((codes == UNKNOWN).any(axis=1))
+        if wrong.size:
+            row = int(wrong[0])
+            cells = table.choices.iloc[row].to_dict()
+            decided = {str(name): value for name, value in cells.items() if value != ""}
+            try:
+                table.space.architecture(decided)
+            except InputError as error:
+                raise InputError(f"{table.path}, row {row + 2}: {error}") from None
+            raise AssertionError(f"row {row + 2} is an architecture, and was not found to be one")
+        return codes
+
+
+def _numbers(table: Table) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns of choices that vary freely; NaN where a cell is no number."""
+    return {
+        choice.name: pd.to_numeric(table.choices[choice.name], errors="coerce").to_numpy(float)
+        for choice in table.space.choices
+        if isinstance(choice, NumericChoice)
+    }
+
+
+def _scaled(choice: NumericChoice, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Numbers as `Coder` scales them."""
+    width = choice.high - choice.low
+    scaled = (values - choice.low) / width if width > 0 else np.zeros(len(values))
+    inside = (values >= choice.low) & (values <= choice.high)
+    return np.where(inside, scaled, UNKNOWN)
+
+
+def _places(choice: Choice, cells: "pd.Series[Any]") -> npt.NDArray[np.float64]:
+    """The place of each cell's option."""
+    numbers, distinct = pd.factorize(cells)
+    found = np.array([_place(choice, value) for value in distinct])
+    return np.asarray(found[numbers])
+
+
+def _place(choice: Choice, value: object) -> float:
+    try:
+        return float(choice.options.index(choice.resolve(value)))
+    except InputError:
+        return UNKNOWN

@@ -1,0 +1,269 @@
+"""A table as a search whose answer is known: what it asks, what it hides, and how it is judged."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.benchmark.hypervolume import growth, hypervolume, nondominated
+from nas.benchmark.lookup import Lookup, Rows
+from nas.benchmark.reference import default_reference
+from nas.problem import Matrix, Objective, Problem, Vector, no_limits
+from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
+from search_spaces.table import factor_of, in_kept_unit
+
+Evaluate = Callable[[Architecture], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What strategies are compared on; made by `of_table`.
+
+    Args:
+        path: of the table.
+        space: where architectures come from.
+        objectives: what is traded off.
+        values: the objectives of each row, (n, objectives), natural signs.
+        at_most: hard budgets: a column that is known beforehand, and its limit.
+        over: by how much each row passes each of them, (n,) a budget.
+        reference: the corner of the box that is judged, (objectives,), natural signs; strategies
+            are never told.
+        lookup: finds rows.
+    """
+
+    path: Path
+    space: SearchSpace
+    objectives: tuple[Objective, ...]
+    values: Matrix
+    at_most: Mapping[str, float]
+    over: Mapping[str, Vector]
+    reference: Vector
+    lookup: Lookup
+
+    def problem(self, seed: int) -> Problem:
+        """What a strategy is told."""
+        excess = self._excess if self.over else no_limits
+        return Problem(self.space, self.objectives, self._known, excess, seed, self._listed)
+
+    def evaluate(self, architecture: Architecture) -> tuple[float, ...]:
+        """What an evaluation finds: the objectives that are not known, in order."""
+        row = self.lookup.rows([architecture])[0]
+        return tuple(self.values[row, ~self._is_known].tolist())
+
+    @property
+    def signs(self) -> Vector:
+        """1 for each objective that is minimised, -1 for each that is maximised."""
+        return np.array([-1.0 if each.maximize else 1.0 for each in self.objectives])
+
+    @cached_property
+    def feasible(self) -> Rows:
+        """The rows of different architectures inside every hard budget."""
+        kept = self.lookup.first == np.arange(len(self.values))
+        for over in self.over.values():
+            kept &= over <= 0
+        return np.flatnonzero(kept)
+
+    @cached_property
+    def front(self) -> Matrix:
+        """The true front inside the box, (n, objectives), natural signs."""
+        values = self.values[self.feasible] * self.signs
+        inside = values[(values < self.reference * self.signs).all(axis=1)]
+        if not len(inside):
+            return inside
+        front = np.unique(inside[nondominated(inside)], axis=0)
+        return np.asarray(front * self.signs)
+
+    @cached_property
+    def whole(self) -> float:
+        """The hypervolume of the true front."""
+        return hypervolume(self.front * self.signs, self.reference * self.signs)
+
+    def shares(self, values: Matrix) -> Vector:
+        """The share of the true front's hypervolume after each of n evaluations, (n,)."""
+        grown = growth(values * self.signs, self.reference * self.signs) / self.whole
+        # What was found in another order may sum to another last digit.
+        return np.where(grown > 1 - 1e-12, 1.0, grown)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What results belong to, as JSON."""
+        said = sha256(json.dumps(self.space.to_json(), sort_keys=True).encode())
+        for held in (self.lookup.codes, self.values):
+            said.update(np.ascontiguousarray(held).tobytes())
+        return {
+            "table": self.path.name,
+            "table_sha256": said.hexdigest(),
+            "objectives": [
+                f"{each.name}:max" if each.maximize else each.name for each in self.objectives
+            ],
+            "known": [each.name for each in self.objectives if each.known],
+            "at_most": dict(self.at_most),
+            "reference": self.reference.tolist(),
+        }
+
+    @cached_property
+    def _is_known(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.array([objective.known for objective in self.objectives])
+
+    @cached_property
+    def _listed(self) -> tuple[Architecture, ...] | None:
+        rows = np.flatnonzero(self.lookup.first == np.arange(len(self.values)))
+        return None if len(rows) == self.space.size else self.lookup.architectures(rows)
+
+    def _known(self, architectures: Sequence[Architecture]) -> Matrix:
+        return np.asarray(self.values[self.lookup.rows(architectures)][:, self._is_known])
+
+    def _excess(self, architectures: Sequence[Architecture]) -> Mapping[str, Vector]:
+        rows = self.lookup.rows(architectures)
+        return {name: over[rows] for name, over in self.over.items()}
+
+
+def of_table(
+    table: Table | Path | str,
+    objectives: Sequence[str],
+    known: Sequence[str] = (),
+    *,
+    space: SearchSpace | None = None,
+    reference: Sequence[float] | None = None,
+    at_most: Mapping[str, float] | None = None,
+) -> Benchmark:
+    """A benchmark on the whole networks of a table.
+
+    Args:
+        table: a table, or its file.
+        objectives: its columns that are traded off; less is better, but for `COLUMN:max`.
+        known: those of them that are known before anything is evaluated.
+        space: of the architectures; by default what the table's rows make.
+        reference: a limit for each objective, in the unit of its name; by default see
+            `nas.benchmark.reference`.
+        at_most: hard budgets on columns that are known beforehand.
+
+    Raises:
+        InputError: a column that is not there, nothing to trade off, nothing to find out, a budget
+            or a reference that no row reaches.
+    """
+    if not isinstance(table, Table):
+        table = read_table(table, space)
+    if table.of_blocks:
+        raise InputError(f"{table.path}: is a table of blocks; bench needs whole networks")
+    asked = _objectives(objectives, known)
+    Problem(table.space, asked, _nothing_known)  # refuses what nobody could search
+    values = np.stack([_column(table, each.name) for each in asked], axis=1)
+    lookup = Lookup(table)
+    kept = _distinct(table.path, lookup, values, asked)
+    _check_trade(table.path, values[kept], asked)
+    over = _over(table, at_most or {}, asked)
+    inside = np.logical_and.reduce([kept, *(each <= 0 for each in over.values())])
+    if not inside.any():
+        raise InputError(f"{table.path}: no row keeps all of the budgets; allow more")
+    if reference is None:
+        corner = default_reference(values[inside], asked)
+    else:
+        corner = _corner(reference, objectives)
+    limits = {in_kept_unit(name): v * factor_of(name) for name, v in (at_most or {}).items()}
+    benchmark = Benchmark(table.path, table.space, asked, values, limits, over, corner, lookup)
+    if not len(benchmark.front):
+        _refuse_corner(benchmark, given=reference is not None)
+    return benchmark
+
+
+def _nothing_known(architectures: Sequence[Architecture]) -> Matrix:
+    return np.empty((len(architectures), 0))
+
+
+def _objectives(columns: Sequence[str], known: Sequence[str]) -> tuple[Objective, ...]:
+    if not columns or not all(columns):
+        raise InputError("--objectives names no column; give one or more, as error_pct,latency_ms")
+    before = {in_kept_unit(name) for name in known}
+    names = [in_kept_unit(name) for name in columns]
+    if extra := sorted(before - set(names)):
+        raise InputError(f"--known {extra[0]}: is no objective; they are {', '.join(names)}")
+    return tuple(
+        Objective(name, name in before, column.endswith(":max"))
+        for name, column in zip(names, columns, strict=True)
+    )
+
+
+def _distinct(
+    path: Path, lookup: Lookup, values: Matrix, objectives: Sequence[Objective]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which rows are the first of their architecture; a row that is repeated counts once."""
+    first = lookup.first
+    differing = np.flatnonzero((values != values[first]).any(axis=1))
+    if differing.size:
+        row = int(differing[0])
+        column = int(np.flatnonzero(values[row] != values[first[row]])[0])
+        raise InputError(
+            f"{path}, rows {first[row] + 2} and {row + 2}: are one architecture with two values "
+            f"of {objectives[column].name}; keep one, or their mean"
+        )
+    return np.asarray(first == np.arange(len(values)))
+
+
+def _check_trade(path: Path, values: Matrix, objectives: Sequence[Objective]) -> None:
+    if len(values) < 2:
+        raise InputError(f"{path}: holds one architecture, so there is nothing to search")
+    for objective, column in zip(objectives, values.T, strict=True):
+        if column.min() == column.max():
+            raise InputError(
+                f"{path}: {objective.name} is {column[0]:g} in every row, so there is nothing to "
+                "trade; leave it out of --objectives"
+            )
+
+
+def _over(
+    table: Table, at_most: Mapping[str, float], objectives: Sequence[Objective]
+) -> dict[str, Vector]:
+    unknown = {each.name for each in objectives if not each.known}
+    over = {}
+    for column, limit in at_most.items():
+        name = in_kept_unit(column)
+        if name in unknown:
+            raise InputError(
+                f"--at-most {column}: is what the search is to find out; budgets are on what is "
+                "known (--known)"
+            )
+        excess = _column(table, name) - limit * factor_of(column)
+        if excess.min() > 0:
+            least = (excess.min() / factor_of(column)) + limit
+            raise InputError(
+                f"{table.path}: no row keeps --at-most {column}={limit:g}; the least is {least:g}"
+            )
+        over[name] = excess
+    return over
+
+
+def _column(table: Table, name: str) -> Vector:
+    return np.asarray(table.metric(name), dtype=np.float64)
+
+
+def _corner(reference: Sequence[float], columns: Sequence[str]) -> Vector:
+    if len(reference) != len(columns):
+        raise InputError(
+            f"--reference has {len(reference)} numbers for {len(columns)} objectives; give one "
+            "each, in their order"
+        )
+    factors = [factor_of(column) for column in columns]
+    corner = np.asarray(reference, dtype=float) * factors
+    if not np.isfinite(corner).all():
+        raise InputError(f"--reference {','.join(map(str, reference))}: must be finite numbers")
+    return corner
+
+
+def _refuse_corner(benchmark: Benchmark, *, given: bool) -> None:
+    values = benchmark.values[benchmark.feasible] * benchmark.signs
+    best = values.min(axis=0) * benchmark.signs
+    found = ", ".join(
+        f"{each.name} {value:g}" for each, value in zip(benchmark.objectives, best, strict=True)
+    )
+    corner = ",".join(f"{value:g}" for value in benchmark.reference)
+    what = f"--reference {corner}" if given else f"the box that ends at {corner} by default"
+    raise InputError(
+        f"{benchmark.path}: no row is better than {what} in every objective (the best of each: "
+        f"{found}); give a --reference that some row beats"
+    )
