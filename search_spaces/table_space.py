@@ -21,14 +21,15 @@ LARGEST = 1e12  # of a number that varies freely
 
 def typed(cells: "pd.Series[Any]") -> "pd.Series[Any]":
     """Cells as numbers where all that are filled are, whole numbers as int; else as text."""
-    cells = cells.str.strip().astype(object)
-    filled = cells != ""
-    numbers = pd.to_numeric(cells[filled], errors="coerce").astype(float)
-    if numbers.empty or not np.isfinite(numbers).all():
-        return cells
-    whole = (numbers == numbers.round()).all() and (numbers.abs() < 2**53).all()
-    cells[filled] = (numbers.astype("int64") if whole else numbers).astype(object)
-    return cells
+    # Tables have many cells and few values, and each conversion of a word costs.
+    places, distinct = pd.factorize(cells.str.strip())
+    values = np.asarray(distinct, dtype=object)
+    filled = values != ""
+    numbers = pd.to_numeric(pd.Series(values[filled]), errors="coerce").astype(float)
+    if len(numbers) and np.isfinite(numbers).all():
+        whole = (numbers == numbers.round()).all() and (numbers.abs() < 2**53).all()
+        values[filled] = (numbers.astype("int64") if whole else numbers).astype(object)
+    return pd.Series(values[places], index=cells.index, name=cells.name, dtype=object)
 
 
 def choices_of(cells: pd.DataFrame, places: Sequence[Place]) -> Iterator[AnyChoice]:
