@@ -1,35 +1,28 @@
-"""The study: ask a strategy, evaluate what is new and inside the budget, tell, store.
+"""The study: ask a strategy, evaluate what is new and inside the budgets, tell, record.
 
-Optuna's storage is the truth. What is finished there is never evaluated again, whatever killed
-the process; a trial that was running is proposed again.
+The strategy sees one Optuna study, in memory (`nas.sampled`); the record keeps another, on a
+storage, of what was evaluated and nothing else (`nas.record`).
 """
 
-import itertools
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import optuna
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
-
-from nas.budget import Limits
-from nas.run_folder import public_url
-from nas.strategies import Problem, Strategy
+from nas.evaluators import Evaluator, Outcome
+from nas.problem import Problem
+from nas.record import ATTEMPTS, STOPPED, Again, Record
+from nas.sampled import Proposal, Sampled, Values
+from nas.storage import StorageError
 from search_spaces import Architecture, InputError
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial
+    from nas.strategies import Strategy
 
-Quality = Callable[[Architecture], float]  # validation loss, lower is better
-METRICS = ["validation_loss", "latency_ms"]
-TURNED_DOWN_IN_A_ROW = 50  # then the driver picks at random itself
-RANDOM_TRIES = 2000
-LISTABLE = 100_000
+HOPELESS_AT_FIRST = 3  # different architectures given up before any was evaluated
+HOPELESS_IN_A_ROW = 20  # later on
 
 
 @dataclass(frozen=True)
@@ -38,160 +31,161 @@ class Evaluated:
 
     trial: int
     architecture: Architecture
-    loss: float
-    latency_ms: float
+    values: tuple[float, ...]  # in the order of the problem's objectives
+
+
+@dataclass(frozen=True)
+class _Running:
+    proposal: Proposal
+    attempt: int
 
 
 class Study:
-    """One Optuna study over (validation loss, latency) with the budget as constraints."""
+    """One search, from wherever its record stands to as many evaluations as are asked for.
+
+    Args:
+        problem: what is searched; its seed is moved on where the record has trials, so that a
+            resumed study does not draw the same again.
+        strategy: proposes architectures.
+        record: where evaluations are written; without one they are in memory alone.
+
+    Attributes:
+        ended: after `run`, why there are fewer than asked for; empty where there are not.
+    """
 
     def __init__(
-        self,
-        name: str,
-        storage: str,
-        limits: Limits,
-        strategy: Strategy,
-        seed: int,
+        self, problem: Problem, strategy: "Strategy", record: Record | None = None
     ) -> None:
-        self._space = limits.costs.space
-        self._limits = limits
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        try:
-            self._study = optuna.create_study(
-                study_name=name,
-                storage=storage,
-                directions=[StudyDirection.MINIMIZE, StudyDirection.MINIMIZE],
-                load_if_exists=True,
-            )
-        except Exception as error:  # drivers of databases raise errors of their own
-            reason = str(error).strip().splitlines()[0]
-            where = public_url(storage)
-            raise InputError(f"storage {where}: cannot be opened: {reason}") from error
-        with warnings.catch_warnings():  # experimental for years; dashboards show the names
-            warnings.simplefilter("ignore")
-            self._study.set_metric_names(METRICS)
-        # A resumed study draws on where it was, not from the start again.
-        begun = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = strategy(
-            Problem(self._space, limits.pipeline_ms, limits.keeps, seed + begun)
-        )
-        self._rng = np.random.default_rng((seed, begun))
-        self._propose_again()
+        begun = record.begun if record else 0
+        self._problem = replace(problem, seed=problem.seed + begun)
+        self._record = record
+        self._sampled = Sampled(self._problem, strategy)
+        self._finished: dict[Architecture, Evaluated] = {}
+        self._again: deque[Again] = deque()
+        self._retried: dict[Architecture, Proposal] = {}  # still running for the strategy
+        self._begun = begun
+        self._given_up = len(record.given_up) if record else 0
+        self._given_up_in_a_row = 0
+        self.ended = ""
+        if record is not None:
+            for architecture, trial in record.finished:
+                self._sampled.add_finished(architecture, trial)
+                values = tuple(trial.values)
+                self._finished[architecture] = Evaluated(trial.number, architecture, values)
+            for architecture in record.given_up:
+                self._sampled.forget(architecture)
+            self._again.extend(record.again)
 
     def finished(self) -> list[Evaluated]:
         """Every evaluated architecture, in the order of its trial."""
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [
-            Evaluated(t.number, self._space.architecture(t.params), t.values[0], t.values[1])
-            for t in trials
-        ]
+        return sorted(self._finished.values(), key=lambda found: found.trial)
 
     def run(
         self,
         trials: int,
-        quality: Quality,
+        evaluator: Evaluator,
         on_trial: Callable[[Evaluated], None] | None = None,
     ) -> list[Evaluated]:
         """Evaluate until `trials` different architectures are finished, or there are no more.
 
         Raises:
-            FloatingPointError: an evaluation returned no finite loss; the trial is marked failed.
+            InputError: the first architectures all could not be evaluated.
+            FloatingPointError: what was found of them was no finite number.
+            StorageError: the record could not be written.
         """
-        seen = {found.architecture for found in self.finished()}
-        turned_down = 0
-        while len(seen) < trials:
-            if turned_down >= TURNED_DOWN_IN_A_ROW:
-                fresh = self._any_other(seen)
-                if fresh is None:
-                    break
-                self._study.enqueue_trial(dict(fresh))
-            trial = self._study.ask()
-            architecture = self._space.suggest(trial)
-            if architecture in seen or not self._limits.keeps(architecture):
-                why = "evaluated before" if architecture in seen else "over the budget"
-                trial.set_user_attr("turned_down", why)
-                self._study.tell(trial, state=TrialState.FAIL)
-                turned_down += 1
-                continue
-            turned_down = 0
-            found = self._evaluate(trial, architecture, quality)
-            seen.add(architecture)
-            if on_trial is not None:
-                on_trial(found)
-        return self.finished()
+        running: dict[int, _Running] = {}
+        try:
+            while True:
+                self._start(trials, evaluator, running)
+                if not running:
+                    return self.finished()
+                for outcome in evaluator.wait():
+                    found = self._settled(running.pop(outcome.ticket), outcome)
+                    if found is not None and on_trial is not None:
+                        on_trial(found)
+        except BaseException:
+            self._stop(running)
+            raise
 
-    def _evaluate(self, trial: "Trial", architecture: Architecture, quality: Quality) -> Evaluated:
-        latency_ms = self._limits.pipeline_ms(architecture)
-        trial.set_user_attr("architecture", architecture.digest)
-        trial.set_user_attr("network_ms", self._limits.costs.network_ms(architecture).latency_ms)
-        trial.set_user_attr("parameters", self._limits.costs.parameters(architecture))
-        trial.set_user_attr("memory_mb", self._limits.costs.memory_mb(architecture))
-        for name, excess in self._limits.excess(architecture).items():
-            trial.set_constraint(name, excess)
-        loss = quality(architecture)
-        if not math.isfinite(loss):
-            self._study.tell(trial, state=TrialState.FAIL)
-            raise FloatingPointError(f"trial {trial.number}: loss of {architecture} is {loss}")
-        self._study.tell(trial, [loss, latency_ms])
-        return Evaluated(trial.number, architecture, loss, latency_ms)
+    def _start(self, trials: int, evaluator: Evaluator, running: dict[int, _Running]) -> None:
+        """Give the evaluator what it has room for."""
+        self.ended = ""
+        while len(running) < evaluator.capacity:
+            if len(self._finished) + len(running) >= trials:
+                return
+            started = self._next()
+            if started is None:
+                self.ended = f"found no other architecture inside the budgets{self._lost()}"
+                return
+            architecture = started.proposal.architecture
+            if self._record is None:
+                ticket = self._begun
+            else:
+                ticket = self._record.begin(architecture, started.attempt, started.proposal.notes)
+            self._begun += 1
+            running[ticket] = started
+            evaluator.submit(ticket, architecture)
 
-    def _propose_again(self) -> None:
-        """Trials that a killed process left running fail, and their architectures come again."""
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
-            if _is_whole(self._space.architecture, trial):
-                self._study.enqueue_trial(trial.params)
+    def _next(self) -> _Running | None:
+        if self._again:
+            again = self._again.popleft()
+            proposal = self._retried.pop(again.architecture, None)
+            return _Running(proposal or self._sampled.add(again.architecture), again.attempt)
+        proposal = self._sampled.propose()
+        return None if proposal is None else _Running(proposal, 1)
 
-    def _any_other(self, seen: set[Architecture]) -> Architecture | None:
-        """Some architecture inside the budget that was not evaluated; None where all were."""
-        drawn = (self._space.sample(self._rng) for _ in range(RANDOM_TRIES))
-        # Where almost nothing keeps the budget, what does lies near what is known to.
-        inside = [self._limits.costs.fastest, *sorted(seen, key=self._limits.pipeline_ms)]
-        near = (n for architecture in inside for n in self._space.neighbours(architecture))
-        listed: Iterator[Architecture] = iter(())
-        if self._space.size <= LISTABLE:
-            listed = self._space.enumerate()
-        for architecture in itertools.chain(drawn, inside[:1], near, listed):
-            if architecture not in seen and self._limits.keeps(architecture):
-                return architecture
-        return None
+    def _settled(self, ran: _Running, outcome: Outcome) -> Evaluated | None:
+        """Tell and record what came of a trial."""
+        architecture = ran.proposal.architecture
+        values, error = self._values(architecture, outcome)
+        if error is not None:
+            if self._record is not None:
+                self._record.fail(outcome.ticket, str(error))
+            self._failed(ran, error)
+            return None
+        if self._record is not None:
+            self._record.finish(outcome.ticket, values)
+        self._sampled.tell(ran.proposal, values)
+        self._given_up_in_a_row = 0
+        found = Evaluated(outcome.ticket, architecture, values)
+        self._finished[architecture] = found
+        return found
 
+    def _values(
+        self, architecture: Architecture, outcome: Outcome
+    ) -> tuple[Values, InputError | FloatingPointError | None]:
+        """All objectives, or why there are none."""
+        if outcome.error is not None:
+            return (), InputError(outcome.error)
+        values = tuple(self._problem.values(architecture, outcome.values))
+        for value, objective in zip(values, self._problem.objectives, strict=True):
+            if not math.isfinite(value):
+                return (), FloatingPointError(f"{objective.name} is {value}")
+        return values, None
 
-def sqlite(path: Path) -> str:
-    """The storage URL of a SQLite file, which is made where there is none.
+    def _failed(self, ran: _Running, error: InputError | FloatingPointError) -> None:
+        """Put an architecture back in the queue, or give it up."""
+        architecture = ran.proposal.architecture
+        if ran.attempt < ATTEMPTS:
+            self._again.append(Again(architecture, ran.attempt + 1))
+            self._retried[architecture] = ran.proposal
+            return
+        self._sampled.tell(ran.proposal, None)
+        self._given_up += 1
+        self._given_up_in_a_row += 1
+        hopeless = HOPELESS_IN_A_ROW if self._finished else HOPELESS_AT_FIRST
+        if self._given_up_in_a_row >= hopeless:
+            raise type(error)(
+                f"{self._given_up_in_a_row} architectures in a row could not be evaluated, each "
+                f"tried {ATTEMPTS} times; the last, {architecture}: {error}"
+            )
 
-    Its tables are made beside it and renamed into place: a process that is killed while Optuna
-    makes them leaves no half of a database behind.
-    """
-    if not path.exists():
-        new = path.with_name(f".{path.name}.new")
-        new.unlink(missing_ok=True)
-        storage = optuna.storages.RDBStorage(f"sqlite:///{new}")
-        storage.remove_session()
-        storage.engine.dispose()
-        new.replace(path)
-    return f"sqlite:///{path}"
+    def _lost(self) -> str:
+        return f"; {self._given_up} could not be evaluated" if self._given_up else ""
 
-
-def front(evaluated: list[Evaluated]) -> list[Evaluated]:
-    """Those that no other beats in both loss and latency, fastest first."""
-    best = math.inf
-    found = []
-    for candidate in sorted(evaluated, key=lambda e: (e.latency_ms, e.loss)):
-        if candidate.loss < best:
-            best = candidate.loss
-            found.append(candidate)
-    return found
-
-
-def winner(evaluated: list[Evaluated]) -> Evaluated:
-    """The best quality; everything evaluated is inside the budget."""
-    return min(evaluated, key=lambda e: (e.loss, e.latency_ms))
-
-
-def _is_whole(parse: Callable[[dict[str, object]], Architecture], trial: "FrozenTrial") -> bool:
-    try:
-        parse(dict(trial.params))
-    except InputError:
-        return False
-    return True
+    def _stop(self, running: dict[int, _Running]) -> None:
+        """Write, if that is possible, that what runs was stopped: it is no failed attempt."""
+        if self._record is not None:
+            with suppress(StorageError):
+                for ticket in running:
+                    self._record.fail(ticket, STOPPED)

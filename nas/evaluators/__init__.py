@@ -1,0 +1,43 @@
+"""Evaluators find out how good architectures are, one at a time here or many at once elsewhere.
+
+An evaluator is given architectures with tickets, and hands tickets back with what was found. It
+tries nothing twice: the study does, and counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from search_spaces import Architecture
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a ticket: values of the unknown objectives, or in a line why there are none."""
+
+    ticket: int
+    values: tuple[float, ...] = ()
+    error: str | None = None
+
+
+class Evaluator(Protocol):
+    """Evaluates architectures; used by one study at a time."""
+
+    @property
+    def capacity(self) -> int:
+        """How many architectures it can work on at once, at this moment; at least 1."""
+
+    def submit(self, ticket: int, architecture: Architecture) -> None:
+        """Take an architecture; no ticket is used twice while it is on its way."""
+
+    def wait(self) -> Sequence[Outcome]:
+        """At least one outcome, as soon as there is one; only called while tickets are out."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error as one line for people."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
