@@ -9,7 +9,18 @@ import warnings
 
 import typer
 
-from nas.cli import calibrate, devices, import_, predict, profile, search, show, train
+from nas.cli import (
+    bench,
+    calibrate,
+    dashboard,
+    devices,
+    import_,
+    predict,
+    profile,
+    search,
+    show,
+    train,
+)
 from search_spaces.errors import InputError
 
 _FORMAT = warnings.formatwarning
@@ -27,6 +38,8 @@ app.command("profile")(profile.profile)
 app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
+app.command("bench")(bench.bench)
+app.command("dashboard")(dashboard.dashboard)
 app.command("spaces")(show.spaces)
 app.command("devices")(devices.devices)
 app.command("show")(show.show)

@@ -1,0 +1,226 @@
+"""`nas bench`: strategies compared on a table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line, print_note, print_table
+from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from nas.benchmark import Benchmark, Summary
+    from nas.benchmark.statistics import EvaluationsTo, Standing
+
+SURE = 0.05  # p below which a difference is called one
+FEWEST_SEEDS = 6  # with fewer, no two strategies can differ by Wilcoxon's ranks at that level
+
+
+def bench(
+    table: Annotated[Path, typer.Argument(help="Whole networks: choices and measured columns.")],
+    objectives: Annotated[
+        str, typer.Option(help="Columns that are traded off: A,B. Less is better, but for A:max.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The CSV to fill: every evaluated network in order. The picture (.png) and the "
+            "settings (.json) stand beside it. Called again, what is missing is run."
+        ),
+    ],
+    known: Annotated[
+        list[str] | None,
+        typer.Option(help="An objective that is known before anything is evaluated; A,B for more."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="The corner of the box that is judged, in the order of the objectives: X,Y. "
+            "Strategies are not told. Default: a known cost ends at 1.1 times that of the row of "
+            "the best quality; a quality in _pct at nine tenths of the best accuracy (an error is "
+            "100 less an accuracy), any other at the median of the rows."
+        ),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(help="A hard budget on a column that is known: COLUMN=VALUE; several times."),
+    ] = None,
+    space: options.MaybeSpace = None,
+    strategies: Annotated[
+        str, typer.Option(help="Names, or package.module:name of your own: A,B.")
+    ] = "cost-aware,random,nsga2,tpe",
+    trials: Annotated[int, typer.Option(min=1, help="Different networks a run.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Evaluations after which shares are told. Default: 50,100,200,500."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
+    json: options.AsJson = False,
+) -> None:
+    """Compare strategies by the share of the true front's hypervolume that they find."""
+    names, counts = _names(strategies), _counts(at)
+    _check_out(out, table)
+    from nas.benchmark import compared, of_table, summary
+    from nas.benchmark.picture import shares_png
+    from nas.strategies import load_strategy
+    from search_spaces import document, load
+
+    for name in names:
+        load_strategy(name)  # one that is not there is said before anything is read
+    benchmark = of_table(
+        table,
+        _words(objectives),
+        [word for each in known or () for word in _words(each)],
+        space=load(space) if space else None,
+        reference=_numbers(reference),
+        at_most=_limits(at_most or ()),
+    )
+    runs = compared(benchmark, names, trials, range(seed, seed + seeds), out, workers=workers)
+    found = summary(benchmark, runs, counts)
+    picture = out.with_suffix(".png")
+    columns = ", ".join(objective.name for objective in benchmark.objectives)
+    document.write_atomically(picture, shares_png(found, f"{table.name}: {columns}"))
+    ended = max(len(run.values) for run in runs)
+    if ended < trials:
+        print_note(f"no run got beyond {ended} networks: there are no more inside the budgets")
+    if json:
+        print_json(_summary(benchmark, found, ended, seeds, out))
+    else:
+        _print(benchmark, found, seeds, out)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _names(strategies: str) -> list[str]:
+    names = _words(strategies)
+    if not names:
+        raise InputError("--strategies names none; give one or more, as cost-aware,random")
+    return names
+
+
+def _counts(at: str | None) -> list[int] | None:
+    if at is None:
+        return None
+    words = _words(at)
+    if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise InputError(f"--at {at}: give whole numbers above 0, as 50,100,200")
+    return [int(word) for word in words]
+
+
+def _numbers(reference: str | None) -> list[float] | None:
+    if reference is None:
+        return None
+    try:
+        return [float(word) for word in reference.split(",")]
+    except ValueError:
+        raise InputError(f"--reference {reference}: give a number an objective, as 40,12") from None
+
+
+def _limits(at_most: Sequence[str]) -> dict[str, float]:
+    limits = {}
+    for each in at_most:
+        column, _, value = each.partition("=")
+        try:
+            limits[column.strip()] = float(value)
+        except ValueError:
+            raise InputError(
+                f"--at-most {each}: give a column and a number, as latency_ms=20"
+            ) from None
+    return limits
+
+
+def _check_out(out: Path, table: Path) -> None:
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; name a file in it, as {out / 'results.csv'}")
+    if out.suffix != ".csv":
+        raise InputError(f"--out {out}: is a CSV; call it {out.stem}.csv")
+    if out.resolve() == table.resolve():
+        raise InputError(f"--out {out}: would be written over the table")
+
+
+def _summary(
+    benchmark: "Benchmark", found: "Summary", trials: int, seeds: int, out: Path
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    strategies = []
+    for standing in found.standings:
+        entry = asdict(standing)
+        del entry["curve"]  # RESULTS.csv holds it
+        strategies.append(entry)
+    return {
+        "results": str(out),
+        "picture": str(out.with_suffix(".png")),
+        **benchmark.settings,
+        "rows": len(benchmark.values),
+        "front": len(benchmark.front),
+        "hypervolume": benchmark.whole,
+        "trials": trials,
+        "seeds": seeds,
+        "strategies": strategies,
+        "friedman_p": found.friedman_p,
+        "pairs": [asdict(pair) for pair in found.pairs],
+    }
+
+
+def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> None:
+    counts = [f">at {share.evaluations}" for share in found.standings[0].shares]
+    goals = [f">to {goal.share:.0%}" for goal in found.standings[0].evaluations_to]
+    print_table(
+        ["strategy", ">rank", *counts, *goals, ">own ms"],
+        (_row(standing, seeds) for standing in found.standings),
+    )
+    box = ", ".join(
+        f"{each.name} {'above' if each.maximize else 'below'} {limit:g}"
+        for each, limit in zip(benchmark.objectives, benchmark.reference, strict=True)
+    )
+    print_line(
+        f"at N: share of the true front's hypervolume ({len(benchmark.front)} networks of "
+        f"{len(benchmark.values):,}; {box}) after N evaluations"
+        + (", mean ± standard deviation" if seeds > 1 else "")
+    )
+    print_line("to X%: evaluations to that share (median); own ms: the strategy's time a trial")
+    for line in _sureness(found, seeds):
+        print_line(line)
+    print_line(f"results: {out}")
+    print_line(f"picture: {out.with_suffix('.png')}")
+
+
+def _row(standing: "Standing", seeds: int) -> list[str]:
+    shares = [
+        f"{share.mean:.3f} ± {share.deviation:.3f}" if seeds > 1 else f"{share.mean:.3f}"
+        for share in standing.shares
+    ]
+    goals = [_goal(goal) for goal in standing.evaluations_to]
+    return [standing.strategy, f"{standing.rank:.1f}", *shares, *goals, f"{standing.own_ms:.2f}"]
+
+
+def _goal(goal: "EvaluationsTo") -> str:
+    if goal.median is None:
+        return f"not reached ({goal.reached} of {goal.seeds})" if goal.reached else "not reached"
+    some = "" if goal.reached == goal.seeds else f" ({goal.reached} of {goal.seeds})"
+    return f"{goal.median:.0f}{some}"
+
+
+def _sureness(found: "Summary", seeds: int) -> list[str]:
+    """What the ranks prove."""
+    if len(found.standings) < 2:
+        return []
+    if seeds < FEWEST_SEEDS:
+        return [f"{seeds} seeds prove no difference; with {FEWEST_SEEDS} or more they can"]
+    lines = []
+    if found.friedman_p is not None:
+        lines.append(f"the strategies differ with p = {found.friedman_p:.2g} (Friedman)")
+    sure = [pair for pair in found.pairs if pair.p < SURE]
+    unsure = [pair for pair in found.pairs if pair.p >= SURE]
+    for pairs, word in ((sure, "better than"), (unsure, "no sure difference to")):
+        if pairs:
+            told = "; ".join(f"{p.better} {word} {p.worse} (p = {p.p:.2g})" for p in pairs)
+            lines.append(f"{told} (Wilcoxon, Holm)")
+    return lines
