@@ -49,7 +49,7 @@ def _scales(axes: Any, begin: int, length: int, lowest: float) -> None:
 
     axes.set_xscale("log")
     ticks = [base * 10**power for power in range(7) for base in (1, 2, 5)]
-    shown = [tick for tick in ticks if begin <= tick <= length]
+    shown = [tick for tick in ticks if begin <= tick < length / 1.2] + [length]
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -81,6 +81,10 @@ class Summary:
     friedman_p: float | None
     pairs: tuple[Pair, ...]
 
+    def least_p(self, seeds: int) -> float:
+        """The smallest p that so many seeds can give to the surest of these pairs."""
+        return min(1.0, 2.0 ** (1 - seeds) * len(self.pairs))
+
 
 def summary(
     benchmark: Benchmark, runs: Sequence[Run], counts: Sequence[int] | None = None
@@ -133,7 +137,7 @@ def summary_of(
 
 
 def _held(shares: Vector, length: int) -> Vector:
-    """A run that ended early found all there is: its last share stays."""
+    """A run that ended early has its last share from then on."""
     return np.pad(shares, (0, length - len(shares)), mode="edge")
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from nas.benchmark.statistics import EvaluationsTo, Standing
 
 SURE = 0.05  # p below which a difference is called one
-FEWEST_SEEDS = 6  # with fewer, no two strategies can differ by Wilcoxon's ranks at that level
 
 
 def bench(
@@ -185,7 +184,10 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
         f"{len(benchmark.values):,}; {box}) after N evaluations"
         + (", mean ± standard deviation" if seeds > 1 else "")
     )
-    print_line("to X%: evaluations to that share (median); own ms: the strategy's time a trial")
+    print_line(
+        "to X%: evaluations to that share, the median over seeds (- where most seeds failed; 2/5: "
+        "two of five reached it); own ms: the strategy's time a trial"
+    )
     for line in _sureness(found, seeds):
         print_line(line)
     print_line(f"results: {out}")
@@ -194,7 +196,7 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
 
 def _row(standing: "Standing", seeds: int) -> list[str]:
     shares = [
-        f"{share.mean:.3f} ± {share.deviation:.3f}" if seeds > 1 else f"{share.mean:.3f}"
+        f"{share.mean:.3f}±{share.deviation:.3f}" if seeds > 1 else f"{share.mean:.3f}"
         for share in standing.shares
     ]
     goals = [_goal(goal) for goal in standing.evaluations_to]
@@ -202,25 +204,22 @@ def _row(standing: "Standing", seeds: int) -> list[str]:
 
 
 def _goal(goal: "EvaluationsTo") -> str:
-    if goal.median is None:
-        return f"not reached ({goal.reached} of {goal.seeds})" if goal.reached else "not reached"
-    some = "" if goal.reached == goal.seeds else f" ({goal.reached} of {goal.seeds})"
-    return f"{goal.median:.0f}{some}"
+    reached = "" if goal.reached == goal.seeds else f" ({goal.reached}/{goal.seeds})"
+    return f"{'-' if goal.median is None else f'{goal.median:.0f}'}{reached}"
 
 
 def _sureness(found: "Summary", seeds: int) -> list[str]:
     """What the ranks prove."""
-    if len(found.standings) < 2:
+    if not found.pairs:
         return []
-    if seeds < FEWEST_SEEDS:
-        return [f"{seeds} seeds prove no difference; with {FEWEST_SEEDS} or more they can"]
+    surest = found.least_p(seeds)
+    if surest >= SURE:
+        fewest = next(n for n in range(seeds, 99) if found.least_p(n) < SURE)
+        return [f"{seeds} seeds cannot prove which is better; {fewest} may (Wilcoxon, Holm)"]
     lines = []
     if found.friedman_p is not None:
-        lines.append(f"the strategies differ with p = {found.friedman_p:.2g} (Friedman)")
-    sure = [pair for pair in found.pairs if pair.p < SURE]
-    unsure = [pair for pair in found.pairs if pair.p >= SURE]
-    for pairs, word in ((sure, "better than"), (unsure, "no sure difference to")):
-        if pairs:
-            told = "; ".join(f"{p.better} {word} {p.worse} (p = {p.p:.2g})" for p in pairs)
-            lines.append(f"{told} (Wilcoxon, Holm)")
+        lines.append(f"ranks differ: p = {found.friedman_p:.2g} (Friedman)")
+    for pair in found.pairs:
+        word = "better than" if pair.p < SURE else "not surely better than"
+        lines.append(f"{pair.better} {word} {pair.worse}: p = {pair.p:.2g} (Wilcoxon, Holm)")
     return lines

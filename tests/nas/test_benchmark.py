@@ -1,0 +1,247 @@
+"""Strategies on tables: what is run, what is kept, what is said."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nas.benchmark import Benchmark, Run, compared, of_table, summary
+from nas.benchmark.run import by_study, run_one
+from nas.benchmark.statistics import summary_of
+from nas.benchmark.tabular import Evaluate
+from nas.problem import Problem
+from search_spaces import Architecture, InputError, read_table
+
+Call = Callable[..., tuple[int, str, str]]
+TRIALS, SEEDS = 30, (0, 1, 2)
+OWN = """\
+from optuna.samplers import RandomSampler
+def mine(problem):
+    assert not hasattr(problem, "reference")
+    return RandomSampler(seed=problem.seed)
+WORD = "no strategy"
+"""
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty networks whose error and latency disagree."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for block in ("none", "conv", "attention", "both"):
+        for depth in range(1, 5):
+            for width in (8, 16, 32, 64, 128):
+                power = {"none": 0, "conv": 1, "attention": 1.4, "both": 2}[block] * depth
+                error = 70 / (1 + power) + 100 / width + rng.random()
+                rows.append((block, depth, width, round(error, 4), round(1 + power * width / 9, 4)))
+    path = tmp_path_factory.mktemp("bench") / "table.csv"
+    columns = ["block", "depth", "width", "error_pct", "latency_ms"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def benchmark(table: Path) -> Benchmark:
+    return of_table(table, ["error_pct", "latency_ms"], ["latency_ms"], reference=[60, 60])
+
+
+def told(runs: Sequence[Run]) -> list[tuple[str, int, list[list[float]]]]:
+    return [(run.strategy, run.seed, np.asarray(run.values).tolist()) for run in runs]
+
+
+def test_what_evaluates_everything_finds_everything(benchmark: Benchmark) -> None:
+    run = run_one(benchmark, ("random", 0), 1000)
+    assert len(set(run.architectures)) == len(run.architectures) == 80
+    shares = benchmark.shares(run.values)
+    assert shares[-1] == 1
+    assert (np.diff(shares) >= 0).all()
+    assert run.own_ms > 0
+
+
+def test_the_file_replays_to_what_is_said(benchmark: Benchmark, tmp_path: Path) -> None:
+    out = tmp_path / "results.csv"
+    runs = compared(benchmark, ["random", "nsga2"], TRIALS, SEEDS, out)
+    said = {each.strategy: each for each in summary(benchmark, runs, [10, TRIALS]).standings}
+    frame = pd.read_csv(out)
+    assert list(frame) == [
+        *("strategy", "seed", "trial", "block", "depth", "width", "error_pct", "latency_ms")
+    ]
+    for strategy, standing in said.items():
+        finals = []
+        for seed in SEEDS:
+            rows = frame[(frame["strategy"] == strategy) & (frame["seed"] == seed)]
+            assert rows["trial"].tolist() == list(range(TRIALS))
+            assert not rows.duplicated(["block", "depth", "width"]).any()
+            found = rows[["error_pct", "latency_ms"]].to_numpy()
+            finals.append(benchmark.shares(found)[-1])
+        assert standing.shares[-1].mean == pytest.approx(np.mean(finals))
+        assert standing.shares[-1].deviation == pytest.approx(np.std(finals, ddof=1))
+    # The results are a table as any other: what was evaluated is in it with its metrics.
+    assert read_table(out).metrics.shape == (2 * 3 * TRIALS, 2)
+
+
+def test_resumed_is_as_uninterrupted(benchmark: Benchmark, tmp_path: Path) -> None:
+    whole = compared(benchmark, ["random", "nsga2"], TRIALS, SEEDS, tmp_path / "whole.csv")
+    out, calls = tmp_path / "cut.csv", []
+
+    def cut(
+        strategy: str, problem: Problem, trials: int, evaluate: Evaluate
+    ) -> Sequence[Architecture]:
+        calls.append(strategy)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return by_study(strategy, problem, trials, evaluate)
+
+    with pytest.raises(KeyboardInterrupt):
+        compared(benchmark, ["random", "nsga2"], TRIALS, SEEDS, out, search=cut)
+    with out.open("a") as stream:  # what a process leaves that is killed while it writes
+        stream.write("random,2,0,none,1")
+    resumed = compared(benchmark, ["random", "nsga2"], TRIALS, SEEDS, out, search=cut)
+    assert told(resumed) == told(whole)
+    assert len(calls) == 3 + 4, "runs that were whole ran again"
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    # More seeds and other strategies go on in the same file.
+    more = compared(benchmark, ["nsga2"], TRIALS, range(4), out, search=cut)
+    assert told(more[:3]) == told(whole[3:])
+    assert len(calls) == 3 + 4 + 1
+
+
+def test_workers_find_the_same(benchmark: Benchmark, tmp_path: Path) -> None:
+    alone = compared(benchmark, ["random", "nsga2"], 10, (0, 1), tmp_path / "alone.csv")
+    together = compared(
+        benchmark, ["random", "nsga2"], 10, (0, 1), tmp_path / "together.csv", workers=2
+    )
+    assert told(together) == told(alone)
+
+
+def test_other_settings_and_changed_files_are_refused(
+    benchmark: Benchmark, table: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results.csv"
+    compared(benchmark, ["random"], 5, (0,), out)
+    with pytest.raises(InputError, match="was begun with trials 5, not 6"):
+        compared(benchmark, ["random"], 6, (0,), out)
+    other = of_table(table, ["error_pct", "latency_ms"], ["latency_ms"], reference=[60, 50])
+    with pytest.raises(InputError, match=r"was begun with reference .*, not \[60"):
+        compared(other, ["random"], 5, (0,), out)
+    with pytest.raises(InputError, match="random is named twice"):
+        compared(benchmark, ["random", "random"], 5, (0,), out)
+    out.write_text(out.read_text()[:-20])
+    with pytest.raises(InputError, match="was changed since nas bench wrote it"):
+        compared(benchmark, ["random"], 5, (0,), out)
+    (tmp_path / "letter.csv").write_text("dear,sir\n")
+    with pytest.raises(InputError, match=r"exists, with no letter.json of nas bench"):
+        compared(benchmark, ["random"], 5, (0,), tmp_path / "letter.csv")
+    assert (tmp_path / "letter.csv").read_text() == "dear,sir\n"
+
+
+def test_what_is_never_reached_counts_as_never() -> None:
+    quick, slow = np.linspace(0.5, 1, 100), np.linspace(0.1, 0.8, 100)
+    curves = {
+        "mixed": np.stack([quick, quick, slow, slow, slow]),
+        "quick": np.stack([quick] * 5),
+    }
+    found = summary_of(curves, {"mixed": 1.0, "quick": 2.0}, [50])
+    best, worst = found.standings
+    assert (best.strategy, best.rank) == ("quick", 1.2)  # two ties of five
+    assert (worst.strategy, worst.rank) == ("mixed", 1.8)
+    assert (worst.evaluations_to[0].median, worst.evaluations_to[0].reached) == (None, 2)
+    assert best.evaluations_to[0].median == np.argmax(quick >= 0.9) + 1
+    assert [share.evaluations for share in best.shares] == [50, 100]
+
+
+def test_differences_are_sure_only_where_seeds_agree() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.random((12, 60)) * 0.1
+    curves = {"low": noise, "twin": noise[::-1], "high": noise + 0.5}
+    found = summary_of(curves, dict.fromkeys(curves, 1.0))
+    assert found.standings[0].strategy == "high"
+    assert found.friedman_p is not None
+    assert found.friedman_p < 0.01
+    ps = {(pair.better, pair.worse): pair.p for pair in found.pairs}
+    # All twelve seeds agree: 2 / 2**12 for each of three pairs, after Holm.
+    assert ps["high", "low"] == pytest.approx(3 * 2**-11, rel=0.01)
+    assert max(ps.values()) > 0.5
+
+
+def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "own_strategy.py").write_text(OWN)
+    words = [
+        *("bench", str(table), "--objectives", "error_pct,latency_ms", "--known", "latency_ms"),
+        *("--strategies", "random,own_strategy:mine", "--trials", "20", "--seeds", "3"),
+        *("--reference", "60,60", "--out", "results.csv"),
+    ]
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "own_strategy:mine" in out
+    assert "3 seeds cannot prove which is better; 6 may" in out
+    assert "bench: done" in err
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    code, out, _ = call(*words, "--at", "5,10", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["trials"], found["seeds"], found["rows"]) == (20, 3, 80)
+    assert found["reference"] == [60, 60]
+    for strategy in found["strategies"]:
+        assert [share["evaluations"] for share in strategy["shares"]] == [5, 10, 20]
+        assert [goal["share"] for goal in strategy["evaluations_to"]] == [0.9, 0.95, 0.99]
+        assert strategy["own_ms"] > 0
+    # The same sampler with the same seeds: a tie.
+    assert [strategy["rank"] for strategy in found["strategies"]] == [1.5, 1.5]
+
+
+def test_a_benchmark_on_a_slice_of_nb201(call: Call, shared_data: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(shared_data / "nb201.csv.gz").sample(600, random_state=0)
+    columns = [*(f"edge{i}" for i in range(6)), "cifar100_error_pct", "pixel3_latency_ms"]
+    frame[columns].to_csv(tmp_path / "slice.csv", index=False)
+    code, out, err = call(
+        *("bench", "slice.csv", "--objectives", "cifar100_error_pct,pixel3_latency_ms"),
+        *("--known", "pixel3_latency_ms", "--strategies", "cost-aware,random", "--trials", "60"),
+        *("--seeds", "2", "--out", "results.csv", "--json"),
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["trials"] == 60
+    ranks = {strategy["strategy"]: strategy["rank"] for strategy in found["strategies"]}
+    assert ranks["cost-aware"] < ranks["random"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--strategies genetic", "unknown strategy 'genetic'"),
+        ("--strategies ,", "--strategies names none"),
+        ("--strategies own_strategy:WORD", "is not callable"),
+        ("--reference 10", "has 1 numbers for 2 objectives"),
+        ("--reference 10,x", "give a number an objective"),
+        ("--reference 1,1", "no row is better than --reference 1,1"),
+        ("--at 0", "give whole numbers above 0"),
+        ("--at-most latency_ms", "give a column and a number"),
+        (
+            "--known latency_ms --at-most latency_ms=0.1",
+            "no row keeps --at-most latency_ms=0.1; the least is 1",
+        ),
+        ("--known depth", "--known depth: is no objective"),
+        ("--out .", "is a folder"),
+        ("--out results.txt", "call it results.csv"),
+        ("--out table.csv", "would be written over the table"),
+        ("--space moving_digits", "has choices with no column"),
+        ("--trials 0", ""),
+    ],
+)
+def test_bad_wishes_are_one_line_and_exit_2(
+    call: Call, table: Path, tmp_path: Path, words: str, said: str
+) -> None:
+    (tmp_path / "own_strategy.py").write_text(OWN)
+    (tmp_path / "table.csv").write_bytes(table.read_bytes())
+    wishes = ["--objectives", "error_pct,latency_ms", "--out", "r.csv", "--strategies", "random"]
+    code, out, err = call("bench", "table.csv", *wishes, *words.split())
+    assert (code, out) == (2, ""), err
+    assert said in err
+    assert "Traceback" not in err
+    if said:
+        assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("r.*"))
