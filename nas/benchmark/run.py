@@ -72,7 +72,7 @@ def compared(
     with Results.opened(out, benchmark.space, names, settings) as results:
         missing = [job for job in jobs if job not in results.finished]
         done = len(jobs) - len(missing)
-        with (progress or Progress()).stage("bench", len(jobs)) as advance:
+        with (progress or Progress()).stage(f"bench {', '.join(names)}", len(jobs)) as advance:
             for run in _runs(benchmark, missing, trials, workers, search):
                 results.append(run)
                 done += 1

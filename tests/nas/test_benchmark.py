@@ -178,7 +178,7 @@ def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None
     assert code == 0, err
     assert "own_strategy:mine" in out
     assert "3 seeds cannot prove which is better; 6 may" in out
-    assert "bench: done" in err
+    assert "bench error_pct, latency_ms: done" in err
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = call(*words, "--at", "5,10", "--json")
     assert code == 0

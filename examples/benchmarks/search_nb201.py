@@ -1,0 +1,143 @@
+"""How much of the true front do strategies find on NAS-Bench-201, latency being known?
+
+    python examples/benchmarks/search_nb201.py [--strategies cost-aware random nsga2 tpe gp]
+        [--datasets cifar100 cifar10] [--devices pixel3 raspi4 eyeriss fpga] [--seeds 15]
+        [--trials 500] [--workers 1] [--data ../shared/data] [--out FOLDER]
+
+Test error against latency, for each device; the box ends at 1.1 times the latency of the most
+accurate network and at nine tenths of its accuracy, and no strategy is told. Printed: the share of
+the true front's hypervolume after some evaluations, the mean over devices and seeds; below it from
+the worst to the best set of five seeds (each a mean over devices), as a few seeds say little; and
+the strategy's own time a trial. With --out, results are kept, and what is there is not run again.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.benchmark import Search, Summary, by_study, compared, of_table
+from nas.benchmark.statistics import summary_of
+from nas.cli.output import print_table
+from nas.progress import Progress
+from search_spaces import Table, read_table
+
+Matrix = npt.NDArray[np.float64]
+STRATEGIES = ("cost-aware", "random", "nsga2", "tpe")
+DATASETS = ("cifar100", "cifar10")
+DEVICES = ("pixel3", "raspi4", "eyeriss", "fpga")
+COUNTS = (50, 100, 200, 500)
+SET = 5  # seeds
+SURE = 0.05
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to run."""
+
+    strategies: Sequence[str]
+    devices: Sequence[str]
+    seeds: int
+    trials: int
+    workers: int
+    out: Path
+    search: Search
+
+
+def main(description: str, strategies: Sequence[str], search: Search) -> None:
+    """Run and print; `search` knows the strategies."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--strategies", nargs="+", default=strategies)
+    parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
+    parser.add_argument("--devices", nargs="+", default=DEVICES)
+    parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    path = given.data / "nb201.csv.gz"
+    if not path.is_file():
+        print(f"skipped: no public table at {path}; --data names the folder that holds it")
+        return
+    table = read_table(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = given.out or Path(scratch)
+        asked = Asked(
+            given.strategies, given.devices, given.seeds, given.trials, given.workers, out, search
+        )
+        for dataset in given.datasets:
+            curves, own_ms = found(table, dataset, asked)
+            show(dataset, curves, own_ms, len(asked.devices))
+
+
+def found(table: Table, dataset: str, asked: Asked) -> tuple[dict[str, Matrix], dict[str, float]]:
+    """Curves of each strategy (devices x seeds, evaluations), and its own time a trial."""
+    curves: dict[str, list[Matrix]] = {name: [] for name in asked.strategies}
+    own_ms: dict[str, list[float]] = {name: [] for name in asked.strategies}
+    progress = Progress(len(asked.devices))
+    for device in asked.devices:
+        latency_ms = f"{device}_latency_ms"
+        benchmark = of_table(table, [f"{dataset}_error_pct", latency_ms], [latency_ms])
+        runs = compared(
+            benchmark,
+            asked.strategies,
+            asked.trials,
+            range(asked.seeds),
+            asked.out / f"{dataset}_{device}.csv",
+            workers=asked.workers,
+            search=asked.search,
+            progress=progress,
+        )
+        for run in runs:
+            shares = benchmark.shares(run.values)
+            held = np.pad(shares, (0, asked.trials - len(shares)), mode="edge")
+            curves[run.strategy].append(held)
+            own_ms[run.strategy].append(run.own_ms)
+    return (
+        {name: np.stack(each) for name, each in curves.items()},
+        {name: float(np.mean(each)) for name, each in own_ms.items()},
+    )
+
+
+def show(dataset: str, curves: dict[str, Matrix], own_ms: dict[str, float], devices: int) -> None:
+    summary = summary_of(curves, own_ms, COUNTS)
+    shares = summary.standings[0].shares
+    seeds = len(next(iter(curves.values()))) // devices
+    rows = []
+    for standing in summary.standings:
+        mean = standing.curve.reshape(devices, seeds, -1).mean(axis=0)  # over devices
+        sets = np.stack([each.mean(axis=0) for each in np.array_split(mean, max(1, seeds // SET))])
+        cells = [
+            f"{share.mean:.3f}" + f"\n{column.min():.3f}-{column.max():.3f}" * (len(column) > 1)
+            for share in standing.shares
+            for column in [sets[:, share.evaluations - 1]]
+        ]
+        rows.append(
+            [standing.strategy, *cells, f"{standing.rank:.2f}", f"{own_ms[standing.strategy]:.2f}"]
+        )
+    print(f"\nnb201, {dataset} error and latency: {devices} devices, {seeds} seeds")
+    at = [f">at {share.evaluations}" for share in shares]
+    print_table(["strategy", *at, ">rank", ">own ms a trial"], rows)
+    print_differences(summary)
+    sys.stdout.flush()
+
+
+def print_differences(summary: Summary) -> None:
+    if summary.friedman_p is not None:
+        print(f"ranks differ with p = {summary.friedman_p:.1g} (Friedman, over devices and seeds)")
+    for pair in summary.pairs:
+        if pair.p >= SURE:
+            print(f"{pair.better} and {pair.worse}: no sure difference (p = {pair.p:.2g})")
+
+
+if __name__ == "__main__":
+    assert __doc__ is not None
+    main(__doc__, STRATEGIES, by_study)
