@@ -94,8 +94,8 @@ def summary(
     Args:
         benchmark: what they searched.
         runs: of `compared`.
-        counts: evaluations after which shares are told; by default those of `COUNTS` that fit, and
-            the last.
+        counts: evaluations after which shares are told; by default those of `COUNTS` that fit, or
+            else a quarter and a half; and always the last.
     """
     length = max(len(run.values) for run in runs)
     curves: dict[str, list[Vector]] = {}
@@ -117,7 +117,10 @@ def summary_of(
 ) -> Summary:
     """The same from curves (seeds, evaluations); their rows are alike in all strategies."""
     length = next(iter(curves.values())).shape[1]
-    counts = sorted({count for count in counts or COUNTS if count <= length} | {length})
+    fitting = {count for count in counts or COUNTS if count < length}
+    if not fitting and counts is None:
+        fitting = {max(1, length // 4), max(1, length // 2)}
+    counts = sorted(fitting | {length})
     at = np.array(counts) - 1
     scores = np.stack([curve[:, at].mean(axis=1) for curve in curves.values()], axis=1)
     ranks = dict(zip(curves, _ranks(scores), strict=True))

@@ -54,7 +54,9 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
     at: Annotated[
         str | None,
-        typer.Option(help="Evaluations after which shares are told. Default: 50,100,200,500."),
+        typer.Option(
+            help="Evaluations after which shares are told, beside the last. Default: 50,100,200,500."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
