@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,11 @@ def _runs(
         try:
             for finished in as_completed(waiting):
                 yield finished.result()
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                "a worker process was killed (by the system where memory ran out); what is "
+                "finished is kept, and fewer --workers go on"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -132,6 +139,7 @@ _opened: dict[str, Any] = {}  # of a worker process, so that the table travels o
 
 
 def _open(benchmark: Benchmark, trials: int, search: Search) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once and without a word
     _opened.update(benchmark=benchmark, trials=trials, search=search)
 
 

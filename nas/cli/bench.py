@@ -54,9 +54,7 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each strategy.")] = 5,
     at: Annotated[
         str | None,
-        typer.Option(
-            help="Evaluations after which shares are told, beside the last. Default: 50,100,200,500."
-        ),
+        typer.Option(help="Evaluations after which shares are told; default: 50,100,200,500."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
@@ -80,7 +78,11 @@ def bench(
         reference=_numbers(reference),
         at_most=_limits(at_most or ()),
     )
-    runs = compared(benchmark, names, trials, range(seed, seed + seeds), out, workers=workers)
+    try:
+        runs = compared(benchmark, names, trials, range(seed, seed + seeds), out, workers=workers)
+    except KeyboardInterrupt:
+        print_note("stopped; the same command goes on with what is missing")
+        raise typer.Exit(1) from None
     found = summary(benchmark, runs, counts)
     picture = out.with_suffix(".png")
     columns = ", ".join(objective.name for objective in benchmark.objectives)

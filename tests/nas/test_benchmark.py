@@ -172,7 +172,7 @@ def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None
     words = [
         *("bench", str(table), "--objectives", "error_pct,latency_ms", "--known", "latency_ms"),
         *("--strategies", "random,own_strategy:mine", "--trials", "20", "--seeds", "3"),
-        *("--reference", "60,60", "--out", "results.csv"),
+        *("--reference", "60,60", "--out", "results.csv", "--workers", "2"),
     ]
     code, out, err = call(*words)
     assert code == 0, err
