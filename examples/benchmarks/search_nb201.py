@@ -8,7 +8,8 @@ Test error against latency, for each device; the box ends at 1.1 times the laten
 accurate network and at nine tenths of its accuracy, and no strategy is told. Printed: the share of
 the true front's hypervolume after some evaluations, the mean over devices and seeds; below it from
 the worst to the best set of five seeds (each a mean over devices), as a few seeds say little; and
-the strategy's own time a trial. With --out, results are kept, and what is there is not run again.
+the strategy's own CPU time a trial. With --out, results are kept, and what is there is not run
+again.
 """
 
 import argparse

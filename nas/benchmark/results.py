@@ -37,7 +37,7 @@ class Run:
         architectures: those that were evaluated, all different, in order; read back from a file,
             none.
         values: their objectives, (n, objectives), natural signs.
-        own_ms: of the strategy a trial, without evaluations.
+        own_ms: of the strategy a trial, in CPU time: other processes do not count.
     """
 
     strategy: str

@@ -44,7 +44,7 @@ class Standing:
         strategy: its name.
         shares: at each count.
         evaluations_to: each goal.
-        own_ms: of the strategy a trial; the median of the seeds' means.
+        own_ms: CPU time of the strategy a trial; the median of the seeds' means.
         rank: the mean over seeds, 1 being the best, by the mean of the shares at all counts.
         curve: the share after each evaluation, (seeds, evaluations).
     """

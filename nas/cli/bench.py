@@ -190,7 +190,7 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
     )
     print_line(
         "to X%: evaluations to that share, the median over seeds (- where most seeds failed; 2/5: "
-        "two of five reached it); own ms: the strategy's time a trial"
+        "two of five reached it); own ms: the strategy's CPU time a trial"
     )
     for line in _sureness(found, seeds):
         print_line(line)
