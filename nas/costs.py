@@ -21,6 +21,7 @@ from latency import (
 )
 from latency.linear_model import Row
 from latency.tracing import trace
+from nas.cost_table import CostTable
 from search_spaces import (
     Architecture,
     Block,
@@ -172,6 +173,13 @@ class Costs:
                 part = space_costs.block(slot, block)
                 row = device.part_row(part.workload) if part else np.zeros_like(self._image)
                 self._parts[slot.name, str(block)] = (row, part)
+        self.table = CostTable(
+            self.space,
+            device,
+            self.image_ms,
+            (self._backbone.workload, self._backbone.parameters),
+            self._of_part,
+        )
         # The device may know neither the parts nor the rates to guess them by: say so now.
         device.predict(space_costs.workload(self.slowest))
 
@@ -202,6 +210,10 @@ class Costs:
         found = (self._parts[key][1] for key in self._blocks(architecture))
         workloads = [self._backbone.workload, *(part.workload for part in found if part)]
         return self.device.memory_mb(concatenate("network", workloads))
+
+    def _of_part(self, slot: str, block: str) -> tuple[float, Workload | None, int]:
+        row, part = self._parts[slot, block]
+        return float(row[0]), part.workload if part else None, part.parameters if part else 0
 
     def too_large(self, limit_mb: float) -> list[str]:
         """The blocks that fit in no network: not even alone beside the image U-Net."""

@@ -43,6 +43,19 @@ def test_fastest_and_slowest_are_those_of_the_whole_space(
     assert all_ms[costs.slowest] == max(all_ms.values())
 
 
+@pytest.mark.parametrize("name", ["made up", "iphone-13"])
+def test_costs_of_many_are_those_of_each(
+    space_costs: SpaceCosts, device: Device, name: str
+) -> None:
+    costs = Costs(space_costs, device if name == "made up" else latency.load_device(name))
+    rng = np.random.default_rng(2)
+    many = [space_costs.space.sample(rng) for _ in range(50)] + [costs.fastest, costs.slowest]
+    table = costs.table
+    assert table.latencies_ms(many).tolist() == [costs.network_ms(a).latency_ms for a in many]
+    assert table.parameters(many).tolist() == [costs.parameters(a) for a in many]
+    assert table.memories_mb(many) == pytest.approx([costs.memory_mb(a) for a in many], rel=1e-12)
+
+
 def test_a_share_is_of_the_slowest_network(plain_costs: SpaceCosts, device: Device) -> None:
     costs = Costs(plain_costs, device)
     limits = resolve(Budget("80%", steps=4, fixed_ms=10.0), costs)
