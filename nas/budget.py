@@ -1,14 +1,20 @@
 """Budgets: the limits that a winner must keep."""
 
-import itertools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from nas.costs import Costs, layout
+from nas.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError
+from search_spaces.codes import Coder
 
+QUALITY = "validation_loss"
+DEFAULT_OBJECTIVES = (QUALITY, "latency_ms")
+Meter = Callable[[Sequence[Architecture]], Vector]
 TRIES = 2000  # draws in search of a network that keeps all limits
 
 
@@ -16,7 +22,8 @@ TRIES = 2000  # draws in search of a network that keeps all limits
 class Budget:
     """Limits as a person gives them; None where there is none.
 
-    `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%").
+    `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
+    on every device, or on the first where `other_latency` says it of the others.
     """
 
     latency: str | None = "60%"
@@ -24,12 +31,13 @@ class Budget:
     memory_mb: float | None = None
     steps: int = 4
     fixed_ms: float = 0.0
+    other_latency: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.latency is not None:
-            value, _ = _parse(self.latency)
+        for latency in (*([] if self.latency is None else [self.latency]), *self.other_latency):
+            value, _ = _parse(latency)
             if not (math.isfinite(value) and value > 0):
-                raise InputError(f"latency budget {self.latency!r} is not positive")
+                raise InputError(f"latency budget {latency!r} is not positive")
         if self.steps < 1:
             raise InputError(f"steps must be at least 1; found {self.steps}")
         if not (math.isfinite(self.fixed_ms) and self.fixed_ms >= 0):
@@ -41,81 +49,186 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """A budget on one device, in numbers, and what architectures use of it."""
+class Target:
+    """A device that networks are to run on, and how long the pipeline may take there."""
 
     costs: Costs
+    latency_ms: float  # infinite where there is no limit
+    objective: str  # what its latency is called: latency_ms, of other devices latency_NAME_ms
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A budget in numbers, on one device or several, and what architectures use of it."""
+
     budget: Budget
-    latency_ms: float  # of the pipeline; infinite where there is no limit
-
-    def pipeline_ms(self, architecture: Architecture) -> float:
-        """All denoising steps and the fixed parts."""
-        network_ms = self.costs.network_ms(architecture).latency_ms
-        return self.budget.steps * network_ms + self.budget.fixed_ms
-
-    def excess(self, architecture: Architecture) -> dict[str, float]:
-        """By how much each limit is passed: positive is over it, in the limit's own unit."""
-        found = {}
-        if math.isfinite(self.latency_ms):
-            found["latency_ms"] = self.pipeline_ms(architecture) - self.latency_ms
-        if self.budget.parameters is not None:
-            found["parameters"] = float(
-                self.costs.parameters(architecture) - self.budget.parameters
-            )
-        if self.budget.memory_mb is not None:
-            found["memory_mb"] = self.costs.memory_mb(architecture) - self.budget.memory_mb
-        return found
+    targets: tuple[Target, ...]  # the first is the main one
+    memory_mb: float | None = None  # of the budget and every device
+    energy: Costs | None = None  # of a device that was calibrated on millijoules
 
     @property
-    def too_large(self) -> list[str]:
-        """Blocks whose memory alone passes the limit, so that no network with them is proposed."""
-        limit_mb = self.budget.memory_mb
-        return [] if limit_mb is None else self.costs.too_large(limit_mb)
+    def costs(self) -> Costs:
+        """On the main device."""
+        return self.targets[0].costs
+
+    @property
+    def latency_ms(self) -> float:
+        """The limit on the main device; infinite where there is none."""
+        return self.targets[0].latency_ms
+
+    def pipeline_ms(self, architecture: Architecture) -> float:
+        """All denoising steps and the fixed parts, on the main device."""
+        return float(self.pipelines_ms([architecture], self.targets[0])[0])
+
+    def pipelines_ms(self, architectures: Sequence[Architecture], target: Target) -> Vector:
+        """The same of n architectures on one of the devices, (n,)."""
+        network_ms = target.costs.table.latencies_ms(architectures)
+        return self.budget.steps * network_ms + self.budget.fixed_ms
+
+    def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
+        """On the device that needs most, (n,)."""
+        found = [target.costs.table.memories_mb(architectures) for target in self.targets]
+        return np.asarray(np.max(found, axis=0))
+
+    def energies_mj(self, architectures: Sequence[Architecture]) -> Vector:
+        """Of all denoising steps, (n,)."""
+        assert self.energy is not None
+        return self.budget.steps * self.energy.table.latencies_ms(architectures)
+
+    def excess_of(self, architectures: Sequence[Architecture]) -> dict[str, Vector]:
+        """By how much each limit is passed, (n,): above 0 is over it, in the limit's own unit."""
+        found = {
+            target.objective: self.pipelines_ms(architectures, target) - target.latency_ms
+            for target in self.targets
+            if math.isfinite(target.latency_ms)
+        }
+        if self.budget.parameters is not None:
+            counts = self.costs.table.parameters(architectures)
+            found["parameters"] = counts - self.budget.parameters
+        if self.memory_mb is not None:
+            found["memory_mb"] = self.memories_mb(architectures) - self.memory_mb
+        return found
+
+    def excess(self, architecture: Architecture) -> dict[str, float]:
+        """The same of one architecture."""
+        return {name: float(over[0]) for name, over in self.excess_of([architecture]).items()}
 
     def keeps(self, architecture: Architecture) -> bool:
         """Whether an architecture is inside every limit."""
         return all(excess <= 0 for excess in self.excess(architecture).values())
 
+    @property
+    def too_large(self) -> list[str]:
+        """Blocks whose memory alone passes the limit, so that no network with them is proposed."""
+        limit_mb = self.memory_mb
+        if limit_mb is None:
+            return []
+        return sorted({b for target in self.targets for b in target.costs.too_large(limit_mb)})
 
-def resolve(budget: Budget, costs: Costs) -> Limits:
-    """A budget's limits on a device; the device's own memory limit is one of them.
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """What is known of every architecture, by the name that it has as an objective."""
+        latencies = {
+            target.objective: partial(self.pipelines_ms, target=target) for target in self.targets
+        }
+        energy = {} if self.energy is None else {"energy_mj": self.energies_mj}
+        return {
+            **latencies,
+            "parameters_count": self.costs.table.parameters,
+            "memory_mb": self.memories_mb,
+            **energy,
+        }
+
+    def problem(self, objectives: Sequence[str] = DEFAULT_OBJECTIVES, seed: int = 0) -> Problem:
+        """What is searched: the validation loss against what is known, inside the limits.
+
+        Raises:
+            InputError: an objective that is none, or none that evaluations find out.
+        """
+        meters = self.meters
+        for name in objectives:
+            if name != QUALITY and name not in meters:
+                listed = ", ".join([QUALITY, *meters])
+                raise InputError(f"no objective {name!r}; there are: {listed}")
+        if QUALITY not in objectives:
+            raise InputError(f"objectives {', '.join(objectives)}: {QUALITY} must be one of them")
+        known = [meters[name] for name in objectives if name != QUALITY]
+        return Problem(
+            self.costs.space,
+            tuple(Objective(name, known=name != QUALITY) for name in objectives),
+            known=partial(_measured, known),
+            excess=self.excess_of,
+            seed=seed,
+        )
+
+
+def resolve(budget: Budget, *costs: Costs) -> Limits:
+    """A budget's limits on one device or several; a device's own memory limit is one of them.
 
     Raises:
         InputError: not even the network that uses least of a limit keeps it.
     """
-    given_mb, device_mb = budget.memory_mb, costs.device.memory_limit_mb
-    if device_mb is not None:
-        given_mb = device_mb if given_mb is None else min(given_mb, device_mb)
-    budget = replace(budget, memory_mb=given_mb)
-    latency_ms = math.inf
-    if budget.latency is not None:
-        value, is_share = _parse(budget.latency)
-        whole = Limits(costs, budget, math.inf)
-        latency_ms = value * whole.pipeline_ms(costs.slowest) if is_share else value
-    limits = Limits(costs, budget, latency_ms)
-    fastest_ms = limits.pipeline_ms(costs.fastest)
+    main, *others = costs
+    names = [each.device.name for each in costs]
+    if len(set(names)) < len(names):
+        raise InputError(f"a device is given twice: {', '.join(names)}")
+    if budget.other_latency and len(budget.other_latency) != len(others):
+        raise InputError(
+            f"{len(budget.other_latency) + 1} latency budgets for {len(costs)} devices; give one "
+            "for all, or one for each"
+        )
+    wanted = [budget.latency, *(budget.other_latency or [budget.latency] * len(others))]
+    given = [budget.memory_mb, *(each.device.memory_limit_mb for each in costs)]
+    targets = tuple(
+        _target(budget, each, latency, "latency_ms" if each is main else _objective(each))
+        for each, latency in zip(costs, wanted, strict=True)
+    )
+    limits = Limits(budget, targets, min((mb for mb in given if mb is not None), default=None))
+    smallest = main.smallest
+    for name in ("parameters", "memory_mb"):
+        excess = limits.excess(smallest).get(name, 0.0)
+        if excess > 0:
+            raise InputError(
+                f"the {name} budget is passed by {excess:.4g} by the smallest network, "
+                f"{describe(main, smallest)}; raise it"
+            )
+    coder = Coder(main.space)
+    drawn = coder.architectures(coder.drawn(TRIES, np.random.default_rng(0)))
+    cheapest = [*(each.fastest for each in costs), smallest]
+    if not limits.problem().keeps([*cheapest, *drawn]).any():
+        raise InputError(
+            f"no network keeps all budgets together: none of {TRIES} at random, neither the "
+            f"fastest ({describe(main, main.fastest)}) nor the smallest; raise one of them"
+        )
+    return limits
+
+
+def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -> Target:
+    """A device with its limit in ms; InputError where its fastest network passes it."""
+    if latency is None:
+        return Target(costs, math.inf, objective)
+    value, is_share = _parse(latency)
+    free = Target(costs, math.inf, objective)
+    slowest_ms, fastest_ms = Limits(budget, (free,)).pipelines_ms(
+        [costs.slowest, costs.fastest], free
+    )
+    latency_ms = value * float(slowest_ms) if is_share else value
     if fastest_ms > latency_ms:
         raise InputError(
             f"the latency budget of {latency_ms:.4g} ms is below the fastest network: "
             f"{describe(costs, costs.fastest)} takes {fastest_ms:.4g} ms "
             f"({budget.steps} steps) on {costs.device.name}; raise --latency-ms"
         )
-    smallest = costs.smallest
-    for name in ("parameters", "memory_mb"):
-        excess = limits.excess(smallest).get(name, 0.0)
-        if excess > 0:
-            raise InputError(
-                f"the {name} budget is passed by {excess:.4g} by the smallest network, "
-                f"{describe(costs, smallest)}; raise it"
-            )
-    rng = np.random.default_rng(0)
-    drawn = (costs.space.sample(rng) for _ in range(TRIES))
-    if not any(limits.keeps(a) for a in itertools.chain((costs.fastest, smallest), drawn)):
-        raise InputError(
-            f"no network keeps all budgets together: none of {TRIES} at random, neither the "
-            f"fastest ({describe(costs, costs.fastest)}) nor the smallest; raise one of them"
-        )
-    return limits
+    return Target(costs, latency_ms, objective)
+
+
+def _objective(costs: Costs) -> str:
+    return f"latency_{costs.device.name}_ms"
+
+
+def _measured(meters: Sequence[Meter], architectures: Sequence[Architecture]) -> Matrix:
+    columns = [meter(architectures) for meter in meters]
+    return np.stack(columns, axis=1) if columns else np.empty((len(architectures), 0))
 
 
 def describe(costs: Costs, architecture: Architecture) -> str:

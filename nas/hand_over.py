@@ -16,10 +16,10 @@ from latency.sources.visits import gather, visits
 from nas import bundle, report
 from nas.budget import Limits, describe
 from nas.costs import clip_inputs, layout
+from nas.found import Found, front, winner
 from nas.preview import preview_gif
 from nas.progress import Progress
 from nas.run_folder import RunFolder, Settings
-from nas.study import Evaluated, front, winner
 from search_spaces import NONE, Architecture, Block, document
 from supernet import ClipSource, Supernet, Validation
 from supernet.temporal_metrics import Measured, Metric, Playback
@@ -33,8 +33,9 @@ def hand_over(
     folder: RunFolder,
     limits: Limits,
     supernet: Supernet,
-    evaluated: list[Evaluated],
-    picks: list[Evaluated],
+    evaluated: list[Found],
+    picks: list[Found],
+    best: Found,
     data: ClipSource,
     metrics: dict[str, Metric],
     progress: Progress,
@@ -44,7 +45,6 @@ def hand_over(
     `data` are clips that nothing was trained or chosen on, `metrics` a user's own.
     """
     space, settings = supernet.space, folder.settings
-    best = winner(evaluated)
     named = {WINNER: best.architecture}
     if NONE in space.operators:
         named[IMAGE] = space.uniform(Block(NONE))
@@ -59,10 +59,14 @@ def hand_over(
             gif = preview_gif(network, data, settings.seed)
             advance(2)
         _write_trials(folder, evaluated, limits)
-        summary = _summary(best, evaluated, picks, limits, compared)
+        summary = {
+            "objectives": list(settings.objectives),
+            "finalists": folder.results.get("finalists"),
+            **_summary(best, evaluated, picks, limits, compared),
+        }
         folder.results |= summary
         folder.save()
-        html = report.write(folder, space, evaluated, picks, gif)
+        html = report.write(folder, space, evaluated, picks, best, gif)
         bundle.write_bundle(
             folder.file("bundle"),
             network,
@@ -138,8 +142,11 @@ def _extracted(supernet: Supernet, architecture: Architecture) -> tuple[nn.Modul
     return supernet.extract(architecture), clip_inputs(supernet.space)
 
 
-def _write_trials(folder: RunFolder, evaluated: list[Evaluated], limits: Limits) -> None:
+def _write_trials(folder: RunFolder, evaluated: list[Found], limits: Limits) -> None:
     names = [choice.name for choice in limits.costs.space.choices]
+    architectures = [found.architecture for found in evaluated]
+    measured = {name: meter(architectures) for name, meter in limits.meters.items()}
+    measured["parameters_count"] = measured["parameters_count"].astype(int)
     rows = [
         {
             "trial": found.trial,
@@ -147,20 +154,18 @@ def _write_trials(folder: RunFolder, evaluated: list[Evaluated], limits: Limits)
             "seed": folder.settings.seed,
             **{name: found.architecture.get(name, "") for name in names},
             "validation_loss": found.loss,
-            "latency_ms": found.latency_ms,
-            "parameters_count": limits.costs.parameters(found.architecture),
-            "memory_mb": limits.costs.memory_mb(found.architecture),
+            **{meter: column[index] for meter, column in measured.items()},
         }
-        for found in evaluated
+        for index, found in enumerate(evaluated)
     ]
     csv = pd.DataFrame(rows).to_csv(index=False)
     document.write_atomically(folder.file("trials.csv"), csv)
 
 
 def _summary(
-    best: Evaluated,
-    evaluated: list[Evaluated],
-    picks: list[Evaluated],
+    best: Found,
+    evaluated: list[Found],
+    picks: list[Found],
     limits: Limits,
     compared: list[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -170,6 +175,13 @@ def _summary(
         "space": costs.space.name,
         "device": costs.device.name,
         "budget_ms": limits.latency_ms if np.isfinite(limits.latency_ms) else None,
+        "on": {
+            target.costs.device.name: {
+                "latency_ms": float(limits.pipelines_ms([best.architecture], target)[0]),
+                "budget_ms": target.latency_ms if np.isfinite(target.latency_ms) else None,
+            }
+            for target in limits.targets
+        },
         "steps": limits.budget.steps,
         "winner": dict(layout(costs.space, best.architecture)),
         "winner_trial": best.trial,
@@ -209,8 +221,9 @@ def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
 def _public(settings: Settings) -> dict[str, Any]:
     """Settings without the paths of somebody's machine."""
     plain = asdict(settings)
-    for name in ("space", "device", "supernet"):
+    for name in ("space", "device", "supernet", "energy"):
         value = plain[name]
         plain[name] = Path(value).name if isinstance(value, str) else value
+    plain["other_devices"] = [Path(name).name for name in settings.other_devices]
     plain["plan"]["data"] = Path(settings.plan.data).name
     return plain

@@ -3,19 +3,19 @@
 import io
 from typing import Any
 
-from nas.study import Evaluated, front
+from nas.found import Found, curve
 
 BLUE, ORANGE, GREY, GREEN = "#2266aa", "#dd7711", "#999999", "#228855"
 
 
 def pareto_png(
-    evaluated: list[Evaluated], picks: list[Evaluated], best: Evaluated, budget_ms: float | None
+    evaluated: list[Found], picks: list[Found], best: Found, budget_ms: float | None
 ) -> bytes:
     """Validation loss against latency: every trial, the front, the budget and the winner."""
     figure, axes = _axes()
     axes.scatter(*_points(picks), s=22, c=GREY, marker="x", label="random picks")
     axes.scatter(*_points(evaluated), s=26, c=BLUE, alpha=0.7, label="trials")
-    axes.step(*_points(front(evaluated)), where="post", c=BLUE, lw=1.5, label="front of the trials")
+    axes.step(*_points(curve(evaluated)), where="post", c=BLUE, lw=1.5, label="front of the trials")
     axes.scatter([best.latency_ms], [best.loss], s=220, c=ORANGE, marker="*", label="winner")
     if budget_ms is not None:
         axes.axvline(budget_ms, c=GREEN, ls="--", lw=1.2, label=f"budget {budget_ms:.3g} ms")
@@ -42,7 +42,7 @@ def prediction_png(unseen: dict[str, Any]) -> bytes:
     return _png(figure, axes)
 
 
-def _points(evaluated: list[Evaluated]) -> tuple[list[float], list[float]]:
+def _points(evaluated: list[Found]) -> tuple[list[float], list[float]]:
     return [e.latency_ms for e in evaluated], [e.loss for e in evaluated]
 
 

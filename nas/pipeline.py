@@ -5,7 +5,9 @@ a minute is spent on training.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +18,31 @@ from latency.sources.contract import Protocol
 from latency.sources.journal import Journal
 from latency.sources.torch_host import TorchSource, host_facts
 from latency.sources.visits import Measured
-from nas import profiling, strategies
-from nas.budget import resolve
+from nas import finalists, profiling, strategies
+from nas.budget import Limits, resolve
 from nas.costs import Costs, SpaceCosts
+from nas.evaluators import Evaluator
+from nas.evaluators.remembering import Remembering
+from nas.evaluators.serial import Serial
+from nas.evaluators.workers import Workers
+from nas.found import Found, found, front, winner
 from nas.hand_over import hand_over
 from nas.progress import Progress
+from nas.quality import Quality, elsewhere
+from nas.record import Record
 from nas.run_folder import SEARCH, RunFolder, Settings
-from nas.study import Evaluated, Study, front, sqlite, winner
+from nas.storage import sqlite
+from nas.study import Study
 from nas.tables import write_rows
 from nas.training import trained_supernet
 from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
-from supernet import Supernet, Validation, load_supernet
+from supernet import ClipSource, Supernet, Validation, load_supernet
 from supernet.data import load_clips
 from supernet.digits import Split
 from supernet.recipes import Recipe, load_recipe
 from supernet.temporal_metrics import Playback, load_metric
 
+PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
 
@@ -41,9 +52,9 @@ class SearchResult:
     """What a search found."""
 
     path: Path
-    winner: Evaluated
-    front: list[Evaluated]
-    evaluated: list[Evaluated]
+    winner: Found
+    front: list[Found]
+    evaluated: list[Found]
     summary: dict[str, Any]
 
 
@@ -53,12 +64,24 @@ def search(
     *,
     resume: bool = False,
     storage: str | None = None,
+    workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Search for the best network inside the budget, and leave a run folder.
 
+    Args:
+        out: the run folder.
+        settings: what to search for.
+        resume: go on with a folder that is there.
+        storage: an Optuna storage's URL; by default a file in the folder.
+        workers: processes that evaluate, here or on a cluster; by default this one does.
+        progress: where progress is shown.
+
     Raises:
-        InputError: bad settings, a budget below the fastest network, or an existing folder.
+        InputError: bad settings, a budget below the fastest network, or an existing folder; or the
+            first networks all could not be evaluated.
+        FloatingPointError: the losses of the first networks all were no numbers.
+        StorageError: the storage failed; what is finished there is safe.
     """
     settings = settings or Settings()
     space = temporal(load(settings.space))
@@ -73,29 +96,68 @@ def search(
     given = Path(settings.supernet) if settings.supernet else None
     supernet = load_supernet(given, space) if given else None
     known = None if settings.device == HOST else load_device(settings.device)
+    if workers is not None:
+        workers.check()
     with folder.opened():
         device = known or job.profiled_host()
-        limits = resolve(settings.budget, Costs(job.space_costs, device))
+        devices = [device, *(load_device(name) for name in settings.other_devices)]
+        limits = resolve(settings.budget, *(Costs(job.space_costs, each) for each in devices))
+        if settings.energy is not None:
+            limits = replace(limits, energy=Costs(job.space_costs, load_device(settings.energy)))
         if limits.too_large:
             listed = ", ".join(limits.too_large)
-            job.progress.say(f"excluded, as they pass {limits.budget.memory_mb:g} MB: {listed}")
+            job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
+        problem = limits.problem(settings.objectives, settings.seed)
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
-        searched = Study(f"{folder.study}: search", url, limits, strategy, settings.seed)
-        picked = Study(f"{folder.study}: random", url, limits, strategies.random, settings.seed)
-        supernet = supernet or job.trained_supernet(recipe)
-        quality = _Quality(supernet, Validation(splits["validation"], settings.validation_clips))
-        evaluated = job.evaluated(SEARCH, searched, quality)
-        picks = job.evaluated("random picks, to compare", picked, quality)
+        records = [
+            Record(url, f"{folder.study}: {name}", problem, partial(_described, limits))
+            for name in ("search", "random")
+        ]
+        try:
+            searched = Study(problem, strategy, records[0])
+            picked = Study(problem, strategies.random, records[1])
+            supernet = supernet or job.trained_supernet(recipe)
+            validation = Validation(splits["validation"], settings.validation_clips)
+            evaluator = Remembering(_evaluator(supernet, validation, settings, workers))
+            with closing(evaluator):
+                evaluated = job.evaluated(SEARCH, searched, evaluator, limits)
+                picks = job.evaluated(PICKS, picked, evaluator, limits)
+        finally:
+            for record in records:
+                record.close()
+        best = job.best(evaluated, supernet, splits["validation"])
         summary = hand_over(
-            folder, limits, supernet, evaluated, picks, splits["test"], metrics, job.progress
+            folder, limits, supernet, evaluated, picks, best, splits["test"], metrics, job.progress
         )
-    return SearchResult(folder.path, winner(evaluated), front(evaluated), evaluated, summary)
+    return SearchResult(folder.path, best, front(evaluated), evaluated, summary)
+
+
+def _evaluator(
+    supernet: Supernet, validation: Validation, settings: Settings, workers: Workers | None
+) -> Evaluator:
+    """This process, or others."""
+    if workers is None:
+        return Serial(Quality(supernet, validation))
+    make, weights = elsewhere(supernet, settings.plan.data, settings.validation_clips)
+    return workers.started(make, weights)
+
+
+def _described(limits: Limits, architecture: Architecture) -> dict[str, float]:
+    """What a trial says of its network beside the objectives."""
+    costs = limits.costs
+    return {
+        "network_ms": costs.network_ms(architecture).latency_ms,
+        "parameters": costs.parameters(architecture),
+        "memory_mb": costs.memory_mb(architecture),
+    }
 
 
 def stages(settings: Settings) -> int:
     """How many stages a run with these settings shows progress of."""
-    return 4 + (settings.device == HOST) + 2 * (settings.supernet is None)
+    return (
+        4 + (settings.finalists > 1) + (settings.device == HOST) + 2 * (settings.supernet is None)
+    )
 
 
 def temporal(space: object) -> TemporalSpace:
@@ -104,21 +166,6 @@ def temporal(space: object) -> TemporalSpace:
         name = getattr(space, "name", space)
         raise InputError(f"space {name!r} has no U-Net to put blocks in; this needs one that has")
     return space
-
-
-class _Quality:
-    """Validation loss of a path of the supernet; each architecture is evaluated once."""
-
-    def __init__(self, supernet: Supernet, validation: Validation) -> None:
-        self._supernet = supernet
-        self._validation = validation
-        self.known: dict[Architecture, float] = {}
-
-    def __call__(self, architecture: Architecture) -> float:
-        if architecture not in self.known:
-            losses = self._validation.losses(self._supernet.path(architecture))
-            self.known[architecture] = float(losses.mean())
-        return self.known[architecture]
 
 
 @dataclass
@@ -220,17 +267,43 @@ class _Job:
             self.space, plan, recipe, files[0], files[1], self.progress, self.folder.timed
         )
 
-    def evaluated(self, title: str, study: Study, quality: _Quality) -> list[Evaluated]:
+    def evaluated(
+        self, title: str, study: Study, evaluator: Remembering, limits: Limits
+    ) -> list[Found]:
         """Run a study to its number of trials; every finished one stands in the storage."""
-        finished = study.finished()
-        quality.known |= {found.architecture: found.loss for found in finished}
+        problem = study.problem
+        finished = found(study.finished(), problem, limits)
+        evaluator.known |= {network.architecture: (network.loss,) for network in finished}
         trials = self.settings.trials
         with self.folder.timed(title), self.progress.stage(title, trials) as advance:
             count = _counter(advance, len(finished))
-            evaluated = study.run(trials, quality, lambda _: count())
-        if len(evaluated) < trials:
-            self.progress.say(f"{title}: found no more than {len(evaluated)} inside the budget")
-        return evaluated
+            evaluated = study.run(trials, evaluator, lambda _: count())
+        if study.ended:
+            self.progress.say(f"{title}: {study.ended}, so there are {len(evaluated)}")
+        if not evaluated:
+            raise InputError(f"{title}: {study.ended}")
+        return found(evaluated, problem, limits)
+
+    def best(self, evaluated: list[Found], supernet: Supernet, data: ClipSource) -> Found:
+        """The winner: of the search, or where several are raced, of the race."""
+        count = min(self.settings.finalists, len(evaluated))
+        self.folder.results.pop("finalists", None)
+        if count < 2:
+            if self.settings.finalists > 1:
+                self.progress.skip("finalists", "there is only one")
+            return winner(evaluated)
+        clips = self.settings.finalist_clips
+        title = f"finalists: {count} networks on {clips} clips at most"
+        shown = self.progress.stage(title, count * clips)
+        with self.folder.timed("finalists", again=True), shown as advance:
+            verdict = finalists.race(evaluated, count, clips, supernet, data, advance)
+        self.folder.results["finalists"] = finalists.summary(verdict)
+        if not verdict.decided:
+            self.progress.say(
+                f"finalists: {clips} clips of each do not tell the best of them apart; give more "
+                "--finalist-clips"
+            )
+        return next(network for network in evaluated if network.trial == verdict.best)
 
 
 def _counter(advance: Callable[[int], None], start: int = 0) -> Callable[[], None]:

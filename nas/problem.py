@@ -81,7 +81,8 @@ class Problem:
     def costs(self, architectures: Sequence[Architecture]) -> Matrix:
         """The known objectives, (n, known objectives), less is better."""
         signs = self.signs[self.is_known]
-        return np.asarray(self.known(architectures), dtype=float).reshape(-1, len(signs)) * signs
+        known = np.asarray(self.known(architectures), dtype=float)
+        return known.reshape(len(architectures), len(signs)) * signs
 
     def keeps(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
         """Which architectures are inside every hard budget, (n,)."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from nas.found import Found
 from nas.pictures import pareto_png, prediction_png
 from nas.run_folder import RunFolder, versions
-from nas.study import Evaluated, winner
 from search_spaces import TemporalSpace, document
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -17,20 +17,22 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 def write(
     folder: RunFolder,
     space: TemporalSpace,
-    evaluated: list[Evaluated],
-    picks: list[Evaluated],
+    evaluated: list[Found],
+    picks: list[Found],
+    best: Found,
     preview_gif: bytes,
 ) -> str:
     """Write pareto.png and report.html into the run folder; the HTML comes back as text."""
     import jinja2
 
     results = folder.results
-    pareto = pareto_png(evaluated, picks, winner(evaluated), results["budget_ms"])
+    pareto = pareto_png(evaluated, picks, best, results["budget_ms"])
     document.write_atomically(folder.file("pareto.png"), pareto)
     unseen = results.get("unseen")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(TEMPLATE.read_text()).render(
         results=results,
+        race=results.get("finalists"),
         space=space,
         settings=folder.settings,
         data=Path(folder.settings.plan.data).name,

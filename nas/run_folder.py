@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas.budget import Budget
+from nas.budget import DEFAULT_OBJECTIVES, Budget
+from nas.storage import public_url
 from search_spaces import InputError, document
 from supernet.pretraining import TrainingPlan
 
@@ -25,6 +26,9 @@ class Settings:
 
     space: str = "moving_digits"
     device: str = "host"
+    other_devices: tuple[str, ...] = ()
+    energy: str | None = None  # a device that was calibrated on millijoules
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
     budget: Budget = field(default_factory=Budget)
     trials: int = 36
     strategy: str = "cost-aware"
@@ -32,6 +36,8 @@ class Settings:
     recipe: str = "uniform"
     plan: TrainingPlan = field(default_factory=TrainingPlan)
     validation_clips: int = 128
+    finalists: int = 4  # raced against each other after the search; 1 for no race
+    finalist_clips: int = 1024  # of each, at most
     test_clips: int = 512
     metrics: tuple[str, ...] = ()  # of a user's own, on what the compared networks generate
     calibration_networks: int = 24
@@ -39,10 +45,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("trials", "validation_clips", "test_clips"):
+        for name in ("trials", "validation_clips", "test_clips", "finalists"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} must be at least 1")
-        for name in ("calibration_networks", "unseen_networks"):
+        for name in ("calibration_networks", "unseen_networks", "finalist_clips"):
             if getattr(self, name) < 2:
                 raise InputError(f"{name.replace('_', '-')} must be at least 2")
         for name in ("image_steps", "video_steps", "image_clips", "video_clips"):
@@ -108,13 +114,17 @@ class RunFolder:
             self.seconds[stage] = before + time.monotonic() - begun
             self.save()
 
+    @property
+    def _public_storage(self) -> str | None:
+        return None if self.storage is None else public_url(self.storage)
+
     def save(self) -> None:
         """Write run.json."""
         content = {
             "format": FORMAT,
             "version": f"{MAJOR}.0",
             "settings": _plain(self.settings),
-            "storage": public_url(self.storage),
+            "storage": self._public_storage,
             "study": self.study,
             "versions": versions(),
             "seconds": self.seconds,
@@ -127,7 +137,7 @@ class RunFolder:
         self.seconds = dict(found.get("seconds", {}))
         self.results = dict(found.get("results", {}))
         self.study = str(found.get("study", self.study))
-        wanted = {**_plain(self.settings), "storage": public_url(self.storage)}
+        wanted = {**_plain(self.settings), "storage": self._public_storage}
         # A run of an earlier version was begun with what is the default of settings added since.
         begun = {**_plain(Settings()), **found.get("settings", {})}
         before = {**begun, "storage": found.get("storage")}
@@ -153,11 +163,3 @@ def versions() -> dict[str, str]:
 def _plain(settings: Settings) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return plain
-
-
-def public_url(storage: str | None) -> str | None:
-    """A storage URL without its credentials."""
-    if storage is None:
-        return None
-    scheme, separator, rest = storage.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -50,6 +50,7 @@ class Study:
         record: where evaluations are written; without one they are in memory alone.
 
     Attributes:
+        problem: what is searched.
         ended: after `run`, why there are fewer than asked for; empty where there are not.
     """
 
@@ -57,9 +58,9 @@ class Study:
         self, problem: Problem, strategy: "Strategy", record: Record | None = None
     ) -> None:
         begun = record.begun if record else 0
-        self._problem = replace(problem, seed=problem.seed + begun)
+        self.problem = replace(problem, seed=problem.seed + begun)
         self._record = record
-        self._sampled = Sampled(self._problem, strategy)
+        self._sampled = Sampled(self.problem, strategy)
         self._finished: dict[Architecture, Evaluated] = {}
         self._again: deque[Again] = deque()
         self._retried: dict[Architecture, Proposal] = {}  # still running for the strategy
@@ -157,8 +158,8 @@ class Study:
         """All objectives, or why there are none."""
         if outcome.error is not None:
             return (), InputError(outcome.error)
-        values = tuple(self._problem.values(architecture, outcome.values))
-        for value, objective in zip(values, self._problem.objectives, strict=True):
+        values = tuple(self.problem.values(architecture, outcome.values))
+        for value, objective in zip(values, self.problem.objectives, strict=True):
             if not math.isfinite(value):
                 return (), FloatingPointError(f"{objective.name} is {value}")
         return values, None

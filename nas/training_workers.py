@@ -5,8 +5,6 @@ writes the files, so they must lie where all workers see them.
 """
 
 import io
-import logging
-import os
 import sys
 import tempfile
 import threading
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.progress import Progress
+from nas.ray_cluster import check_address, connected
 from nas.training import trained_supernet
 from search_spaces import InputError, TemporalSpace
 from supernet import TrainingPlan
@@ -48,6 +47,8 @@ def train_on_workers(job: Job, workers: int, address: str | None = None) -> None
     """
     for clips in (job.plan.image_clips, job.plan.video_clips):
         Workers(0, workers).share(clips)
+    if address is not None:
+        check_address(address)
     with _cluster(address, workers, job.execution.accelerator):
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
@@ -105,31 +106,13 @@ class _Lines(io.StringIO):
 
 @contextmanager
 def _cluster(address: str | None, workers: int, accelerator: str) -> Iterator[Any]:
-    """A connection to Ray, started here where there is no address."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    # A user's own recipe or data is found beside the command, by the workers too.
-    found = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    here: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-    try:
-        ray.init(
-            address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": found}},
-            **here,
-        )
-    except (ConnectionError, ValueError) as error:
-        raise InputError(f"ray {address}: {error}") from None
-    try:
+    """A connection to Ray that has what so many workers need."""
+    with connected(address, workers) as ray:
         kind = "GPU" if accelerator == "cuda" else "CPU"
-        there = int(ray.cluster_resources().get(kind, 0))  # type: ignore[no-untyped-call]
+        there = int(ray.cluster_resources().get(kind, 0))
         if there < workers:
             raise InputError(f"{workers} workers need a {kind} each; ray has {there}")
         yield ray
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Ctrl-C on a long command: say what to type to go on."""
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ import typer
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Turn Ctrl-C into exit code 1 and the command that goes on where this one was left."""
+    """Turn Ctrl-C, or being asked to end, into exit code 1 and the command that goes on."""
+    before = signal.signal(signal.SIGTERM, _interrupted)
     try:
         yield
     except KeyboardInterrupt:
@@ -18,3 +20,9 @@ def resumable() -> Iterator[None]:
         command = shlex.join(words if "--resume" in words else [*words, "--resume"])
         print(f"nas: stopped; go on with: {command}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(1) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

@@ -8,15 +8,26 @@ import typer
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_table
 from nas.cli.resume import resumable
+from search_spaces.errors import InputError
 
 
 def search(
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     space: options.Space = "moving_digits",
-    device: options.Device = "host",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Device: a shipped name, a device's JSON file, or host (the default); several "
+            "times for several, the main one first."
+        ),
+    ] = None,
     latency_ms: Annotated[
-        str, typer.Option(help="Budget of all steps: ms, or a share of the slowest network (60%).")
-    ] = "60%",
+        list[str] | None,
+        typer.Option(
+            help="Budget of all steps: ms, or a share of the slowest network (60%, the default); "
+            "once for all devices, or once for each."
+        ),
+    ] = None,
     params: Annotated[int | None, typer.Option(help="Budget: parameters.")] = None,
     memory_mb: Annotated[
         float | None, typer.Option(help="Budget: weights and activations.")
@@ -25,6 +36,17 @@ def search(
     fixed_ms: Annotated[
         float, typer.Option(min=0, help="The rest of the pipeline: text encoder, decoder.")
     ] = 0.0,
+    energy: Annotated[
+        Path | None,
+        typer.Option(help="A device file calibrated on a column in _mj, for energy_mj."),
+    ] = None,
+    objectives: Annotated[
+        str,
+        typer.Option(
+            help="What is traded off, separated by commas: validation_loss, latency_ms, "
+            "latency_DEVICE_ms of another device, parameters_count, memory_mb, energy_mj."
+        ),
+    ] = "validation_loss,latency_ms",
     trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 36,
     strategy: Annotated[
         str, typer.Option(help="cost-aware, random, tpe, nsga2, or package.module:name.")
@@ -37,11 +59,29 @@ def search(
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL; default: study.db in the run folder.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that evaluate; without it this one, on all cores."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster whose CPUs evaluate (HOST:PORT, or auto)."),
+    ] = None,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(help="A worker's evaluation that takes longer is stopped and tried again."),
+    ] = None,
     image_steps: options.ImageSteps = 400,
     video_steps: options.VideoSteps = 760,
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
     test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 512,
+    finalists: Annotated[
+        int, typer.Option(min=1, help="Best networks seen on more clips at last; 1 for none.")
+    ] = 4,
+    finalist_clips: Annotated[
+        int, typer.Option(min=2, help="Clips of a finalist, at most.")
+    ] = 1024,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric on generated clips, package.module:name; several times."),
@@ -52,14 +92,20 @@ def search(
 ) -> None:
     """Search for the best network inside a budget: train, measure, search, hand over."""
     from nas.budget import Budget
+    from nas.evaluators.workers import Workers
     from nas.pipeline import search as run_search
     from nas.run_folder import Settings
     from supernet import TrainingPlan
 
+    main, *others = device or ["host"]
+    latency, *other_latency = latency_ms or ["60%"]
     settings = Settings(
         space=space,
-        device=device,
-        budget=Budget(latency_ms, params, memory_mb, steps, fixed_ms),
+        device=main,
+        other_devices=tuple(others),
+        energy=str(energy) if energy else None,
+        objectives=tuple(name.strip() for name in objectives.split(",")),
+        budget=Budget(latency, params, memory_mb, steps, fixed_ms, tuple(other_latency)),
         trials=trials,
         strategy=strategy,
         supernet=str(supernet) if supernet else None,
@@ -73,11 +119,22 @@ def search(
         ),
         validation_clips=validation_clips,
         test_clips=test_clips,
+        finalists=finalists,
+        finalist_clips=finalist_clips,
         metrics=tuple(metric or ()),
         seed=seed,
     )
+    elsewhere = workers is not None or ray is not None
+    if timeout_s is not None and not elsewhere:
+        raise InputError("--timeout-s stops workers; give --workers or --ray too")
     with resumable():
-        result = run_search(out, settings, resume=resume, storage=storage)
+        result = run_search(
+            out,
+            settings,
+            resume=resume,
+            storage=storage,
+            workers=Workers(workers, ray, timeout_s) if elsewhere else None,
+        )
     if json:
         print_json({"out": str(out), **result.summary})
         return
@@ -94,5 +151,11 @@ def search(
             for row in result.summary["compared"]
         ],
     )
+    race = result.summary.get("finalists")
+    if race and not race["decided"]:
+        print_line(
+            f"{race['clips']} more clips did not tell the winner from all others; the report says "
+            "how they stand"
+        )
     print_line(f"report: {out / 'report.html'}")
     print_line(f"bundle: {out / 'bundle'}")

@@ -1,0 +1,73 @@
+"""What a search found, in the words of people: losses, latencies, the front and the winner."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.budget import QUALITY, Limits
+from nas.problem import Problem
+from nas.study import Evaluated
+from search_spaces import Architecture
+
+
+@dataclass(frozen=True)
+class Found:
+    """An evaluated network."""
+
+    trial: int
+    architecture: Architecture
+    loss: float  # validation loss
+    latency_ms: float  # of the pipeline on the main device
+    values: tuple[float, ...]  # of all objectives, in their order; each is minimised
+
+
+def found(evaluated: Sequence[Evaluated], problem: Problem, limits: Limits) -> list[Found]:
+    """Trials with what people ask of them first."""
+    if not evaluated:
+        return []
+    place = [objective.name for objective in problem.objectives].index(QUALITY)
+    latencies_ms = limits.pipelines_ms([e.architecture for e in evaluated], limits.targets[0])
+    return [
+        Found(each.trial, each.architecture, each.values[place], latency_ms, each.values)
+        for each, latency_ms in zip(evaluated, latencies_ms.tolist(), strict=True)
+    ]
+
+
+def front(networks: Sequence[Found]) -> list[Found]:
+    """Those that no other beats in every objective, fastest first."""
+    kept = undominated(np.array([network.values for network in networks]))
+    return sorted(
+        (network for network, keep in zip(networks, kept, strict=True) if keep),
+        key=lambda network: (network.latency_ms, network.loss),
+    )
+
+
+def curve(networks: Sequence[Found]) -> list[Found]:
+    """The front of loss against latency alone, fastest first."""
+    kept = undominated(np.array([(network.loss, network.latency_ms) for network in networks]))
+    return sorted(
+        (network for network, keep in zip(networks, kept, strict=True) if keep),
+        key=lambda network: network.latency_ms,
+    )
+
+
+def winner(networks: Sequence[Found]) -> Found:
+    """The best quality; everything evaluated is inside the budget."""
+    return min(networks, key=lambda network: (network.loss, network.latency_ms))
+
+
+def undominated(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of (n, objectives) no other is at least as good as everywhere, and better somewhere.
+
+    Of equal rows the first stands for all. Less is better.
+    """
+    order = np.lexsort(values.T[::-1])  # none is beaten by a later one
+    kept: list[int] = []
+    for index in order.tolist():
+        if not (values[kept] <= values[index]).all(axis=1).any():
+            kept.append(index)
+    mask = np.zeros(len(values), dtype=bool)
+    mask[kept] = True
+    return mask
