@@ -5,7 +5,6 @@ run's rows, so a process that is killed midway leaves rows that the next one rem
 """
 
 import fcntl
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,9 +79,9 @@ class Results:
         results = cls(path, space, objectives)
         results._settings = json.loads(json.dumps(settings))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(f".{path.name}.lock").open("w") as lock:
+        with path.open("ab") as held:  # the lock goes when the process does, however it ends
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f"{path}: another process is writing it") from None
             results._begin()
@@ -135,16 +134,15 @@ class Results:
     def _begin(self) -> None:
         if self.note.exists():
             self._read()
-        elif self.path.exists() and self.path.stat().st_size:
+        elif self.path.stat().st_size:
             raise InputError(
                 f"{self.path}: exists, with no {self.note.name} of nas bench beside it; choose "
                 "another --out"
             )
         else:
-            stream = io.StringIO()
-            pd.DataFrame(columns=self._columns).to_csv(stream, index=False)
-            document.write_atomically(self.path, stream.getvalue())
-            self._bytes = self.path.stat().st_size
+            self._save()
+        if self._bytes == 0:
+            self._write(pd.DataFrame(columns=self._columns).to_csv(index=False).encode())
             self._save()
 
     def _read(self) -> None:
@@ -156,9 +154,8 @@ class Results:
                     f"{self.path}: was begun with {name} {_short(before.get(name))}, not "
                     f"{_short(wanted)}; go on with the same, or choose another --out"
                 )
-        size = self.path.stat().st_size if self.path.exists() else 0
         self._bytes = int(found.get("bytes", 0))
-        if size < self._bytes:
+        if self.path.stat().st_size < self._bytes:
             raise self._changed()
         with self.path.open("r+b") as stream:  # rows of a run that was cut off
             stream.truncate(self._bytes)

@@ -136,6 +136,8 @@ def test_other_settings_and_changed_files_are_refused(
     with pytest.raises(InputError, match=r"exists, with no letter.json of nas bench"):
         compared(benchmark, ["random"], 5, (0,), tmp_path / "letter.csv")
     assert (tmp_path / "letter.csv").read_text() == "dear,sir\n"
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["letter.csv", "results.csv", "results.json"]
 
 
 def test_what_is_never_reached_counts_as_never() -> None:
