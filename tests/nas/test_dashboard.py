@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,8 @@ def run(tmp_path: Path) -> Path:
     study = optuna.create_study(
         storage=storage, study_name="run 1", directions=["minimize", "minimize"]
     )
-    study.set_metric_names(["validation_loss", "latency_ms"])
+    with warnings.catch_warnings(action="ignore"):  # experimental for years
+        study.set_metric_names(["validation_loss", "latency_ms"])
     optuna.create_study(storage=storage, study_name="another")
     study.enqueue_trial({"operator": "none"})
     study.optimize(
