@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt mypy ruff pytest pytest-xdist hypothesis pandas-stubs scipy-stubs diffusers optuna-dashboard pymoo
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt mypy ruff pytest pytest-xdist hypothesis pandas-stubs scipy-stubs diffusers 'psycopg[binary]' optuna-dashboard pymoo
 	touch $@
 
 search: $(READY)
