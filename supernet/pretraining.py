@@ -24,9 +24,6 @@ from supernet.workers import Workers
 
 BACKBONE, SUPERNET = "backbone", "supernet"
 EXECUTION = Execution()
-# A block stands on one path in several, so it has to learn from fewer passes than the U-Net that is
-# on all. Found on paths that no benchmark judges: examples/benchmarks/ranking.py says more.
-HASTE_OF_BLOCKS = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,7 @@ def train_backbone(
 
     notes = {**_notes(space, BACKBONE), "clips": plan.image_clips, "data": plan.data}
     schedule = plan.schedule(plan.image_steps)
-    trainer = Trainer(
-        backbone, losses, schedule, plan.seed, notes, execution=execution, workers=workers
-    )
+    trainer = Trainer(backbone, losses, schedule, plan.seed, notes, execution, workers)
     trainer.run(state_path(path), on_step)
     _finish(path, backbone.state_dict(), notes)
     return backbone
@@ -119,14 +114,10 @@ def train_supernet(
         "recipe": _name(recipe),
     }
     schedule = plan.schedule(plan.video_steps)
-    trainer = Trainer(supernet, losses, schedule, plan.seed + 1, notes, _haste, execution, workers)
+    trainer = Trainer(supernet, losses, schedule, plan.seed + 1, notes, execution, workers)
     trainer.run(state_path(path), on_step)
     _finish(path, supernet.state_dict(), notes)
     return supernet
-
-
-def _haste(name: str) -> float:
-    return 1.0 if name.startswith("backbone.") else HASTE_OF_BLOCKS
 
 
 def state_path(path: Path) -> Path:

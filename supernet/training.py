@@ -97,10 +97,6 @@ class _Position:
     done: int = 0  # passes
 
 
-def _alike(name: str) -> float:  # noqa: ARG001
-    return 1.0
-
-
 @dataclass(frozen=True)
 class Trainer:
     """Trains the parameters that require a gradient; leaves the averaged weights in the module.
@@ -114,7 +110,6 @@ class Trainer:
     schedule: Schedule
     seed: int
     notes: dict[str, Any] = field(default_factory=dict)
-    haste: Callable[[str], float] = _alike  # by which factor a parameter learns faster
     execution: Execution = field(default_factory=Execution)
     workers: Workers = field(default_factory=Workers)
 
@@ -164,11 +159,7 @@ class Trainer:
             raise InputError("nothing to train: all parameters are frozen")
         schedule = self.schedule
         average = MovingAverage(schedule.ema, schedule.passes) if schedule.ema else None
-        groups = [
-            {"haste": haste, "params": [p for n, p in trained.items() if self.haste(n) == haste]}
-            for haste in sorted({self.haste(name) for name in trained})
-        ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=schedule.weight_decay)
+        optimizer = torch.optim.AdamW(trained.values(), weight_decay=schedule.weight_decay)
         return _State(trained, average, optimizer)
 
     def _step(self, at: _Position, state: _State) -> tuple[float, _Position]:
@@ -208,7 +199,7 @@ class Trainer:
         self, used: dict[str, nn.Parameter], at: _Position, state: _State, passes: int
     ) -> None:
         for group in state.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(at.done) * group["haste"]
+            group["lr"] = self.schedule.rate(at.done)
         if state.average is not None:
             state.average.before(used, at.done)
         state.optimizer.step()
