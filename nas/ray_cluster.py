@@ -55,17 +55,17 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
         InputError: no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would let all else go first (15): on a machine that does anything else, for hours.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    # A user's own recipe or data is found beside the command, by the workers too.
-    found = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     here: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(
             address or "local",
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": found}},
+            runtime_env={"env_vars": {"PYTHONPATH": _own_code()}},
             **here,
         )
     except (ConnectionError, ValueError) as error:
@@ -74,3 +74,11 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _own_code() -> str:
+    """Where a user's own parts are found, by the workers as by the command: not Python's own."""
+    installed = {str(Path(prefix).resolve()) for prefix in (sys.prefix, sys.base_prefix)}
+    paths = [Path.cwd(), *(Path(entry or ".").resolve() for entry in sys.path)]
+    own = [str(p) for p in paths if not any(p.is_relative_to(prefix) for prefix in installed)]
+    return os.pathsep.join(dict.fromkeys(own))

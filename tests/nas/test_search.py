@@ -19,7 +19,7 @@ from PIL import Image
 import latency
 import nas as nas_api
 from nas.costs import layout
-from nas.study import sqlite
+from nas.storage import sqlite
 from search_spaces import (
     CONV1D,
     SELF_ATTENTION_1D,
@@ -31,7 +31,9 @@ from search_spaces import (
 from supernet import TrainingPlan, VideoUNet
 
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
-SMALL = ["--trials", "6", "--validation-clips", "8", "--test-clips", "8"]
+SMALL = [
+    "--trials", "6", "--validation-clips", "8", "--test-clips", "8", "--finalist-clips", "64",
+]  # fmt: skip
 TINY = temporal_space("tiny", UNetShape(1, (8, 16), 4, 16, 16, 2, 10), (CONV1D, SELF_ATTENTION_1D))
 TRAINING = ["--image-steps", "60", "--video-steps", "60"]
 
@@ -51,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, device_file: Path, supernet_fi
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["trials"] == 6
-    assert "[4/4]" in done.stderr
+    assert "[5/5]" in done.stderr
     return folder / "run"
 
 
@@ -65,8 +67,15 @@ def test_a_run_leaves_its_files(run: Path, space: TemporalSpace) -> None:
     assert sorted(table.metric("validation_loss")) == pytest.approx(
         sorted(t.values[0] for t in complete)
     )
-    best = min(complete, key=lambda t: t.values[0])
     summary = json.loads((run / "run.json").read_text())["results"]
+    (best,) = (t for t in complete if t.number == summary["winner_trial"])
+    four_best = sorted(complete, key=lambda t: t.values[0])[:4]
+    assert best.number in {t.number for t in four_best}
+    race = summary["finalists"]
+    assert {row["trial"] for row in race["standings"]} == {t.number for t in four_best}
+    assert race["standings"][0]["trial"] == best.number
+    assert race["clips"] == sum(row["clips"] for row in race["standings"]) <= 4 * 64
+    assert race["decided"] == all(row["dropped"] for row in race["standings"][1:])
     assert summary["winner"] == layout(space, space.architecture(best.params))
     assert all(t.values[1] <= summary["budget_ms"] for t in complete)
     with Image.open(run / "pareto.png") as picture:
@@ -79,7 +88,7 @@ def test_the_report_needs_nothing_else(run: Path) -> None:
     html = (run / "report.html").read_text()
     assert html == (run / "bundle" / "report.html").read_text()
     assert not re.search(r"(src|href)=[\"'](?!data:)", html)
-    for words in ("image network", "slowest network", "best random pick", "seconds"):
+    for words in ("image network", "slowest network", "best random pick", "seconds", "finalists"):
         assert words in html
 
 
@@ -215,7 +224,10 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
     assert not list((tmp_path / "run").glob("*.training.safetensors"))
 
 
-def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, device_file: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_being_stopped_prints_the_command_that_resumes(
+    sent: signal.Signals, tmp_path: Path, device_file: Path
+) -> None:
     arguments = ["search", "--out", "my run", "--device", str(device_file), *SMALL]
     long_training = ["--image-steps", "5000", "--video-steps", "10"]
     process = subprocess.Popen(
@@ -227,7 +239,7 @@ def test_ctrl_c_prints_the_command_that_resumes(tmp_path: Path, device_file: Pat
     while "train the image" not in process.stderr.readline():
         assert time.monotonic() - begun < 60
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     output, words = process.communicate(timeout=60)
     assert process.returncode == 1
     assert output == ""

@@ -1,0 +1,131 @@
+"""Several devices, several objectives, workers and finalists in one search."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Call
+
+import nas as nas_api
+from latency import Device
+from nas.budget import Budget, Limits, resolve
+from nas.costs import Costs, SpaceCosts
+from nas.evaluators.workers import Workers
+from nas.finalists import race
+from nas.found import found
+from nas.quality import Quality
+from search_spaces import InputError, TemporalSpace
+from supernet import Validation, load_supernet
+from supernet.data import load_clips
+
+OBJECTIVES = ("validation_loss", "latency_ms", "latency_slow-one_ms", "parameters_count")
+
+
+@pytest.fixture(scope="module")
+def slow_device(device_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another device: the same, under another name."""
+    content = json.loads(device_file.read_text())
+    path = tmp_path_factory.mktemp("slow") / "slow.json"
+    path.write_text(json.dumps({**content, "name": "slow-one"}))
+    return path
+
+
+def test_two_devices_four_objectives_and_two_workers(
+    tmp_path: Path,
+    space: TemporalSpace,
+    device_file: Path,
+    slow_device: Path,
+    supernet_file: Path,
+) -> None:
+    settings = nas_api.Settings(
+        device=str(device_file), other_devices=(str(slow_device),), objectives=OBJECTIVES,
+        budget=Budget("80%", other_latency=("70%",)), supernet=str(supernet_file), strategy="nsga2",
+        trials=6, validation_clips=8, test_clips=8, finalists=2, finalist_clips=32,
+        energy=str(slow_device),
+    )  # fmt: skip
+    result = nas_api.search(tmp_path / "run", settings, workers=Workers(2))
+    assert len(result.evaluated) == 6
+    table = pd.read_csv(tmp_path / "run" / "trials.csv")
+    names = [*OBJECTIVES, "memory_mb", "energy_mj"]
+    assert set(names) < set(table.columns)
+    supernet = load_supernet(supernet_file, space)
+    clips = load_clips("digits", space.unet, "validation")
+    quality = Quality(supernet, Validation(clips, 8))
+    on = result.summary["on"]
+    for network, row in zip(result.evaluated, table.to_dict("records"), strict=True):
+        assert quality(network.architecture) == pytest.approx(network.loss, rel=1e-5)
+        assert network.values == tuple(row[name] for name in OBJECTIVES)  # noqa: PD011
+        assert row["latency_ms"] <= on["made-up"]["budget_ms"]
+        assert row["latency_slow-one_ms"] <= on["slow-one"]["budget_ms"]
+    assert on["slow-one"]["budget_ms"] == pytest.approx(on["made-up"]["budget_ms"] * 7 / 8)
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "slow-one" in html
+    assert "latency_slow-one_ms" in html
+    again = nas_api.search(tmp_path / "run", settings, resume=True)
+    assert again.evaluated == result.evaluated
+
+
+def test_budgets_on_several_devices(device: Device, plain_costs: SpaceCosts) -> None:
+    from dataclasses import replace
+
+    costs = [Costs(plain_costs, replace(device, name=name)) for name in ("one", "two")]
+    roomy = resolve(Budget("60%"), *costs)
+    assert roomy.targets[0].latency_ms == roomy.targets[1].latency_ms
+    tight = resolve(Budget("60%", other_latency=("40%",)), *costs)
+    networks = list(plain_costs.space.enumerate())
+    kept = tight.problem().keeps(networks)
+    assert kept.tolist() == [tight.keeps(network) for network in networks]
+    assert 0 < kept.sum() < roomy.problem().keeps(networks).sum()
+    with pytest.raises(InputError, match="given twice"):
+        resolve(Budget("60%"), costs[0], costs[0])
+    with pytest.raises(InputError, match="3 latency budgets for 2 devices"):
+        resolve(Budget("60%", other_latency=("40%", "30%")), *costs)
+    with pytest.raises(InputError, match="below the fastest network.* on two"):
+        resolve(Budget("60%", other_latency=("1",)), *costs)
+
+
+def test_finalists_see_clips_until_one_stands_out(
+    space: TemporalSpace, supernet_file: Path, limits: Limits
+) -> None:
+    from nas.evaluators.serial import Serial
+    from nas.strategies import random
+    from nas.study import Study
+
+    supernet = load_supernet(supernet_file, space)
+    clips = load_clips("digits", space.unet, "validation")
+    problem = limits.problem()
+    quality = Quality(supernet, Validation(clips, 8))
+    evaluated = found(Study(problem, random).run(6, Serial(quality)), problem, limits)
+    seen: list[int] = []
+    verdict = race(evaluated, 3, 64, supernet, clips, seen.append)
+    best_three = sorted(evaluated, key=lambda network: network.loss)[:3]
+    assert set(verdict.standings) == {network.trial for network in best_three}
+    assert seen == [verdict.clips]
+    assert 3 * 32 <= verdict.clips <= 3 * 64
+    racing = [trial for trial, standing in verdict.standings.items() if not standing.dropped]
+    assert verdict.decided == (racing == [verdict.best])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--objectives", "validation_loss,speed_ms"], "no objective 'speed_ms'; there are: "),
+        (["--objectives", "latency_ms"], "validation_loss must be one of them"),
+        (["--objectives", "validation_loss,latency_ms,latency_ms"], "named twice"),
+        (["--objectives", "validation_loss,energy_mj"], "no objective 'energy_mj'"),
+        (["--latency-ms", "60%", "--latency-ms", "50%"], "2 latency budgets for 1 devices"),
+        (["--ray", "127.0.0.1:1"], "ray 127.0.0.1:1: no cluster there"),
+        (["--timeout-s", "5"], "give --workers or --ray too"),
+        (["--workers", "2", "--timeout-s", "0"], "is not positive"),
+        (["--storage", "postgresql+psycopg://me:hush@127.0.0.1:1/x"], "cannot be opened"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused_at_once(
+    call: Call, device_file: Path, arguments: list[str], words: str
+) -> None:
+    code, out, err = call("search", "--out", "run", "--device", str(device_file), *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "hush" not in err
+    assert len(err.strip().splitlines()) == 1
