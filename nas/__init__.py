@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.budget import Budget
+    from nas.evaluators.workers import Workers
+    from nas.found import Found
     from nas.pipeline import SearchResult, search
     from nas.run_folder import Settings
 
-__all__ = ["Budget", "SearchResult", "Settings", "search"]
+__all__ = ["Budget", "Found", "SearchResult", "Settings", "Workers", "search"]
 
 _HOMES = {
     "Budget": "nas.budget",
+    "Found": "nas.found",
     "SearchResult": "nas.pipeline",
     "Settings": "nas.run_folder",
+    "Workers": "nas.evaluators.workers",
     "search": "nas.pipeline",
 }
 

@@ -6,11 +6,13 @@ or alone, or that was stopped for taking too long, is replaced when there is wor
 architecture comes back as an outcome without values.
 """
 
+import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nas.evaluators import Outcome, in_a_line
@@ -21,27 +23,18 @@ from search_spaces import Architecture, InputError
 LONGEST_FIRST_S = 3600.0  # of an evaluation before any is known
 PATIENCE, LEAST_S = 20.0, 60.0  # times the longest so far, and no less
 START_S = 600.0  # for a worker to come up, its machine included
+BEGIN_TRIES = 2  # workers in a row that cannot begin, where none is up
 LOOK_S = 1.0  # from one look at the clock to the next
 COUNT_S = 5.0  # from one look at the cluster's CPUs to the next
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Job:
     """An architecture at an actor."""
 
     ticket: int
-    worker: "_Worker"
-    result: Any  # reference to its outcome
-    begun: float = field(default_factory=time.monotonic)
-
-
-@dataclass
-class _Worker:
-    """An actor, and whether it is ready to evaluate."""
-
     actor: Any
-    came_up: Any  # reference: done when it is
-    is_up: bool = False
+    begun: float
 
 
 class _Evaluating:
@@ -90,75 +83,110 @@ class RayPool:
         self._count = count
         self._timeout_s = timeout_s
         self._longest_s: float | None = None
-        self._idle: list[_Worker] = []
-        self._jobs: dict[Any, _Job] = {}
+        self._waiting: deque[tuple[int, Architecture]] = deque()
+        self._coming: dict[Any, tuple[Any, float]] = {}  # answer to come: actor, since when
+        self._idle: list[Any] = []
+        self._jobs: dict[Any, _Job] = {}  # by their results to come
         self._counted: tuple[float, int] | None = None
+        self._failed_to_begin = 0  # workers in a row
 
     @property
     def capacity(self) -> int:
-        """As many as were asked for, or as the cluster has CPUs now."""
+        """As many as were asked for, or as the cluster has CPUs for us now."""
         if self._count is not None:
             return self._count
-        now = time.monotonic()
-        if self._counted is None or now - self._counted[0] > COUNT_S:
-            self._counted = now, int(self._ray.cluster_resources().get("CPU", 0))
-        return max(1, self._counted[1])
+        return max(1, self._up + self._free_cpus())
 
     def submit(self, ticket: int, architecture: Architecture) -> None:
-        """Give an architecture to an idle worker, or to a new one."""
-        worker = self._idle.pop() if self._idle else self._new_worker()
-        result = worker.actor.evaluate.remote(ticket, architecture)
-        self._jobs[result] = _Job(ticket, worker, result)
+        """Take an architecture; the first worker that has nothing to do evaluates it."""
+        self._waiting.append((ticket, architecture))
+        self._call_workers()
 
     def wait(self) -> list[Outcome]:
         """The next outcomes."""
         while True:
-            done, _ = self._ray.wait(list(self._jobs), num_returns=1, timeout=LOOK_S)
-            outcomes = [self._outcome(self._jobs.pop(result)) for result in done]
-            outcomes += [self._stopped(job) for job in self._late()]
+            while self._idle and self._waiting:
+                self._begin(self._idle.pop(), *self._waiting.popleft())
+            self._call_workers()
+            answers = [*self._jobs, *self._coming]
+            done, _ = self._ray.wait(answers, num_returns=1, timeout=LOOK_S)
+            outcomes = [self._outcome(answer) for answer in done if answer in self._jobs]
+            outcomes += [o for answer in done if answer in self._coming for o in self._came(answer)]
+            outcomes += [self._stopped(answer) for answer in self._late()]
             if outcomes:
                 return outcomes
+            self._check_coming()
 
     def close(self) -> None:
         """End the workers, and Ray where it was started here."""
-        for worker in (*self._idle, *(job.worker for job in self._jobs.values())):
-            self._ray.kill(worker.actor)
-        self._idle, self._jobs = [], {}
+        coming = (actor for actor, _ in self._coming.values())
+        for actor in (*self._idle, *coming, *(job.actor for job in self._jobs.values())):
+            self._ray.kill(actor)
+        self._idle, self._coming, self._jobs = [], {}, {}
         self._opened.close()
 
-    def _new_worker(self) -> _Worker:
-        actor = self._actor.remote(self._make, self._parts)
-        return _Worker(actor, actor.is_up.remote())
+    @property
+    def _up(self) -> int:
+        return len(self._idle) + len(self._jobs)
 
-    def _outcome(self, job: _Job) -> Outcome:
+    def _free_cpus(self) -> int:
+        """Of the cluster, as of a moment ago."""
+        now = time.monotonic()
+        if self._counted is None or now - self._counted[0] > COUNT_S:
+            self._counted = now, int(self._ray.available_resources().get("CPU", 0))
+        return self._counted[1]
+
+    def _call_workers(self) -> None:
+        """Start workers for what waits, as far as there is room."""
+        room = self._free_cpus() if self._count is None else self._count - self._up
+        room = max(room, 0 if self._up else 1)
+        missing = len(self._waiting) - len(self._idle)
+        while len(self._coming) < min(room, missing):
+            actor = self._actor.remote(self._make, self._parts)
+            self._coming[actor.is_up.remote()] = actor, time.monotonic()
+
+    def _begin(self, actor: Any, ticket: int, architecture: Architecture) -> None:
+        result = actor.evaluate.remote(ticket, architecture)
+        self._jobs[result] = _Job(ticket, actor, time.monotonic())
+
+    def _outcome(self, result: Any) -> Outcome:
         """What came of a job; a worker that has died is forgotten."""
+        job = self._jobs.pop(result)
         try:
-            outcome: Outcome = self._ray.get(job.result)
+            outcome: Outcome = self._ray.get(result)
         except self._ray.exceptions.RayError as error:
             return Outcome(job.ticket, error=f"its worker died: {_cause(error)}")
-        if not job.worker.is_up:
-            job.worker.is_up = True  # and the time since it was begun was not the evaluation's
-        else:
-            took_s = time.monotonic() - job.begun
-            self._longest_s = max(took_s, self._longest_s or 0.0)
-        self._idle.append(job.worker)
+        self._longest_s = max(time.monotonic() - job.begun, self._longest_s or 0.0)
+        self._idle.append(job.actor)
         return outcome
 
-    def _late(self) -> list[_Job]:
-        """Jobs that take too long; the clock starts when their worker is up."""
-        now, late = time.monotonic(), []
-        for job in self._jobs.values():
-            if not job.worker.is_up:
-                up, _ = self._ray.wait([job.worker.came_up], timeout=0)
-                if up:
-                    job.worker.is_up, job.begun = True, now
-                elif now - job.begun > START_S:
-                    raise InputError(
-                        f"no worker came up within {START_S:g} s: the cluster has no CPU to spare"
-                    )
-            elif now - job.begun > self._limit_s:
-                late.append(job)
-        return late
+    def _came(self, answer: Any) -> list[Outcome]:
+        """A worker is up; of one that could not begin, what waits longest pays with an attempt."""
+        actor, _ = self._coming.pop(answer)
+        try:
+            self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._failed_to_begin += 1
+            if not self._up and self._failed_to_begin >= BEGIN_TRIES:
+                raise InputError(f"no worker can begin: {_cause(error)}") from None
+            if not self._waiting:
+                return []
+            ticket, _ = self._waiting.popleft()
+            return [Outcome(ticket, error=f"a worker could not begin: {_cause(error)}")]
+        self._failed_to_begin = 0
+        self._idle.append(actor)
+        return []
+
+    def _check_coming(self) -> None:
+        """Where none is up, one must come; beside others, it may take what time it wants."""
+        oldest = min((since for _, since in self._coming.values()), default=math.inf)
+        if not self._up and time.monotonic() - oldest > START_S:
+            raise InputError(f"no worker came up within {START_S:g} s: the cluster has no CPU free")
+
+    def _late(self) -> list[Any]:
+        """Results of jobs that take too long."""
+        now, limit_s = time.monotonic(), self._limit_s
+        return [result for result, job in self._jobs.items() if now - job.begun > limit_s]
 
     @property
     def _limit_s(self) -> float:
@@ -168,10 +196,9 @@ class RayPool:
             return LONGEST_FIRST_S
         return max(LEAST_S, PATIENCE * self._longest_s)
 
-    def _stopped(self, job: _Job) -> Outcome:
-        del self._jobs[job.result]
-        limit_s = self._limit_s
-        self._ray.kill(job.worker.actor)
+    def _stopped(self, result: Any) -> Outcome:
+        job, limit_s = self._jobs.pop(result), self._limit_s
+        self._ray.kill(job.actor)
         return Outcome(job.ticket, error=f"took longer than {limit_s:.3g} s and was stopped")
 
 
