@@ -1,66 +1,45 @@
 """Strategies propose the next architectures; each is an Optuna sampler.
 
 A strategy is a callable (Problem) -> sampler: one of `STRATEGIES`, or yours as
-package.module:name.
+package.module:name. `nas.testing.StrategyConformance` checks yours as ours are checked.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search_spaces import Architecture, SearchSpace
+from nas.problem import Objective, Problem
+from nas.strategies.baselines import gp, nsga2, random, tpe
 from search_spaces.loading import named_or_imported
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-
-@dataclass(frozen=True)
-class Problem:
-    """What a strategy may know beforehand: the space, and every architecture's latency."""
-
-    space: SearchSpace
-    latency_ms: Callable[[Architecture], float]
-    keeps_budget: Callable[[Architecture], bool]
-    seed: int
-
+__all__ = ["STRATEGIES", "Objective", "Problem", "Strategy", "load_strategy"]
 
 Strategy = Callable[[Problem], "BaseSampler"]
 
 
 def cost_aware(problem: Problem) -> "BaseSampler":
-    """Models quality, knows latency; proposes what should grow the front inside the budget most."""
+    """Models quality, knows costs; proposes what should grow the front inside the budgets most."""
     from nas.strategies.cost_aware import CostAware
 
     return CostAware(problem)
 
 
-def random(problem: Problem) -> "BaseSampler":
-    """Uniform over each choice."""
-    from optuna.samplers import RandomSampler
+def exact(problem: Problem) -> "BaseSampler":
+    """Additive scores of blocks, and the best arrangement under a budget by integer programming."""
+    from nas.strategies.exact import Exact
 
-    return RandomSampler(seed=problem.seed)
-
-
-def tpe(problem: Problem) -> "BaseSampler":
-    """Optuna's multi-objective tree-structured Parzen estimator."""
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=problem.seed, n_startup_trials=12)
-
-
-def nsga2(problem: Problem) -> "BaseSampler":
-    """Optuna's NSGA-II."""
-    from optuna.samplers import NSGAIISampler
-
-    return NSGAIISampler(seed=problem.seed, population_size=20)
+    return Exact(problem)
 
 
 STRATEGIES: dict[str, Strategy] = {
     "cost-aware": cost_aware,
+    "exact": exact,
     "random": random,
     "tpe": tpe,
     "nsga2": nsga2,
+    "gp": gp,
 }
 
 

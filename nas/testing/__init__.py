@@ -5,5 +5,6 @@ They need pytest; nothing else in the toolkit imports this package.
 
 from nas.testing.operators import OperatorConformance
 from nas.testing.sources import ReportConformance, SourceConformance
+from nas.testing.strategies import StrategyConformance
 
-__all__ = ["OperatorConformance", "ReportConformance", "SourceConformance"]
+__all__ = ["OperatorConformance", "ReportConformance", "SourceConformance", "StrategyConformance"]

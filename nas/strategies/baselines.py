@@ -1,0 +1,48 @@
+"""Optuna's own samplers as strategies."""
+
+from typing import TYPE_CHECKING
+
+from nas.problem import Problem
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+def random(problem: Problem) -> "BaseSampler":
+    """Uniform over each choice."""
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=problem.seed)
+
+
+def tpe(problem: Problem) -> "BaseSampler":
+    """Optuna's multi-objective tree-structured Parzen estimator, multivariate."""
+    import warnings
+
+    from optuna.samplers import TPESampler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental for years
+        return TPESampler(
+            seed=problem.seed,
+            multivariate=True,
+            group=any(choice.when is not None for choice in problem.space.choices),
+        )
+
+
+def nsga2(problem: Problem) -> "BaseSampler":
+    """Optuna's NSGA-II."""
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(seed=problem.seed, population_size=20)
+
+
+def gp(problem: Problem) -> "BaseSampler":
+    """Optuna's Gaussian process: seconds a trial from some hundred trials on."""
+    import warnings
+
+    from optuna.samplers import GPSampler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experimental for years
+        return GPSampler(seed=problem.seed)

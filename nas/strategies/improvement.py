@@ -1,0 +1,110 @@
+"""How much an architecture is expected to grow the dominated hypervolume, its costs being known.
+
+With all costs of a candidate known and one quality uncertain, the expected growth is the integral
+of a one-dimensional expected improvement over the costs that the candidate would serve: at every
+budget z that it keeps, by how much it should beat the best quality known inside z (the sum over a
+front's segments, for one cost; Emmerich and others 2011 derive the case of uncertain objectives).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+
+BUDGETS = 512  # of several costs, in place of the integral
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """What is known so far, less is better everywhere.
+
+    Args:
+        costs: (n, costs) of what was evaluated; no column where only quality counts.
+        qualities: (n,).
+        worst_costs: (costs,), budgets beyond which nothing is gained.
+        worst_quality: above which nothing is gained.
+    """
+
+    costs: Matrix
+    qualities: Vector
+    worst_costs: Vector
+    worst_quality: float
+
+    def expected_growth(self, costs: Matrix, mean: Vector, deviation: Vector) -> Vector:
+        """(m,) expected growth of the hypervolume by each of m candidates."""
+        levels, shares = self._budgets
+        improvement = _expected_improvement(levels, mean, deviation)
+        if self.costs.shape[1] == 0:
+            return improvement[:, 0]
+        if self.costs.shape[1] == 1:
+            starts, stops = shares
+            widths = np.maximum(0.0, stops - np.maximum(starts, costs))
+        else:
+            widths = (costs[:, None, :] <= shares[None]).all(axis=2) / len(shares)
+        growth: Vector = (widths * improvement).sum(axis=1)
+        return growth
+
+    @cached_property
+    def _budgets(self) -> tuple[Vector, Matrix]:
+        """The best quality inside budgets, (b,), and where they are.
+
+        Of one cost: starts and stops of the front's segments, (2, b); of several: points that
+        fill the box of costs evenly, (b, costs).
+        """
+        count = self.costs.shape[1]
+        capped = np.minimum(self.qualities, self.worst_quality)
+        if count == 0:
+            return np.array([min(self.worst_quality, capped.min(initial=np.inf))]), np.zeros((1, 0))
+        if count == 1:
+            order = np.argsort(self.costs[:, 0], kind="stable")
+            steps = np.concatenate([[self.worst_quality], np.minimum.accumulate(capped[order])])
+            starts = np.concatenate([[-np.inf], self.costs[order, 0]])
+            kept = np.concatenate([[True], np.diff(steps) < 0])
+            steps, starts = steps[kept], starts[kept]
+            stops = np.minimum(np.concatenate([starts[1:], [np.inf]]), self.worst_costs[0])
+            return steps, np.stack([starts, stops])
+        points = self._spread_points
+        inside = (self.costs[None] <= points[:, None]).all(axis=2)
+        best = np.where(inside, capped, np.inf).min(axis=1, initial=self.worst_quality)
+        return best, points
+
+    @cached_property
+    def _spread_points(self) -> Matrix:
+        from scipy.stats import qmc
+
+        count = self.costs.shape[1]
+        spread = qmc.Sobol(count, seed=0).random(BUDGETS)
+        low = self.costs.min(axis=0)
+        points: Matrix = low + spread * (self.worst_costs - low)
+        return points
+
+
+def unbeaten(costs: Matrix, qualities: Vector) -> npt.NDArray[np.int64]:
+    """Which of n are beaten by no other in everything; of equals, the first."""
+    if costs.shape[1] <= 1:
+        cost = costs[:, 0] if costs.shape[1] else np.zeros(len(qualities))
+        order = np.lexsort((qualities, cost))
+        best = np.minimum.accumulate(qualities[order])
+        first: npt.NDArray[np.int64] = order[np.concatenate([[True], np.diff(best) < 0])]
+        return first
+    every = np.concatenate([costs, qualities[:, None]], axis=1)
+    order = np.lexsort(every.T)  # by quality first: what comes later beats nothing before it
+    kept: list[int] = []
+    for index in order.tolist():
+        if not kept or not (every[kept] <= every[index]).all(axis=1).any():
+            kept.append(index)
+    return np.array(kept)
+
+
+def _expected_improvement(levels: Vector, mean: Vector, deviation: Vector) -> Matrix:
+    """(m, b): by how much less than each level m normal qualities are expected to be."""
+    spread = np.maximum(deviation, 1e-12)[:, None]
+    gap = (levels - mean[:, None]) / spread
+    density = np.exp(-np.square(gap) / 2) / np.sqrt(2 * np.pi)
+    found: Matrix = spread * (gap * ndtr(gap) + density)
+    return found

@@ -1,0 +1,117 @@
+"""A Gaussian process of the quality of architectures, fitted by evidence."""
+
+import numpy as np
+from scipy.linalg import cho_solve, solve_triangular
+
+from nas.strategies.kernel import Kernel, Matrix, Rows, Vector
+from search_spaces.codes import Codes
+
+JITTER = 1e-6
+HOPELESS = 1e10  # where a covariance has no factor
+NOISE = np.log(0.02)  # of the variance of all evaluations, before anything is known
+
+
+class Surrogate:
+    """Quality as a Gaussian process sees it, standardised inside; mean and deviation come back."""
+
+    def __init__(self, kernel: Kernel, parameters: Vector, rows: Rows, values: Vector) -> None:
+        self.kernel = kernel
+        self.parameters = parameters
+        self._rows = rows
+        self._middle, self._scale = _standards(values)
+        self._noise = float(np.exp(parameters[-1]))
+        covariance = kernel(parameters[:-1], rows, rows)
+        covariance[np.diag_indices(len(rows))] += self._noise + JITTER
+        self._factor = np.linalg.cholesky(covariance)
+        self._answer = cho_solve((self._factor, True), (values - self._middle) / self._scale)
+
+    def predict(self, codes: Codes) -> "Prediction":
+        """What the qualities of n architectures may be."""
+        rows = self.kernel.rows(codes)
+        cross = self.kernel(self.parameters[:-1], self._rows, rows)
+        solved = solve_triangular(self._factor, cross, lower=True)
+        left = self.kernel.variance(self.parameters[:-1]) - np.square(solved).sum(axis=0)
+        mean = self._middle + self._scale * (cross.T @ self._answer)
+        return Prediction(self, rows, mean, np.maximum(left, 1e-10), solved)
+
+    @property
+    def scale(self) -> float:
+        """The unit of the deviations inside."""
+        return self._scale
+
+    @property
+    def noise(self) -> float:
+        """The variance of an evaluation, in squares of the unit inside."""
+        return self._noise
+
+
+class Prediction:
+    """Means and deviations at fixed architectures, which shrink as some are thought evaluated."""
+
+    def __init__(
+        self, surrogate: Surrogate, rows: Rows, mean: Vector, variance: Vector, solved: Matrix
+    ) -> None:
+        self._surrogate = surrogate
+        self._rows = rows
+        self._variance = variance
+        self._solved = [solved]
+        self.mean = mean
+
+    @property
+    def deviation(self) -> Vector:
+        """Standard deviations (n,), in the unit of the quality."""
+        found: Vector = np.sqrt(self._variance) * self._surrogate.scale
+        return found
+
+    def believe(self, index: int) -> None:
+        """Take the mean of one architecture for its evaluation: means stay, deviations shrink."""
+        at = np.array([index])
+        kernel, parameters = self._surrogate.kernel, self._surrogate.parameters[:-1]
+        covariance = kernel(parameters, self._rows, self._rows[at])[:, 0]
+        for part in self._solved:
+            covariance = covariance - part.T @ part[:, index]
+        step = covariance / np.sqrt(self._variance[index] + self._surrogate.noise)
+        self._solved.append(step[None])
+        self._variance = np.maximum(self._variance - np.square(step), 1e-10)
+
+
+def first_parameters(kernel: Kernel) -> Vector:
+    """Before anything was fitted: the middle of the priors, and little noise."""
+    return np.append(kernel.mean, NOISE)
+
+
+def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int) -> Vector:
+    """Parameters of more evidence (the marginal likelihood times the priors), by some steps."""
+    from scipy.optimize import minimize
+
+    mean = first_parameters(kernel)
+    deviation = np.append(kernel.deviation, 1.0)
+    middle, scale = _standards(values)
+    standard = (values - middle) / scale
+    count = len(values)
+
+    def loss(parameters: Vector) -> tuple[float, Vector]:
+        covariance, back = kernel.with_gradient(parameters[:-1], rows)
+        noise = np.exp(parameters[-1])
+        covariance[np.diag_indices(count)] += noise + JITTER
+        off = (parameters - mean) / deviation
+        try:
+            factor = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError:
+            return HOPELESS, np.zeros_like(parameters)
+        inverse = cho_solve((factor, True), np.eye(count))
+        answer = inverse @ standard
+        value = standard @ answer / 2 + np.log(np.diag(factor)).sum() + off @ off / 2
+        slope = (inverse - np.outer(answer, answer)) / 2
+        found = np.append(back(slope), noise * np.trace(slope))
+        return float(value), found + off / deviation
+
+    result = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxfun": 2 * steps}
+    )
+    best: Vector = result.x if np.isfinite(result.fun) and result.fun < HOPELESS else start
+    return best
+
+
+def _standards(values: Vector) -> tuple[float, float]:
+    return float(values.mean()), max(float(values.std()), 1e-12)
