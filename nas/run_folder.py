@@ -33,7 +33,7 @@ class Settings:
     trials: int = 36
     strategy: str = "cost-aware"
     supernet: str | None = None
-    recipe: str = "uniform"
+    recipe: str = "fair"
     plan: TrainingPlan = field(default_factory=TrainingPlan)
     validation_clips: int = 128
     finalists: int = 4  # raced against each other after the search; 1 for no race

@@ -17,7 +17,7 @@ from supernet.batches import draw_batch, squared_error
 from supernet.data import DIGITS, load_clips
 from supernet.diffusers_io import open_backbone
 from supernet.execution import Execution
-from supernet.recipes import Recipe, uniform
+from supernet.recipes import Recipe, fair
 from supernet.supernet import Supernet
 from supernet.training import OnStep, Randomness, Schedule, Trainer
 from supernet.workers import Workers
@@ -83,7 +83,7 @@ def train_supernet(
     plan: TrainingPlan,
     path: Path,
     on_step: OnStep | None = None,
-    recipe: Recipe = uniform,
+    recipe: Recipe = fair,
     execution: Execution = EXECUTION,
 ) -> Supernet:
     """Inflate the image U-Net and train the temporal blocks on clips; weights go to `path`.

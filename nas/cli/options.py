@@ -25,7 +25,7 @@ FreezeBackbone = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(help="uniform, fair, sandwich, curriculum, or package.module:name."),
+    typer.Option(help="fair, uniform, sandwich, curriculum, or package.module:name."),
 ]
 Data = Annotated[
     str, typer.Option(help="Clips: digits, a folder of videos, or package.module:name.")

@@ -55,7 +55,7 @@ def search(
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")
     ] = None,
     data: options.Data = "digits",
-    recipe: options.Recipe = "uniform",
+    recipe: options.Recipe = "fair",
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL; default: study.db in the run folder.")
     ] = None,

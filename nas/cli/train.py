@@ -19,7 +19,7 @@ def train(
         typer.Option(help="A trained image U-Net: backbone.safetensors, or a diffusers folder."),
     ] = None,
     data: options.Data = "digits",
-    recipe: options.Recipe = "uniform",
+    recipe: options.Recipe = "fair",
     image_steps: options.ImageSteps = 400,
     video_steps: options.VideoSteps = 760,
     clips: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 8,
