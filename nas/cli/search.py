@@ -49,7 +49,7 @@ def search(
     ] = "validation_loss,latency_ms",
     trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 36,
     strategy: Annotated[
-        str, typer.Option(help="cost-aware, random, tpe, nsga2, or package.module:name.")
+        str, typer.Option(help="cost-aware, exact, random, tpe, nsga2, gp, or package.module:name.")
     ] = "cost-aware",
     supernet: Annotated[
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")

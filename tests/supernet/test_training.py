@@ -20,6 +20,7 @@ from supernet import (
 from supernet import checkpoint as checkpoints
 from supernet.batches import draw_batch, path_loss
 from supernet.pretraining import state_path
+from supernet.recipes import uniform
 from supernet.training import Randomness, Schedule, Trainer
 
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
@@ -55,13 +56,13 @@ def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
 
     video: list[float] = []
     first = train_supernet(
-        SMALL, backbone, PLAN, tmp_path / "c.safetensors", lambda _, x: video.append(x)
+        SMALL, backbone, PLAN, tmp_path / "c.safetensors", lambda _, x: video.append(x), uniform
     )
     with pytest.raises(StopError):
-        train_supernet(SMALL, backbone, PLAN, tmp_path / "d.safetensors", stop_at(105, []))  # type: ignore[arg-type]
+        train_supernet(SMALL, backbone, PLAN, tmp_path / "d.safetensors", stop_at(105, []), uniform)  # type: ignore[arg-type]
     rest = []
     second = train_supernet(
-        SMALL, backbone, PLAN, tmp_path / "d.safetensors", lambda _, x: rest.append(x)
+        SMALL, backbone, PLAN, tmp_path / "d.safetensors", lambda _, x: rest.append(x), uniform
     )
     assert rest == video[100:]
     for name, tensor in first.state_dict().items():
