@@ -33,7 +33,7 @@ class Objective:
     maximize: bool = False
 
 
-def no_limits(architectures: Sequence[Architecture]) -> Mapping[str, Vector]:
+def no_limits(architectures: Sequence[Architecture]) -> Mapping[str, Vector]:  # noqa: ARG001
     """Every architecture is welcome."""
     return {}
 

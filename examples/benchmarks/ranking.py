@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--batch-clips", type=int, default=6)
     parser.add_argument("--image-passes", type=int, default=1000)
     parser.add_argument("--passes", type=int, default=400, help="of each network alone")
-    parser.add_argument("--supernet-passes", type=int, default=2400)
+    parser.add_argument("--supernet-passes", type=int, default=8000)
     parser.add_argument("--validation-clips", type=int, default=1000)
     parser.add_argument("--scored-clips", type=int, default=500, help="of a supernet's path")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))

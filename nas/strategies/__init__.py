@@ -14,7 +14,19 @@ from search_spaces.loading import named_or_imported
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-__all__ = ["STRATEGIES", "Objective", "Problem", "Strategy", "load_strategy"]
+__all__ = [
+    "STRATEGIES",
+    "Objective",
+    "Problem",
+    "Strategy",
+    "cost_aware",
+    "exact",
+    "gp",
+    "load_strategy",
+    "nsga2",
+    "random",
+    "tpe",
+]
 
 Strategy = Callable[[Problem], "BaseSampler"]
 
