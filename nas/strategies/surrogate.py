@@ -19,9 +19,9 @@ class Surrogate:
         self.parameters = parameters
         self._rows = rows
         self._middle, self._scale = _standards(values)
-        self._noise = float(np.exp(parameters[-1]))
+        self._noise = float(np.exp(parameters[-1])) + JITTER
         covariance = kernel(parameters[:-1], rows, rows)
-        covariance[np.diag_indices(len(rows))] += self._noise + JITTER
+        covariance[np.diag_indices(len(rows))] += self._noise
         self._factor = np.linalg.cholesky(covariance)
         self._answer = cho_solve((self._factor, True), (values - self._middle) / self._scale)
 

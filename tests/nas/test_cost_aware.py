@@ -1,0 +1,186 @@
+"""The mathematics of the cost-aware and the exact strategy, against slower ways to the same."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.problem import Objective, Problem
+from nas.strategies.cost_aware import CostAware, compressed
+from nas.strategies.exact import Exact
+from nas.strategies.improvement import Frontier, unbeaten
+from nas.strategies.kernel import Kernel
+from nas.strategies.surrogate import Surrogate, first_parameters
+from nas.testing.strategies import CONDITIONAL, NUMERIC, one_cost, quality, scores
+from search_spaces import Architecture, SearchSpace, load
+from search_spaces.codes import INACTIVE, Coder
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.mark.parametrize("space", [CONDITIONAL, NUMERIC, load("moving_digits")])
+def test_rows_are_architectures(space: SearchSpace) -> None:
+    coder, rng = Coder(space), np.random.default_rng(0)
+    rows = coder.drawn(200, rng)
+    children = coder.mutated(rows, rng.integers(1, 4, 200), rng)
+    for codes in (rows, children, coder.crossed(rows, children, rng), coder.balanced(30, rng)):
+        found = coder.architectures(codes)
+        assert [space.architecture(dict(each)) for each in found] == found
+        assert np.allclose(coder.codes(found), codes)
+    # A number that moves a little may stay on its step.
+    assert (children != rows).any(axis=1).mean() > (0.8 if space is NUMERIC else 0.999)
+
+
+def test_first_points_are_balanced() -> None:
+    coder = Coder(CONDITIONAL)
+    rows = coder.balanced(30, np.random.default_rng(0))
+    for place in range(3):
+        assert np.bincount(rows[:, place].astype(int)).tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize("space", [CONDITIONAL, NUMERIC])
+def test_the_kernels_gradient_is_what_differences_say(space: SearchSpace) -> None:
+    coder, rng = Coder(space), np.random.default_rng(1)
+    kernel = Kernel(coder)
+    rows = kernel.rows(coder.drawn(12, rng))
+    at = kernel.mean + 0.2 * rng.normal(size=kernel.mean.size)
+    slope = rng.normal(size=(12, 12))
+    covariance, back = kernel.with_gradient(at, rows)
+    steps = 1e-5 * np.eye(at.size)
+    differences = [
+        ((kernel(at + s, rows, rows) - kernel(at - s, rows, rows)) * slope).sum() / 2e-5
+        for s in steps
+    ]
+    assert np.allclose(back(slope), differences, atol=1e-6)
+    assert np.allclose(covariance, kernel(at, rows, rows))
+    assert np.allclose(np.diag(covariance), kernel.variance(at))
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9
+
+
+def test_what_is_believed_shrinks_deviations_as_an_evaluation_would() -> None:
+    coder, rng = Coder(CONDITIONAL), np.random.default_rng(2)
+    kernel, codes = Kernel(coder), np.unique(coder.drawn(60, rng), axis=0)
+    known, asked = codes[:20], codes[20:30]
+    values = rng.normal(size=20)
+    values = (values - values.mean()) / values.std()  # so that one more leaves the scale alone
+    parameters = first_parameters(kernel)
+    guess = Surrogate(kernel, parameters, kernel.rows(known), values).predict(asked)
+    guess.believe(3)
+    with_it = np.concatenate([known, asked[3:4]])
+    again = Surrogate(kernel, parameters, kernel.rows(with_it), np.append(values, guess.mean[3]))
+    assert np.allclose(guess.deviation / guess.deviation[0], _deviations(again, asked), rtol=1e-6)
+
+
+def _deviations(surrogate: Surrogate, asked: np.ndarray) -> np.ndarray:
+    found = surrogate.predict(asked).deviation
+    ratios: np.ndarray = found / found[0]
+    return ratios
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=30)
+def test_expected_growth_is_the_mean_of_drawn_growths(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs, qualities = rng.random((6, 1)), rng.random(6)
+    frontier = Frontier(costs, qualities, np.array([1.1]), 0.9)
+    cost, mean, deviation = rng.random((1, 1)), rng.random(1), np.array([0.3])
+    draws = mean + deviation * rng.standard_normal(20_000)
+    grown = [_volume(costs, qualities, cost[0, 0], draw) for draw in draws[:4000]]
+    found = frontier.expected_growth(cost, mean, deviation)[0]
+    error = np.std(grown) / np.sqrt(len(grown))
+    assert abs(found - np.mean(grown)) < 5 * error + 1e-6
+
+
+def _volume(costs: np.ndarray, qualities: np.ndarray, cost: float, new: float) -> float:
+    """By how much one more point grows the area under the corner (1.1, 0.9)."""
+
+    def area(points: list[tuple[float, float]]) -> float:
+        total, best = 0.0, 0.9
+        for x, y in sorted(points):
+            if x < 1.1 and y < best:
+                total += (1.1 - x) * (best - y)
+                best = y
+        return total
+
+    points = list(zip(costs[:, 0].tolist(), qualities.tolist(), strict=True))
+    return area([*points, (cost, new)]) - area(points)
+
+
+def test_several_costs_agree_with_one_that_counts() -> None:
+    rng = np.random.default_rng(5)
+    costs, qualities = rng.random((8, 1)), rng.random(8)
+    flat = np.concatenate([costs, np.zeros((8, 1))], axis=1)
+    one = Frontier(costs, qualities, np.array([1.0]), 1.0)
+    two = Frontier(flat, qualities, np.array([1.0, 1.0]), 1.0)
+    asked, mean, deviation = rng.random((5, 1)), rng.random(5), np.full(5, 0.2)
+    found = two.expected_growth(np.concatenate([asked, np.zeros((5, 1))], axis=1), mean, deviation)
+    wanted = one.expected_growth(asked, mean, deviation)
+    # The points of several costs fill the box from the cheapest that was seen.
+    assert np.corrcoef(found, wanted)[0, 1] > 0.97
+
+
+@given(seeds, st.integers(0, 3))
+@settings(deadline=None)
+def test_unbeaten_is_what_nothing_beats(seed: int, dimensions: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs, qualities = rng.integers(4, size=(12, dimensions)) * 1.0, rng.integers(4, size=12) * 1.0
+    every = np.concatenate([costs, qualities[:, None]], axis=1)
+    found = {tuple(every[index]) for index in unbeaten(costs, qualities)}
+    wanted = {
+        tuple(row)
+        for row in every
+        if not any((other <= row).all() and (other < row).any() for other in every)
+    }
+    assert found == wanted
+
+
+@given(seeds)
+def test_compressed_keeps_the_order_and_what_is_good(seed: int) -> None:
+    values = np.sort(np.random.default_rng(seed).random(20) * 10)
+    found = compressed(values, values[0], 2.0)
+    assert (np.diff(found) >= 0).all()
+    good = values <= values[0] + 2.0
+    assert np.allclose(found[good], values[good])
+
+
+PROBLEM = Problem(CONDITIONAL, (Objective("loss"), Objective("latency_ms", known=True)), one_cost)
+
+
+def test_the_exact_arrangement_is_the_best_of_all() -> None:
+    exact = Exact(PROBLEM)
+    every = list(CONDITIONAL.enumerate())
+    codes = exact.coder.codes(every)
+    columns = exact._parts.columns(codes)
+    assert np.array_equal(codes, [exact._parts.arranged(row) for row in columns])
+    base, table = exact._cost_table
+    assert np.allclose(columns @ table[:, 0] + base[0], scores(every))  # costs that add are found
+    for seed in range(5):
+        drawn = np.random.default_rng(seed).normal(size=columns.shape[1])
+        exact.rng = np.random.default_rng(seed)
+        found = exact._arranged(drawn, codes[:0])
+        exact.rng = np.random.default_rng(seed)
+        assert found is not None
+        exact.rng.integers(1)
+        starts = exact._parts.starts.tolist()
+        spans = [table[a:b, 0] for a, b in itertools.pairwise(starts)]
+        limit = exact.rng.uniform(sum(s.min() for s in spans), sum(s.max() for s in spans))
+        inside = columns @ table[:, 0] <= limit + 1e-9
+        best = columns[inside][np.argmin((columns @ drawn)[inside])]
+        assert np.array_equal(found, exact._parts.arranged(best))
+
+
+def test_inactive_decisions_cost_no_proposal() -> None:
+    sampler = CostAware(PROBLEM)
+    codes = sampler.coder.balanced(30, np.random.default_rng(0))
+    codes = np.unique(codes, axis=0)
+    found = sampler.coder.architectures(codes)
+    values = np.stack([[quality(each) for each in found], scores(found)], axis=1)
+    proposed = sampler.propose(codes, values, codes[:0])
+    assert proposed
+    assert not set(proposed) & set(found)
+    assert all(isinstance(each, Architecture) for each in proposed)
+    assert (sampler.coder.codes(proposed) == INACTIVE).any() or len(proposed[0]) == len(
+        CONDITIONAL.choices
+    )
