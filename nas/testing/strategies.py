@@ -151,7 +151,7 @@ class StrategyConformance:
         sampled = Sampled(problem, self.strategy())
         running: list[Proposal] = []
         seen: set[Architecture] = set()
-        for _ in range(40):
+        for _ in range(self.trials):
             while len(running) < 4:
                 proposal = sampled.propose()
                 assert proposal is not None
