@@ -72,8 +72,8 @@ def test_budgets_on_several_devices(device: Device, plain_costs: SpaceCosts) -> 
     costs = [Costs(plain_costs, replace(device, name=name)) for name in ("one", "two")]
     roomy = resolve(Budget("60%"), *costs)
     assert roomy.targets[0].latency_ms == roomy.targets[1].latency_ms
-    tight = resolve(Budget("60%", other_latency=("40%",)), *costs)
-    networks = list(plain_costs.space.enumerate())
+    tight = resolve(Budget("60%", other_latency=("55%",)), *costs)
+    networks = list(plain_costs.space.enumerate())[::25]
     kept = tight.problem().keeps(networks)
     assert kept.tolist() == [tight.keeps(network) for network in networks]
     assert 0 < kept.sum() < roomy.problem().keeps(networks).sum()
