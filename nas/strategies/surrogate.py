@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotri
 
 from nas.strategies.kernel import Kernel, Matrix, Rows, Vector
 from search_spaces.codes import Codes
@@ -99,7 +100,8 @@ def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
             return HOPELESS, np.zeros_like(parameters)
-        inverse = cho_solve((factor, True), np.eye(count))
+        half, _ = dpotri(factor, lower=1)  # the lower half of the inverse
+        inverse = half + np.tril(half, -1).T
         answer = inverse @ standard
         value = standard @ answer / 2 + np.log(np.diag(factor)).sum() + off @ off / 2
         slope = (inverse - np.outer(answer, answer)) / 2
