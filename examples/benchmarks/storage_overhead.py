@@ -11,10 +11,11 @@ compare the second.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 
 from nas.evaluators.serial import Serial
@@ -24,21 +25,23 @@ from nas.storage import opened, sqlite
 from nas.strategies import load_strategy
 from nas.study import Study
 from search_spaces import Architecture, Choice, SearchSpace
+from search_spaces.codes import Coder
 
 CHOICES, OPTIONS = 22, ("none", "conv1d", "conv3d", "attention")
 SPACE = SearchSpace("slots", tuple(Choice(f"slot{n}", OPTIONS) for n in range(CHOICES)))
+CODER = Coder(SPACE)
+
+
+def latencies_ms(architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
+    return CODER.codes(architectures).sum(axis=1)
+
+
 PROBLEM = Problem(
     SPACE,
     (Objective("validation_loss"), Objective("latency_ms", known=True)),
-    known=lambda architectures: np.array([[latency_ms(a)] for a in architectures]),
-    excess=lambda architectures: {
-        "latency_ms": np.array([latency_ms(a) - 40 for a in architectures])
-    },
+    known=lambda architectures: latencies_ms(architectures)[:, None],
+    excess=lambda architectures: {"latency_ms": latencies_ms(architectures) - 40},
 )
-
-
-def latency_ms(architecture: Architecture) -> float:
-    return float(sum(map(OPTIONS.index, map(str, architecture.values()))))
 
 
 def loss(architecture: Architecture) -> float:
@@ -53,7 +56,7 @@ def plain(url: str, trials: int) -> None:
     for _ in range(trials):
         trial = study.ask()
         architecture = SPACE.suggest(trial)
-        study.tell(trial, [loss(architecture), latency_ms(architecture)])
+        study.tell(trial, [loss(architecture), float(latencies_ms([architecture])[0])])
 
 
 def ours(strategy: str, url: str | None, trials: int) -> None:
