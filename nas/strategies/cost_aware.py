@@ -6,6 +6,7 @@ a table: the settings are the same everywhere, and examples/benchmarks/search_nb
 they reach.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from nas.strategies.whole import WholeArchitectures
 from search_spaces.codes import Codes
 
 if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
     from search_spaces import Architecture
 
 
@@ -71,7 +74,10 @@ class CostAware(WholeArchitectures):
                 self._searcher.inside(seen, self._searcher.random(50)).codes[:1]
             )
         count = max(1, int(len(codes) * settings.batch_share))
-        return self.coder.architectures(self._best(codes, values, pending, seen, count))
+        # Matrices this small are slower on several threads, and workers need the other cores.
+        with _threads().limit(limits=1, user_api="blas"):
+            best = self._best(codes, values, pending, seen, count)
+        return self.coder.architectures(best)
 
     def _best(self, codes: Codes, values: Matrix, pending: Codes, seen: Seen, count: int) -> Codes:
         known = self.problem.is_known
@@ -177,6 +183,13 @@ class _Model:
             self._fitted = len(codes)
         some = _some(values, settings.model_points, rng)
         return Surrogate(self._kernel, self._parameters, rows[some], values[some])
+
+
+@functools.cache
+def _threads() -> "ThreadpoolController":
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def compressed(quality: Vector, best: float, reach: float) -> Vector:
