@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.budget import QUALITY, Limits
+from nas.fronts import nondominated
 from nas.problem import Problem
 from nas.study import Evaluated
 from search_spaces import Architecture
@@ -37,7 +37,7 @@ def found(evaluated: Sequence[Evaluated], problem: Problem, limits: Limits) -> l
 
 def front(networks: Sequence[Found]) -> list[Found]:
     """Those that no other beats in every objective, fastest first."""
-    kept = undominated(np.array([network.values for network in networks]))
+    kept = nondominated(np.array([network.values for network in networks]))
     return sorted(
         (network for network, keep in zip(networks, kept, strict=True) if keep),
         key=lambda network: (network.latency_ms, network.loss),
@@ -46,7 +46,7 @@ def front(networks: Sequence[Found]) -> list[Found]:
 
 def curve(networks: Sequence[Found]) -> list[Found]:
     """The front of loss against latency alone, fastest first."""
-    kept = undominated(np.array([(network.loss, network.latency_ms) for network in networks]))
+    kept = nondominated(np.array([(network.loss, network.latency_ms) for network in networks]))
     return sorted(
         (network for network, keep in zip(networks, kept, strict=True) if keep),
         key=lambda network: network.latency_ms,
@@ -56,18 +56,3 @@ def curve(networks: Sequence[Found]) -> list[Found]:
 def winner(networks: Sequence[Found]) -> Found:
     """The best quality; everything evaluated is inside the budget."""
     return min(networks, key=lambda network: (network.loss, network.latency_ms))
-
-
-def undominated(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Which of (n, objectives) no other is at least as good as everywhere, and better somewhere.
-
-    Of equal rows the first stands for all. Less is better.
-    """
-    order = np.lexsort(values.T[::-1])  # none is beaten by a later one
-    kept: list[int] = []
-    for index in order.tolist():
-        if not (values[kept] <= values[index]).all(axis=1).any():
-            kept.append(index)
-    mask = np.zeros(len(values), dtype=bool)
-    mask[kept] = True
-    return mask

@@ -8,7 +8,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.problem import Matrix, Vector
 
@@ -27,15 +26,6 @@ def growth(points: Matrix, reference: Vector) -> Vector:
     for row in np.flatnonzero(inside).tolist():
         gains[row] = adding(points[row].tolist())
     return np.cumsum(gains)
-
-
-def nondominated(points: Matrix) -> npt.NDArray[np.bool_]:
-    """Which of n points no other beats; equal points are all kept, (n,)."""
-    import moocore
-
-    if points.shape[1] == 1:  # which moocore refuses
-        return np.asarray(points[:, 0] == points[:, 0].min())
-    return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=bool)
 
 
 def _grower(reference: list[float]) -> Callable[[list[float]], float]:

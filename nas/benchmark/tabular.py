@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nas.benchmark.hypervolume import growth, hypervolume, nondominated
+from nas.benchmark.hypervolume import growth, hypervolume
 from nas.benchmark.lookup import Lookup, Rows
 from nas.benchmark.reference import default_reference
+from nas.fronts import nondominated
 from nas.problem import Matrix, Objective, Problem, Vector, no_limits
 from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
 from search_spaces.table import factor_of, in_kept_unit
@@ -75,7 +76,7 @@ class Benchmark:
         inside = values[(values < self.reference * self.signs).all(axis=1)]
         if not len(inside):
             return inside
-        front = np.unique(inside[nondominated(inside)], axis=0)
+        front = np.unique(inside[nondominated(inside, keep_equal=True)], axis=0)
         return np.asarray(front * self.signs)
 
     @cached_property

@@ -84,23 +84,6 @@ class Frontier:
         return points
 
 
-def unbeaten(costs: Matrix, qualities: Vector) -> npt.NDArray[np.int64]:
-    """Which of n are beaten by no other in everything; of equals, the first."""
-    if costs.shape[1] <= 1:
-        cost = costs[:, 0] if costs.shape[1] else np.zeros(len(qualities))
-        order = np.lexsort((qualities, cost))
-        best = np.minimum.accumulate(qualities[order])
-        first: npt.NDArray[np.int64] = order[np.concatenate([[True], np.diff(best) < 0])]
-        return first
-    every = np.concatenate([costs, qualities[:, None]], axis=1)
-    order = np.lexsort(every.T)  # by quality first: what comes later beats nothing before it
-    kept: list[int] = []
-    for index in order.tolist():
-        if not kept or not (every[kept] <= every[index]).all(axis=1).any():
-            kept.append(index)
-    return np.array(kept)
-
-
 def _expected_improvement(levels: Vector, mean: Vector, deviation: Vector) -> Matrix:
     """(m, b): by how much less than each level m normal qualities are expected to be."""
     spread = np.maximum(deviation, 1e-12)[:, None]

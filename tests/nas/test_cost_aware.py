@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.fronts import nondominated
 from nas.problem import Objective, Problem
 from nas.strategies.cost_aware import CostAware, compressed
 from nas.strategies.exact import Exact
-from nas.strategies.improvement import Frontier, unbeaten
+from nas.strategies.improvement import Frontier
 from nas.strategies.kernel import Kernel
 from nas.strategies.surrogate import Surrogate, first_parameters
 from nas.testing.strategies import CONDITIONAL, NUMERIC, one_cost, quality, scores
@@ -121,19 +122,22 @@ def test_several_costs_agree_with_one_that_counts() -> None:
     assert np.corrcoef(found, wanted)[0, 1] > 0.97
 
 
-@given(seeds, st.integers(0, 3))
+@given(seeds, st.integers(0, 3), st.booleans())
 @settings(deadline=None)
-def test_unbeaten_is_what_nothing_beats(seed: int, dimensions: int) -> None:
+def test_the_front_is_what_nothing_beats(seed: int, dimensions: int, keep_equal: bool) -> None:
     rng = np.random.default_rng(seed)
     costs, qualities = rng.integers(4, size=(12, dimensions)) * 1.0, rng.integers(4, size=12) * 1.0
     every = np.concatenate([costs, qualities[:, None]], axis=1)
-    found = {tuple(every[index]) for index in unbeaten(costs, qualities)}
+    kept = every[nondominated(every, keep_equal=keep_equal)]
+    found = {tuple(row) for row in kept}
     wanted = {
         tuple(row)
         for row in every
         if not any((other <= row).all() and (other < row).any() for other in every)
     }
     assert found == wanted
+    alike = sum(tuple(row) in wanted for row in every)
+    assert len(kept) == (alike if keep_equal else len(wanted))
 
 
 @given(seeds)
