@@ -4,12 +4,14 @@ Latency comes first: it depends on shapes alone, so a budget that nothing keeps 
 a minute is spent on training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import latency
 from latency import Device
@@ -27,6 +29,7 @@ from nas.evaluators.serial import Serial
 from nas.evaluators.workers import Workers
 from nas.found import Found, found, front, winner
 from nas.hand_over import hand_over
+from nas.problem import Vector
 from nas.progress import Progress
 from nas.quality import Quality, elsewhere
 from nas.record import Record
@@ -45,6 +48,7 @@ from supernet.temporal_metrics import Playback, load_metric
 PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
+GUESS_CLIPS = 16  # of a network that only serves to score blocks
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,9 @@ def search(
             listed = ", ".join(limits.too_large)
             job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
         problem = limits.problem(settings.objectives, settings.seed)
+        if settings.strategy == "exact" or settings.warm_start:
+            problem = replace(problem, guess=job.guessed)
+            strategies.exact(problem)  # refuses a space whose blocks it cannot list
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
         records = [
@@ -119,8 +126,11 @@ def search(
             picked = Study(problem, strategies.random, records[1])
             supernet = supernet or job.trained_supernet(recipe)
             validation = Validation(splits["validation"], settings.validation_clips)
+            job.guesser = Quality(supernet, Validation(splits["validation"], GUESS_CLIPS))
             evaluator = Remembering(_evaluator(supernet, validation, settings, workers))
             with closing(evaluator):
+                if settings.warm_start and len(searched.finished()) < settings.warm_start:
+                    searched.start_with(strategies.warm_start(problem, settings.warm_start))
                 evaluated = job.evaluated(SEARCH, searched, evaluator, limits)
                 picks = job.evaluated(PICKS, picked, evaluator, limits)
         finally:
@@ -176,6 +186,7 @@ class _Job:
     settings: Settings
     folder: RunFolder
     progress: Progress
+    guesser: Quality | None = None  # there as soon as the supernet is
 
     def __post_init__(self) -> None:
         self.space_costs = SpaceCosts(self.space)
@@ -266,6 +277,13 @@ class _Job:
         return trained_supernet(
             self.space, plan, recipe, files[0], files[1], self.progress, self.folder.timed
         )
+
+    def guessed(self, architectures: Sequence[Architecture]) -> Vector:
+        """Their losses on a few clips."""
+        assert self.guesser is not None, "nothing is guessed before the supernet is trained"
+        count = len(architectures)
+        self.progress.say(f"scoring blocks by {count} networks on {GUESS_CLIPS} clips each")
+        return np.array([self.guesser(each) for each in architectures])
 
     def evaluated(
         self, title: str, study: Study, evaluator: Remembering, limits: Limits

@@ -16,6 +16,7 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 Known = Callable[[Sequence[Architecture]], Matrix]
 Excess = Callable[[Sequence[Architecture]], Mapping[str, Vector]]
+Guess = Callable[[Sequence[Architecture]], Vector]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Problem:
         excess: by how much n architectures pass each hard budget, (n,) a budget; above 0 is over.
         seed: of everything that a strategy draws.
         listed: the only architectures that exist, where a table holds no more; None for all.
+        guess: the first unknown objective of n architectures, (n,), far more cheaply and worse
+            than evaluations find it: a supernet on few clips. In its unit; only differences count.
     """
 
     space: SearchSpace
@@ -58,6 +61,7 @@ class Problem:
     excess: Excess = no_limits
     seed: int = 0
     listed: tuple[Architecture, ...] | None = None
+    guess: Guess | None = None
 
     def __post_init__(self) -> None:
         names = [objective.name for objective in self.objectives]

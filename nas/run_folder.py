@@ -32,6 +32,7 @@ class Settings:
     budget: Budget = field(default_factory=Budget)
     trials: int = 36
     strategy: str = "cost-aware"
+    warm_start: int = 0  # so many networks first that scores of blocks alone arrange
     supernet: str | None = None
     recipe: str = "fair"
     plan: TrainingPlan = field(default_factory=TrainingPlan)
@@ -48,6 +49,8 @@ class Settings:
         for name in ("trials", "validation_clips", "test_clips", "finalists"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} must be at least 1")
+        if self.warm_start < 0:
+            raise InputError("warm-start must be at least 0")
         for name in ("calibration_networks", "unseen_networks", "finalist_clips"):
             if getattr(self, name) < 2:
                 raise InputError(f"{name.replace('_', '-')} must be at least 2")

@@ -15,12 +15,13 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from nas.problem import Problem
 from nas.unseen import Listed, Unseen
-from search_spaces import Architecture, NumericChoice, SearchSpace
+from search_spaces import Architecture, InputError, NumericChoice, SearchSpace
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
@@ -63,7 +64,7 @@ class Sampled:
             study_name=NAME,
             storage=self._storage,
             directions=directions(problem),
-            sampler=strategy(problem),
+            sampler=_sampler(problem, strategy),
         )
         self._study_id = self._storage.get_study_id_from_name(NAME)
         self._trials = 0
@@ -103,6 +104,12 @@ class Sampled:
         if self._listed is not None:
             return self._instead(self._listed.any_other(), notes)
         return self._instead(self._unseen.any_other(self._taken, self._evaluated), notes)
+
+    def is_wanted(self, architecture: Architecture) -> bool:
+        """Whether an architecture exists, is new, and inside every hard budget."""
+        exists = self._listed is None or architecture in self._listed
+        inside = all(over <= 0 for over in self._excess(architecture).values())
+        return exists and inside and architecture not in self._taken
 
     def add(self, architecture: Architecture, notes: Notes | None = None) -> Proposal:
         """Add an architecture that is to be evaluated, whatever the sampler would propose."""
@@ -179,6 +186,15 @@ class Sampled:
             sign * max(sign * value, sign * before)
             for sign, value, before in zip(signs, values, worst, strict=True)
         )
+
+
+def _sampler(problem: Problem, strategy: "Strategy") -> BaseSampler:
+    found = strategy(problem)
+    if not isinstance(found, BaseSampler):
+        raise InputError(
+            f"a strategy returns an Optuna sampler (BaseSampler); found {type(found).__name__}"
+        )
+    return found
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

@@ -6,7 +6,7 @@ storage, of what was evaluated and nothing else (`nas.record`).
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -62,6 +62,7 @@ class Study:
         self._record = record
         self._sampled = Sampled(self.problem, strategy)
         self._finished: dict[Architecture, Evaluated] = {}
+        self._first: deque[Architecture] = deque()
         self._again: deque[Again] = deque()
         self._retried: dict[Architecture, Proposal] = {}  # still running for the strategy
         self._begun = begun
@@ -80,6 +81,10 @@ class Study:
     def finished(self) -> list[Evaluated]:
         """Every evaluated architecture, in the order of its trial."""
         return sorted(self._finished.values(), key=lambda found: found.trial)
+
+    def start_with(self, architectures: Sequence[Architecture]) -> None:
+        """Evaluate these before what the strategy proposes, where they are new and inside."""
+        self._first.extend(architectures)
 
     def run(
         self,
@@ -132,6 +137,10 @@ class Study:
             again = self._again.popleft()
             proposal = self._retried.pop(again.architecture, None)
             return _Running(proposal or self._sampled.add(again.architecture), again.attempt)
+        while self._first:
+            first = self._first.popleft()
+            if self._sampled.is_wanted(first):
+                return _Running(self._sampled.add(first), 1)
         proposal = self._sampled.propose()
         return None if proposal is None else _Running(proposal, 1)
 

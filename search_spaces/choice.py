@@ -1,7 +1,7 @@
 """Choices: the named decisions that a search space is made of."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search_spaces.errors import InputError
@@ -53,6 +53,13 @@ class Choice:
                 return option
         listed = ", ".join(map(str, self.options))
         raise InputError(f"choice {self.name!r} has no option {value!r}; its options: {listed}")
+
+
+def is_ordinal(options: Sequence[object]) -> bool:
+    """Whether options are numbers that may lie between each other: three or more."""
+    return len(options) > 2 and all(
+        isinstance(option, (int, float)) and not isinstance(option, bool) for option in options
+    )
 
 
 @dataclass(frozen=True)

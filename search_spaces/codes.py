@@ -17,9 +17,7 @@ from search_spaces.space import SearchSpace
 
 INACTIVE = -1.0
 Codes = npt.NDArray[np.float64]
-STEPS = (
-    64  # of a number that varies freely, where architectures are drawn: few enough to meet again
-)
+STEPS = 64  # of a number that varies freely, where architectures are drawn: few, to meet again
 
 
 class Coder:

@@ -51,6 +51,14 @@ def search(
     strategy: Annotated[
         str, typer.Option(help="cost-aware, exact, random, tpe, nsga2, gp, or package.module:name.")
     ] = "cost-aware",
+    warm_start: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Networks to begin with: the best arrangements of blocks, each block scored by "
+            "the supernet on few clips.",
+        ),
+    ] = 0,
     supernet: Annotated[
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")
     ] = None,
@@ -108,6 +116,7 @@ def search(
         budget=Budget(latency, params, memory_mb, steps, fixed_ms, tuple(other_latency)),
         trials=trials,
         strategy=strategy,
+        warm_start=warm_start,
         supernet=str(supernet) if supernet else None,
         recipe=recipe,
         plan=TrainingPlan(

@@ -14,6 +14,8 @@ from search_spaces.loading import named_or_imported
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
+    from search_spaces import Architecture
+
 __all__ = [
     "STRATEGIES",
     "Objective",
@@ -26,6 +28,7 @@ __all__ = [
     "nsga2",
     "random",
     "tpe",
+    "warm_start",
 ]
 
 Strategy = Callable[[Problem], "BaseSampler"]
@@ -33,16 +36,31 @@ Strategy = Callable[[Problem], "BaseSampler"]
 
 def cost_aware(problem: Problem) -> "BaseSampler":
     """Models quality, knows costs; proposes what should grow the front inside the budgets most."""
-    from nas.strategies.cost_aware import CostAware
+    from nas.strategies.cost_aware_sampler import CostAware
 
     return CostAware(problem)
 
 
 def exact(problem: Problem) -> "BaseSampler":
     """Additive scores of blocks, and the best arrangement under a budget by integer programming."""
-    from nas.strategies.exact import Exact
+    from nas.strategies.exact_sampler import Exact
 
     return Exact(problem)
+
+
+def warm_start(problem: Problem, count: int) -> "list[Architecture]":
+    """Architectures for any strategy to begin with: the best arrangements by `problem.guess`.
+
+    Args:
+        problem: with a guess.
+        count: at most so many, under budgets from the least to the largest cost.
+
+    Raises:
+        InputError: a part of the space has too many options to be listed.
+    """
+    from nas.strategies.exact_sampler import Exact
+
+    return Exact(problem).warm_start(count)
 
 
 STRATEGIES: dict[str, Strategy] = {

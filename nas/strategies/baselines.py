@@ -16,14 +16,14 @@ def random(problem: Problem) -> "BaseSampler":
 
 
 def tpe(problem: Problem) -> "BaseSampler":
-    """Optuna's multi-objective tree-structured Parzen estimator, multivariate."""
+    """Optuna's multi-objective tree-structured Parzen estimator, multivariate, numbers in order."""
     import warnings
 
-    from optuna.samplers import TPESampler
+    from nas.strategies.ordinal_tpe import OrdinalTPE
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental for years
-        return TPESampler(
+        return OrdinalTPE(
             seed=problem.seed,
             multivariate=True,
             group=any(choice.when is not None for choice in problem.space.choices),

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.choice import Choice, NumericChoice
+from search_spaces.choice import Choice, NumericChoice, is_ordinal
 from search_spaces.codes import INACTIVE, Coder, Codes
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
-REACH = (
-    3.0  # the sum of w_c d over all choices of two unlike architectures, before anything is known
-)
+# The sum of w_c d over all choices of two unlike architectures, before anything is known.
+REACH = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,11 @@ class Features:
 
     def __init__(self, coder: Coder) -> None:
         self._sizes: list[int] = []
-        self._numeric: list[int] = []
+        self.numeric: list[int] = []
         alike: dict[object, list[int]] = {}
         for place, choice in enumerate(coder.choices):
             if isinstance(choice, NumericChoice):
-                self._numeric.append(place)
+                self.numeric.append(place)
                 self._sizes.append(0)
             else:
                 idle = choice.when is not None
@@ -64,7 +63,6 @@ class Features:
         ]
         self.choices = len(coder.choices)
         self.width = int(self._starts[-1])
-        self.numeric = self._numeric
 
     def one_hot(self, codes: Codes) -> Matrix:
         """(n, columns); the last column of a conditional choice says that it doesn't matter."""
@@ -79,7 +77,7 @@ class Features:
 
     def numbers(self, codes: Codes) -> Matrix:
         """(n, numeric choices), scaled to [0, 1]."""
-        return codes[:, self._numeric]
+        return codes[:, self.numeric]
 
     def counts(self, one_hot: Matrix) -> Matrix:
         """(n, options of choices that share them): how often each occurs, in comparable scales."""
@@ -96,10 +94,7 @@ def _first_places(choice: Choice | NumericChoice) -> Matrix:
     """Options equally far apart, at a squared distance of 1; numbers in a line of length 1."""
     assert isinstance(choice, Choice)
     count = len(choice.options)
-    ordinal = count > 2 and all(
-        isinstance(o, (int, float)) and not isinstance(o, bool) for o in choice.options
-    )
-    if ordinal:
+    if is_ordinal(choice.options):
         line = np.argsort(np.argsort(np.array(choice.options, dtype=float))) / (count - 1)
         places = np.stack([line, np.zeros(count)], axis=1)
         idle = np.array([[0.5, 0.9]])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nas.fronts import nondominated
 from nas.problem import Objective, Problem
-from nas.strategies.cost_aware import CostAware, compressed
-from nas.strategies.exact import Exact
+from nas.strategies.cost_aware_sampler import CostAware, compressed
+from nas.strategies.exact_sampler import Exact
 from nas.strategies.improvement import Frontier
 from nas.strategies.kernel import Kernel
 from nas.strategies.surrogate import Surrogate, first_parameters

@@ -5,6 +5,9 @@ over parts (Bayesian ridge regression, one score an option of a part), and so ar
 the best architecture under any budget is an integer program, which HiGHS solves exactly. Each
 proposal draws scores from what they may be and a budget between the cheapest and the dearest, so
 that proposals differ and cover the front.
+
+Where quality can be guessed cheaply, as a supernet does on few clips, scores are fitted to guesses
+before anything is evaluated; `warm_start` arranges them for any other strategy to begin with.
 """
 
 import itertools
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from search_spaces import Architecture
 
 FIRST = 20
+GUESSES, MOST_GUESSES = 2, 256  # as many guesses an option, and in all
 LARGEST_PART = 2000  # options of one part
 LEVELS = 9  # of a number that varies freely
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)  # shares of the variance of what was evaluated
@@ -94,6 +98,52 @@ def _options(coder: Coder, places: tuple[int, ...]) -> Codes:
     return found
 
 
+@dataclass(frozen=True)
+class _Posterior:
+    """What the scores of all options may be, given sums of them with noise."""
+
+    columns: Matrix
+    target: Vector
+    parts: int
+    noise: float
+    factor: Matrix
+    evidence: float  # log marginal likelihood
+
+    @classmethod
+    def of(cls, columns: Matrix, target: Vector, parts: int) -> "_Posterior":
+        """With the noise of most evidence."""
+        alike = columns @ columns.T / parts
+        found: list[tuple[float, float, Matrix]] = []
+        for noise in NOISES:
+            lower = np.asarray(np.linalg.cholesky(alike + noise * np.eye(len(target))))
+            half = np.linalg.solve(lower, target)
+            evidence = float(-half @ half / 2 - np.log(np.diag(lower)).sum())
+            found.append((evidence, noise, lower))
+        evidence, noise, factor = max(found, key=lambda each: each[0])
+        return cls(columns, target, parts, noise, factor, evidence)
+
+    @property
+    def mean(self) -> Vector:
+        """(columns,)."""
+        return self._corrected(np.zeros(self.columns.shape[1]), np.zeros(len(self.target)))
+
+    def drawn(self, rng: np.random.Generator) -> Vector:
+        """One possibility, (columns,): a draw from the prior, corrected (Matheron's rule)."""
+        prior = rng.normal(0, 1 / np.sqrt(self.parts), self.columns.shape[1])
+        return self._corrected(prior, rng.normal(0, np.sqrt(self.noise), len(self.target)))
+
+    def _corrected(self, prior: Vector, noise: Vector) -> Vector:
+        left = self.target - self.columns @ prior - noise
+        answer = np.linalg.solve(self.factor.T, np.linalg.solve(self.factor, left))
+        found: Vector = prior + self.columns.T @ answer / self.parts
+        return found
+
+
+def _standard(quality: Vector) -> Vector:
+    found: Vector = (quality - quality.mean()) / max(float(quality.std()), 1e-12)
+    return found
+
+
 class Exact(WholeArchitectures):
     """Proposes the best arrangements of additive scores."""
 
@@ -104,55 +154,89 @@ class Exact(WholeArchitectures):
         self._begun = False
 
     def propose(self, codes: Codes, values: Matrix, pending: Codes) -> "list[Architecture]":
-        """One arrangement at a time, after balanced first points."""
+        """One arrangement at a time, after balanced first points where nothing can be guessed."""
         seen = Seen(codes, pending)
-        if not self._begun:
+        if not self._begun and self.problem.guess is None:
             self._begun = True
             wanted = max(0, FIRST - len(codes))
             if wanted and len(first := self._searcher.balanced(wanted, seen)):
                 return self.coder.architectures(first)
-        if len(codes) < 2 or self.problem.listed is not None:
-            return self.coder.architectures(self._near(codes, values, seen))
-        scores = self._drawn_scores(codes, values)
-        row = self._arranged(scores, np.concatenate([codes, pending]))
+        posterior = self._posterior(codes, values)
+        scores = None if posterior is None else posterior.drawn(self.rng)
+        share = float(self.rng.uniform())
+        if scores is None or self.problem.listed is not None:
+            return self.coder.architectures(self._near(scores, share, seen))
+        row = self._arranged(scores, share, np.concatenate([codes, pending]))
         return [] if row is None else self.coder.architectures(row[None])
 
-    def _near(self, codes: Codes, values: Matrix, seen: Seen) -> Codes:
-        """Of listed rows, the one of the best drawn score that a random budget allows."""
+    def warm_start(self, count: int) -> "list[Architecture]":
+        """The best arrangements by guesses alone, under budgets from the least to the largest.
+
+        Fewer than `count` where no more keep the hard budgets.
+        """
+        nothing = np.zeros((0, len(self.coder.choices)))
+        posterior = self._posterior(nothing, np.zeros((0, len(self.problem.objectives))))
+        assert posterior is not None, "a warm start takes guesses"
+        found = nothing
+        for share in np.linspace(0, 1, count + 1)[1:].tolist():
+            row = self._arranged(posterior.mean, share, found)
+            found = found if row is None else np.concatenate([found, row[None]])
+        return self.coder.architectures(found)
+
+    def _near(self, scores: Vector | None, share: float, seen: Seen) -> Codes:
+        """Of random rows, the one of the best score that a budget allows."""
         found = self._searcher.inside(seen, self._searcher.random(2000))
-        if not len(found) or len(codes) < 2:
+        if not len(found) or scores is None:
             return found.codes[:1]
-        score = self._parts.columns(found.codes) @ self._drawn_scores(codes, values)
+        score = self._parts.columns(found.codes) @ scores
         if found.costs.shape[1]:
             cost = found.costs[:, int(self.rng.integers(found.costs.shape[1]))]
-            score[cost > self.rng.uniform(cost.min(), cost.max())] = np.inf
+            score[cost > cost.min() + share * (cost.max() - cost.min())] = np.inf
         return found.codes[[int(np.argmin(score))]]
 
-    def _drawn_scores(self, codes: Codes, values: Matrix) -> Vector:
-        """Scores of all options (columns,), drawn from their posterior."""
-        columns = self._parts.columns(codes)
-        quality = values[:, int(np.flatnonzero(~self.problem.is_known)[0])]
-        target = (quality - quality.mean()) / max(float(quality.std()), 1e-12)
-        count, parts = len(target), len(self._parts.places)
-        alike = columns @ columns.T / parts
-        factor: Matrix = np.eye(count)
-        best, noise = -np.inf, NOISES[0]
-        for each in NOISES:
-            lower = np.linalg.cholesky(alike + each * np.eye(count))
-            half = np.linalg.solve(lower, target)
-            evidence = -half @ half / 2 - np.log(np.diag(lower)).sum()
-            if evidence > best:
-                best, noise = float(evidence), each
-                factor = np.asarray(lower, dtype=float)
-        # A draw from the prior, corrected by what was seen (Matheron's rule).
-        prior = self.rng.normal(0, 1 / np.sqrt(parts), columns.shape[1])
-        left = target - columns @ prior - self.rng.normal(0, np.sqrt(noise), count)
-        answer = np.linalg.solve(factor.T, np.linalg.solve(factor, left))
-        drawn: Vector = prior + columns.T @ answer / parts
-        return drawn
+    def _posterior(self, codes: Codes, values: Matrix) -> "_Posterior | None":
+        """Of the scores, by what was evaluated and what was guessed; None without either.
 
-    def _arranged(self, scores: Vector, known: Codes) -> Codes | None:
-        """The best new row inside the budgets for these scores; None where none was found."""
+        Guesses are left out where evaluations are more likely without them (Bayes' factor).
+        """
+        main = int(np.flatnonzero(~self.problem.is_known)[0])
+        evaluated = self._posterior_of((codes, values[:, main]))
+        if self._guessed is None:
+            return evaluated
+        guessed = self._posterior_of(self._guessed)
+        if evaluated is None or guessed is None:
+            return evaluated or guessed
+        both = self._posterior_of((codes, values[:, main]), self._guessed)
+        assert both is not None
+        helps = both.evidence - guessed.evidence >= evaluated.evidence
+        return both if helps else evaluated
+
+    def _posterior_of(self, *groups: tuple[Codes, Vector]) -> "_Posterior | None":
+        # Each against its own mean: guesses are worth their differences.
+        known = [(each, _standard(quality)) for each, quality in groups if len(each) > 1]
+        if not known:
+            return None
+        columns = self._parts.columns(np.concatenate([each for each, _ in known]))
+        target = np.concatenate([quality for _, quality in known])
+        return _Posterior.of(columns, target, len(self._parts.places))
+
+    @cached_property
+    def _guessed(self) -> tuple[Codes, Vector] | None:
+        """Architectures in which every option stands equally often, and guesses of them."""
+        if self.problem.guess is None:
+            return None
+        count = min(MOST_GUESSES, GUESSES * int(self._parts.starts[-1]))
+        rows = np.unique(self.coder.balanced(count, self.rng), axis=0)
+        return rows, np.asarray(self.problem.guess(self.coder.architectures(rows)), dtype=float)
+
+    def _arranged(self, scores: Vector, share: float, known: Codes) -> Codes | None:
+        """The best new row inside the budgets for these scores; None where none was found.
+
+        Args:
+            scores: (columns,).
+            share: where the budget of one of the costs lies, between the least and the largest.
+            known: rows that are not wanted again.
+        """
         from scipy.optimize import Bounds, LinearConstraint, milp
 
         parts, (base, table) = self._parts, self._cost_table
@@ -166,7 +250,7 @@ class Exact(WholeArchitectures):
             cost = table[:, int(self.rng.integers(costs))]
             spans = [cost[a:b] for a, b in itertools.pairwise(parts.starts.tolist())]
             low, high = sum(s.min() for s in spans), sum(s.max() for s in spans)
-            limits.append(LinearConstraint(cost[None], -np.inf, self.rng.uniform(low, high)))
+            limits.append(LinearConstraint(cost[None], -np.inf, low + share * (high - low)))
         limits += [
             LinearConstraint(table[None, :, number], -np.inf, -base[number])
             for number in range(costs, table.shape[1])

@@ -1,0 +1,149 @@
+"""Scores of blocks and their best arrangements, against all architectures looked at one by one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nas as nas_api
+from nas.budget import Budget
+from nas.evaluators.serial import Serial
+from nas.problem import Matrix, Objective, Problem, Vector
+from nas.record import Record
+from nas.storage import sqlite
+from nas.strategies import exact, random, warm_start
+from nas.strategies.exact_sampler import Exact
+from nas.study import Study
+from search_spaces import Architecture, Choice, Condition, InputError, SearchSpace
+
+LETTERS = "abcd"
+SPACE = SearchSpace(
+    "letters",
+    (
+        *(Choice(f"c{index}", tuple(LETTERS)) for index in range(5)),
+        Choice("size", (1, 2, 3), Condition("c0", ("b", "d"))),
+    ),
+)
+ALL = list(SPACE.enumerate())
+WORTH = np.random.default_rng(0).normal(size=(5, 4))
+PRICE = np.random.default_rng(1).uniform(1, 5, size=(5, 4))
+
+
+def _sums(table: Matrix, architectures: Sequence[Architecture]) -> Vector:
+    return np.array(
+        [
+            sum(table[i, LETTERS.index(str(a[f"c{i}"]))] for i in range(5))
+            + 0.3 * float(a.get("size", 0))
+            for a in architectures
+        ]
+    )
+
+
+def losses(architectures: Sequence[Architecture]) -> Vector:
+    return _sums(WORTH, architectures)
+
+
+def latencies_ms(architectures: Sequence[Architecture]) -> Matrix:
+    return _sums(PRICE, architectures)[:, None]
+
+
+def over(architectures: Sequence[Architecture]) -> dict[str, Vector]:
+    return {"latency_ms": _sums(PRICE, architectures) - 16.0}
+
+
+PROBLEM = Problem(
+    SPACE,
+    (Objective("validation_loss"), Objective("latency_ms", known=True)),
+    latencies_ms,
+    over,
+    guess=losses,
+)
+
+
+def test_a_warm_start_is_the_best_of_all_under_each_budget() -> None:
+    found = warm_start(PROBLEM, 8)
+    inside = [a for a in ALL if PROBLEM.keeps([a])[0]]
+    costs, quality = latencies_ms(inside)[:, 0], losses(inside)
+    assert len(found) == len(set(found)) == 8
+    assert PROBLEM.keeps(found).all()
+    for architecture in found:
+        cost, loss = latencies_ms([architecture])[0, 0], losses([architecture])[0]
+        better = (costs <= cost) & (quality < loss - 1e-9)
+        beaten_by_new = [inside[i] for i in np.flatnonzero(better) if inside[i] not in found]
+        assert not beaten_by_new, f"{architecture} costs as much as a better one"
+
+
+def test_guesses_that_lie_are_outvoted_by_evaluations() -> None:
+    problem = replace(PROBLEM, guess=lambda found: -losses(found))
+    study = Study(problem, exact)
+    evaluated = study.run(60, Serial(lambda a: float(losses([a])[0])))
+    best = min(losses([a])[0] for a in ALL if problem.keeps([a])[0])
+    assert min(each.values[0] for each in evaluated) == pytest.approx(best)
+
+
+def test_with_guesses_the_first_proposal_is_a_good_one() -> None:
+    ranks = {}
+    for name, problem in (("guessed", PROBLEM), ("unknown", replace(PROBLEM, guess=None))):
+        study = Study(problem, exact)
+        first = study.run(5, Serial(lambda a: float(losses([a])[0])))
+        fronted = [
+            np.mean(
+                [
+                    losses([a])[0] < each.values[0] and latencies_ms([a])[0, 0] <= each.values[1]
+                    for a in ALL[::3]
+                ]
+            )
+            for each in first
+        ]
+        ranks[name] = float(np.mean(fronted))
+    assert ranks["guessed"] < 0.02 < ranks["unknown"]
+
+
+def test_a_study_begins_with_what_it_is_given(tmp_path: Path) -> None:
+    given = warm_start(PROBLEM, 4)
+    dear = next(a for a in ALL if not PROBLEM.keeps([a])[0])
+    url = sqlite(tmp_path / "s.db")
+    asked: list[Architecture] = []
+
+    def quality(architecture: Architecture) -> float:
+        asked.append(architecture)
+        return float(losses([architecture])[0])
+
+    for trials in (3, 8):
+        record = Record(url, "s", PROBLEM)
+        study = Study(PROBLEM, random, record)
+        study.start_with([given[0], given[0], dear, *given[1:]])
+        study.run(trials, Serial(quality))
+        record.close()
+    assert asked[:4] == given
+    assert len(asked) == len(set(asked)) == 8
+
+
+def test_a_search_starts_warm(tmp_path: Path, device_file: Path, supernet_file: Path) -> None:
+    settings = nas_api.Settings(
+        device=str(device_file), budget=Budget("80%"), supernet=str(supernet_file),
+        strategy="random", warm_start=3, trials=6, validation_clips=8, test_clips=8, finalists=1,
+    )  # fmt: skip
+    warm = nas_api.search(tmp_path / "warm", settings).evaluated
+    cold = nas_api.search(tmp_path / "cold", replace(settings, warm_start=0)).evaluated
+    latencies = [network.latency_ms for network in warm[:3]]
+    assert latencies == sorted(latencies), "budgets from the least to the largest"
+    assert latencies[0] < latencies[-1]
+    assert [w.architecture for w in warm[3:]] == [c.architecture for c in cold[:3]]
+    again = nas_api.search(tmp_path / "warm", settings, resume=True)
+    assert again.evaluated == warm
+
+
+def test_a_part_too_large_to_list_is_refused() -> None:
+    space = SearchSpace(
+        "wide",
+        (
+            Choice("kind", ("a", "b")),
+            *(Choice(f"s{i}", tuple(range(9)), Condition("kind", ("a",))) for i in range(4)),
+        ),
+    )
+    problem = replace(PROBLEM, space=space, known=lambda a: np.zeros((len(a), 1)))
+    with pytest.raises(InputError, match=r"'kind' has up to 13122; use 'cost-aware'"):
+        Exact(problem)
