@@ -7,6 +7,7 @@ as architectures are: equal rows are equal architectures.
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from search_spaces.space import SearchSpace
 
 INACTIVE = -1.0
 Codes = npt.NDArray[np.float64]
+Scalars = TypeVar("Scalars", float, Codes)
 STEPS = 64  # of a number that varies freely, where architectures are drawn: few, to meet again
 
 
@@ -54,28 +56,26 @@ class Coder:
 
     def codes(self, architectures: Sequence[Architecture]) -> Codes:
         """(n, choices) of n architectures."""
-        rows = np.full((len(architectures), len(self.choices)), INACTIVE)
-        for row, architecture in zip(rows, architectures, strict=True):
+        rows, nothing = [], [INACTIVE] * len(self.choices)
+        for architecture in architectures:
+            row = nothing.copy()
             for name, option in architecture.items_:
                 place = self._place[name]
                 choice = self.choices[place]
-                if isinstance(choice, NumericChoice):
-                    row[place] = _scaled(choice, float(option))
-                else:
+                if isinstance(choice, Choice):
                     row[place] = self._options[place][option]
-        return rows
+                else:
+                    row[place] = scaled(choice, float(option))
+            rows.append(row)
+        return np.array(rows, dtype=float).reshape(-1, len(self.choices))
 
     def architectures(self, codes: Codes) -> list[Architecture]:
         """The architectures of canonical rows."""
-        found = []
-        for row in codes.tolist():
-            items = tuple(
-                (choice.name, _option(choice, code))
-                for choice, code in zip(self.choices, row, strict=True)
-                if code != INACTIVE
-            )
-            found.append(Architecture(self.space.name, items))
-        return found
+        columns = [_decisions(each, codes[:, at]) for at, each in enumerate(self.choices)]
+        return [
+            Architecture(self.space.name, tuple(item for item in items if item is not None))
+            for items in zip(*columns, strict=True)
+        ]
 
     def canonical(self, codes: Codes) -> Codes:
         """The rows with `INACTIVE` where a choice doesn't matter, in place."""
@@ -168,13 +168,20 @@ class Coder:
         return np.round(scaled * (STEPS - 1)) / (STEPS - 1)
 
 
-def _scaled(choice: NumericChoice, value: float) -> float:
+def scaled(choice: NumericChoice, values: Scalars) -> Scalars:
+    """Numbers of a choice moved to [0, 1]."""
     width = choice.high - choice.low
-    return (value - choice.low) / width if width > 0 else 0.0
+    return (values - choice.low) / (width if width > 0 else 1.0)
 
 
-def _option(choice: AnyChoice, code: float) -> Option:
+def _decisions(choice: AnyChoice, column: Codes) -> list[tuple[str, Option] | None]:
+    """What each row decides; None where the choice doesn't matter."""
+    name = choice.name
     if isinstance(choice, Choice):
-        return choice.options[int(code)]
-    value = choice.low + code * (choice.high - choice.low)
-    return round(value) if choice.integer else min(max(value, choice.low), choice.high)
+        shared = [*((name, option) for option in choice.options), None]  # INACTIVE is the last
+        return [shared[place] for place in column.astype(int).tolist()]
+    low, high = choice.low, choice.high
+    values = [None if code == INACTIVE else low + code * (high - low) for code in column.tolist()]
+    if choice.integer:
+        return [None if value is None else (name, round(value)) for value in values]
+    return [None if value is None else (name, min(max(value, low), high)) for value in values]

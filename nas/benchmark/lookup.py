@@ -14,7 +14,7 @@ import pandas as pd
 
 from search_spaces import Architecture, InputError, NumericChoice, Table
 from search_spaces.choice import Choice, Option
-from search_spaces.codes import Coder, Codes
+from search_spaces.codes import Coder, Codes, scaled
 
 Rows = npt.NDArray[np.int64]
 UNKNOWN = -2.0  # a cell that is no option; canonical rows hold none
@@ -98,7 +98,9 @@ class Lookup:
         codes = np.empty((len(table.choices), len(self._coder.choices)))
         for place, choice in enumerate(self._coder.choices):
             if isinstance(choice, NumericChoice):
-                codes[:, place] = _scaled(choice, self._numbers[choice.name])
+                values = self._numbers[choice.name]
+                inside = (values >= choice.low) & (values <= choice.high)
+                codes[:, place] = np.where(inside, scaled(choice, values), UNKNOWN)
             else:
                 codes[:, place] = _places(choice, table.choices[choice.name])
         self._coder.canonical(codes)
@@ -122,14 +124,6 @@ def _numbers(table: Table) -> dict[str, npt.NDArray[np.float64]]:
         for choice in table.space.choices
         if isinstance(choice, NumericChoice)
     }
-
-
-def _scaled(choice: NumericChoice, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Numbers as `Coder` scales them."""
-    width = choice.high - choice.low
-    scaled = (values - choice.low) / width if width > 0 else np.zeros(len(values))
-    inside = (values >= choice.low) & (values <= choice.high)
-    return np.where(inside, scaled, UNKNOWN)
 
 
 def _places(choice: Choice, cells: "pd.Series[Any]") -> npt.NDArray[np.float64]:

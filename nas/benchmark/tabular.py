@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,7 @@ class Benchmark:
         reference: the corner of the box that is judged, (objectives,), natural signs; strategies
             are never told.
         lookup: finds rows.
+        given_front: the true front where it is known to lie beyond the rows, (n, objectives).
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Benchmark:
     over: Mapping[str, Vector]
     reference: Vector
     lookup: Lookup
+    given_front: Matrix | None = None
 
     def problem(self, seed: int) -> Problem:
         """What a strategy is told."""
@@ -72,7 +74,8 @@ class Benchmark:
     @cached_property
     def front(self) -> Matrix:
         """The true front inside the box, (n, objectives), natural signs."""
-        values = self.values[self.feasible] * self.signs
+        rows = self.values[self.feasible] if self.given_front is None else self.given_front
+        values = rows * self.signs
         inside = values[(values < self.reference * self.signs).all(axis=1)]
         if not len(inside):
             return inside
@@ -132,6 +135,7 @@ def of_table(
     space: SearchSpace | None = None,
     reference: Sequence[float] | None = None,
     at_most: Mapping[str, float] | None = None,
+    front: Table | Path | str | None = None,
 ) -> Benchmark:
     """A benchmark on the whole networks of a table.
 
@@ -143,6 +147,8 @@ def of_table(
         reference: a limit for each objective, in the unit of its name; by default see
             `nas.benchmark.reference`.
         at_most: hard budgets on columns that are known beforehand.
+        front: a table of the true front, where this one holds only a part of its space; by
+            default the rows that no other beats.
 
     Raises:
         InputError: a column that is not there, nothing to trade off, nothing to find out, a budget
@@ -170,7 +176,26 @@ def of_table(
     benchmark = Benchmark(table.path, table.space, asked, values, limits, over, corner, lookup)
     if not len(benchmark.front):
         _refuse_corner(benchmark, given=reference is not None)
-    return benchmark
+    return benchmark if front is None else _with_front(benchmark, front)
+
+
+def _with_front(benchmark: Benchmark, table: Table | Path | str) -> Benchmark:
+    """The benchmark, judged by a given front."""
+    if not isinstance(table, Table):
+        table = read_table(table)
+    given = np.stack([_column(table, each.name) for each in benchmark.objectives], axis=1)
+    signs = benchmark.signs
+    for row in benchmark.front * signs:
+        if not (given * signs <= row).all(axis=1).any():
+            found = ", ".join(
+                f"{each.name} {value:g}"
+                for each, value in zip(benchmark.objectives, row * signs, strict=True)
+            )
+            raise InputError(
+                f"{table.path}: is no true front; none of it is as good as a network of "
+                f"{benchmark.path} ({found})"
+            )
+    return replace(benchmark, given_front=given)
 
 
 def _nothing_known(architectures: Sequence[Architecture]) -> Matrix:

@@ -46,6 +46,13 @@ def bench(
         list[str] | None,
         typer.Option(help="A hard budget on a column that is known: COLUMN=VALUE; several times."),
     ] = None,
+    front: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of the true front, where TABLE is only a part of its space. Default: the "
+            "rows that no other beats."
+        ),
+    ] = None,
     space: options.MaybeSpace = None,
     strategies: Annotated[
         str, typer.Option(help="Names, or package.module:name of your own: A,B.")
@@ -77,6 +84,7 @@ def bench(
         space=load(space) if space else None,
         reference=_numbers(reference),
         at_most=_limits(at_most or ()),
+        front=front,
     )
     try:
         runs = compared(benchmark, names, trials, range(seed, seed + seeds), out, workers=workers)
@@ -184,8 +192,8 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
         for each, limit in zip(benchmark.objectives, benchmark.reference, strict=True)
     )
     print_line(
-        f"at N: share of the true front's hypervolume ({len(benchmark.front)} networks of "
-        f"{len(benchmark.values):,}; {box}) after N evaluations"
+        f"at N: share of the true front's hypervolume ({len(benchmark.front)} networks"
+        f"{_whence(benchmark)}; {box}) after N evaluations"
         + (", mean ± standard deviation" if seeds > 1 else "")
     )
     print_line(
@@ -196,6 +204,10 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
         print_line(line)
     print_line(f"results: {out}")
     print_line(f"picture: {out.with_suffix('.png')}")
+
+
+def _whence(benchmark: "Benchmark") -> str:
+    return f" of {len(benchmark.values):,}" if benchmark.given_front is None else ", given"
 
 
 def _row(standing: "Standing", seeds: int) -> list[str]:

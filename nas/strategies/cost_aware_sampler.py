@@ -42,7 +42,7 @@ class Settings:
     # Between the best quality seen (0) and a typical one (1): where differences begin to matter
     # less, and where quality stops to count at all.
     compressed_from: float = 0.3
-    reach: float = 0.6
+    reach: float = 0.9
 
 
 class CostAware(WholeArchitectures):

@@ -14,6 +14,7 @@ that what is learned of a convolution in one slot is known in all.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +116,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.one_hot)
 
+    @cached_property
+    def count_distances(self) -> Matrix:
+        """Half the squared distances of their counts, (n, n): asked for at every step of a fit."""
+        return _half_squares(self.counts, self.counts)
+
     def __getitem__(self, which: npt.NDArray[np.int64]) -> "Rows":
         return Rows(self.one_hot[which], self.numbers[which], self.counts[which])
 
@@ -160,8 +166,9 @@ class Kernel:
 
     def __call__(self, parameters: Vector, first: Rows, second: Rows) -> Matrix:
         """(n, m) covariances of n and m architectures."""
-        parts = self._parts(parameters, first, second)
-        found: Matrix = np.tensordot(np.exp(parameters[self._amplitudes]), np.stack(parts[:3]), 1)
+        additive, product, counts, _ = self._parts(parameters, first, second)
+        weights = np.exp(parameters[self._amplitudes])
+        found: Matrix = weights[0] * additive + weights[1] * product + weights[2] * counts
         return found
 
     def with_gradient(
@@ -175,9 +182,9 @@ class Kernel:
         def back(slope: Matrix) -> Vector:
             found = np.zeros_like(parameters)
             found[self._amplitudes] = amplitudes * [
-                (slope * part).sum() for part in (additive, product, counts)
+                np.vdot(slope, part) for part in (additive, product, counts)
             ]
-            found[self._length] = 2 * amplitudes[2] * (slope * counts * distance).sum()
+            found[self._length] = 2 * amplitudes[2] * np.vdot(slope, counts * distance)
             by_product = -amplitudes[1] * slope * product
             self._back_to_choices(parameters, rows, by_product, amplitudes[0] * slope, found)
             return found
@@ -195,8 +202,11 @@ class Kernel:
             between = weight * np.square(first.numbers[:, number, None] - second.numbers[:, number])
             far += between
             alike += np.exp(-2 * between)
-        length = np.exp(parameters[self._length])
-        distance = _half_squares(first.counts / length, second.counts / length)
+        square = np.exp(2 * parameters[self._length])
+        if first is second:
+            distance = first.count_distances / square
+        else:
+            distance = _half_squares(first.counts, second.counts) / square
         return alike / self.features.choices, np.exp(-far), np.exp(-distance), distance
 
     def _apart(self, parameters: Vector) -> Matrix:

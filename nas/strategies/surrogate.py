@@ -60,8 +60,12 @@ class Prediction:
 
     @property
     def deviation(self) -> Vector:
-        """Standard deviations (n,), in the unit of the quality."""
-        found: Vector = np.sqrt(self._variance) * self._surrogate.scale
+        """Standard deviations (n,) of what evaluations would find, in the unit of the quality.
+
+        What a network has of its own, which no other network tells, counts: a network that beats
+        its neighbours beats them for good.
+        """
+        found: Vector = np.sqrt(self._variance + self._surrogate.noise) * self._surrogate.scale
         return found
 
     def believe(self, index: int) -> None:
@@ -100,8 +104,9 @@ def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:
             return HOPELESS, np.zeros_like(parameters)
-        half, _ = dpotri(factor, lower=1)  # the lower half of the inverse
-        inverse = half + np.tril(half, -1).T
+        half, _ = dpotri(factor, lower=1)  # of the inverse, the lower half; above it stay zeros
+        inverse = half + half.T
+        inverse[np.diag_indices(count)] /= 2
         answer = inverse @ standard
         value = standard @ answer / 2 + np.log(np.diag(factor)).sum() + off @ off / 2
         slope = (inverse - np.outer(answer, answer)) / 2

@@ -58,6 +58,23 @@ def test_the_box_is_where_the_front_is_wanted(tmp_path: Path) -> None:
     assert wide.shares(wide.values[:1])[0] == pytest.approx(20 * 16 / wide.whole)
 
 
+def test_the_true_front_may_be_given(tmp_path: Path) -> None:
+    (tmp_path / "front.csv").write_text("error_pct,latency_us\n8,12000\n20,7000\n25,6000\n30,1000\n")
+    front = tmp_path / "front.csv"
+    given = of_rows(tmp_path, reference=[50, 20], front=front)
+    assert given.front.tolist() == [[8, 12], [20, 7], [25, 6], [30, 1]]
+    computed = of_rows(tmp_path, reference=[50, 20])
+    found, of_rows_alone = given.shares(given.values), computed.shares(given.values)
+    assert found[-1] == pytest.approx(computed.whole / given.whole)
+    assert found == pytest.approx(of_rows_alone * computed.whole / given.whole)
+    (tmp_path / "front.csv").write_text("error_pct,latency_ms\n8,12\n20,9\n")
+    with pytest.raises(InputError, match=r"is no true front; .* \(error_pct 20, latency_ms 8\)"):
+        of_rows(tmp_path, reference=[50, 20], front=front)
+    (tmp_path / "front.csv").write_text("error_pct\n8\n")
+    with pytest.raises(InputError, match="latency_ms"):
+        of_rows(tmp_path, reference=[50, 20], front=front)
+
+
 def test_a_quality_without_percent_is_wanted_from_the_median_on(tmp_path: Path) -> None:
     path = written(tmp_path, "a,3,1\nb,2,2\nc,1,5\n", "kind,test_loss,latency_us\n")
     benchmark = of_table(path, ["latency_us", "test_loss"], ["latency_us"])
