@@ -59,7 +59,9 @@ def test_the_box_is_where_the_front_is_wanted(tmp_path: Path) -> None:
 
 
 def test_the_true_front_may_be_given(tmp_path: Path) -> None:
-    (tmp_path / "front.csv").write_text("error_pct,latency_us\n8,12000\n20,7000\n25,6000\n30,1000\n")
+    (tmp_path / "front.csv").write_text(
+        "error_pct,latency_us\n8,12000\n20,7000\n25,6000\n30,1000\n"
+    )
     front = tmp_path / "front.csv"
     given = of_rows(tmp_path, reference=[50, 20], front=front)
     assert given.front.tolist() == [[8, 12], [20, 7], [25, 6], [30, 1]]

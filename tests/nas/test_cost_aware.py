@@ -1,6 +1,4 @@
-"""The mathematics of the cost-aware and the exact strategy, against slower ways to the same."""
-
-import itertools
+"""The mathematics of the cost-aware strategy, against slower ways to the same."""
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from nas.fronts import nondominated
 from nas.problem import Objective, Problem
 from nas.strategies.cost_aware_sampler import CostAware, compressed
-from nas.strategies.exact_sampler import Exact
 from nas.strategies.improvement import Frontier
 from nas.strategies.kernel import Kernel
 from nas.strategies.surrogate import Surrogate, first_parameters
@@ -150,29 +147,6 @@ def test_compressed_keeps_the_order_and_what_is_good(seed: int) -> None:
 
 
 PROBLEM = Problem(CONDITIONAL, (Objective("loss"), Objective("latency_ms", known=True)), one_cost)
-
-
-def test_the_exact_arrangement_is_the_best_of_all() -> None:
-    exact = Exact(PROBLEM)
-    every = list(CONDITIONAL.enumerate())
-    codes = exact.coder.codes(every)
-    columns = exact._parts.columns(codes)
-    assert np.array_equal(codes, [exact._parts.arranged(row) for row in columns])
-    base, table = exact._cost_table
-    assert np.allclose(columns @ table[:, 0] + base[0], scores(every))  # costs that add are found
-    for seed in range(5):
-        drawn = np.random.default_rng(seed).normal(size=columns.shape[1])
-        exact.rng = np.random.default_rng(seed)
-        found = exact._arranged(drawn, codes[:0])
-        exact.rng = np.random.default_rng(seed)
-        assert found is not None
-        exact.rng.integers(1)
-        starts = exact._parts.starts.tolist()
-        spans = [table[a:b, 0] for a, b in itertools.pairwise(starts)]
-        limit = exact.rng.uniform(sum(s.min() for s in spans), sum(s.max() for s in spans))
-        inside = columns @ table[:, 0] <= limit + 1e-9
-        best = columns[inside][np.argmin((columns @ drawn)[inside])]
-        assert np.array_equal(found, exact._parts.arranged(best))
 
 
 def test_inactive_decisions_cost_no_proposal() -> None:

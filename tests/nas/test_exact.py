@@ -10,7 +10,7 @@ import pytest
 import nas as nas_api
 from nas.budget import Budget
 from nas.evaluators.serial import Serial
-from nas.problem import Matrix, Objective, Problem, Vector
+from nas.problem import Matrix, Objective, Problem, Vector, no_limits
 from nas.record import Record
 from nas.storage import sqlite
 from nas.strategies import exact, random, warm_start
@@ -60,6 +60,23 @@ PROBLEM = Problem(
     over,
     guess=losses,
 )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_arrangement_is_the_best_of_all(seed: int) -> None:
+    exact = Exact(replace(PROBLEM, excess=no_limits))
+    codes = exact.coder.codes(ALL)
+    columns = exact._parts.columns(codes)
+    assert np.array_equal(codes, [exact._parts.arranged(row) for row in columns])
+    base, table = exact._cost_table
+    costs = columns @ table[:, 0] + base[0]
+    assert np.allclose(costs, latencies_ms(ALL)[:, 0])  # costs that add are found
+    rng = np.random.default_rng(seed)
+    drawn, share = rng.normal(size=columns.shape[1]), rng.uniform()
+    inside = costs <= costs.min() + share * (costs.max() - costs.min()) + 1e-9
+    best = columns[inside][np.argmin((columns @ drawn)[inside])]
+    found = exact._arranged(drawn, share, codes[:0])
+    assert np.array_equal(found, exact._parts.arranged(best))
 
 
 def test_a_warm_start_is_the_best_of_all_under_each_budget() -> None:
