@@ -69,10 +69,10 @@ def test_the_true_front_may_be_given(tmp_path: Path) -> None:
     found, of_rows_alone = given.shares(given.values), computed.shares(given.values)
     assert found[-1] == pytest.approx(computed.whole / given.whole)
     assert found == pytest.approx(of_rows_alone * computed.whole / given.whole)
-    (tmp_path / "front.csv").write_text("error_pct,latency_ms\n8,12\n20,9\n")
+    front.write_text("error_pct,latency_ms\n8,12\n20,9\n")
     with pytest.raises(InputError, match=r"is no true front; .* \(error_pct 20, latency_ms 8\)"):
         of_rows(tmp_path, reference=[50, 20], front=front)
-    (tmp_path / "front.csv").write_text("error_pct\n8\n")
+    front.write_text("error_pct\n8\n")
     with pytest.raises(InputError, match="latency_ms"):
         of_rows(tmp_path, reference=[50, 20], front=front)
 
