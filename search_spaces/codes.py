@@ -19,6 +19,7 @@ from search_spaces.space import SearchSpace
 INACTIVE = -1.0
 Codes = npt.NDArray[np.float64]
 Scalars = TypeVar("Scalars", float, Codes)
+GRAIN = 1e9  # steps in the range of a free number: a sum of floats may miss its last digits
 STEPS = 64  # of a number that varies freely, where architectures are drawn: few, to meet again
 
 
@@ -76,6 +77,23 @@ class Coder:
             Architecture(self.space.name, tuple(item for item in items if item is not None))
             for items in zip(*columns, strict=True)
         ]
+
+    def keys(self, codes: Codes) -> npt.NDArray[np.uint64]:
+        """A number a row, (n,); different rows meet with a probability of about 2**-60."""
+        return np.asarray((self.rounded(codes) * self._multipliers).sum(axis=1, dtype=np.uint64))
+
+    def rounded(self, codes: Codes) -> npt.NDArray[np.uint64]:
+        """Rows as whole numbers, (n, choices): equal where architectures are."""
+        return np.rint(codes * self._grain).astype(np.int64).view(np.uint64)
+
+    @cached_property
+    def _grain(self) -> npt.NDArray[np.float64]:
+        return np.array([1.0 if options else GRAIN for options in self.option_counts])
+
+    @cached_property
+    def _multipliers(self) -> npt.NDArray[np.uint64]:
+        drawn = np.random.default_rng(0)  # which they are matters to nobody
+        return drawn.integers(1, 2**63, size=len(self.choices), dtype=np.uint64)
 
     def canonical(self, codes: Codes) -> Codes:
         """The rows with `INACTIVE` where a choice doesn't matter, in place."""

@@ -18,7 +18,6 @@ from search_spaces.codes import Coder, Codes, scaled
 
 Rows = npt.NDArray[np.int64]
 UNKNOWN = -2.0  # a cell that is no option; canonical rows hold none
-GRAIN = 1e9  # steps in the range of a free number: a sum of floats may miss its last digits
 
 
 class Lookup:
@@ -33,11 +32,7 @@ class Lookup:
         self._coder = Coder(table.space)
         self._numbers = _numbers(table)
         self.codes = self._codes_of(table)
-        drawn = np.random.default_rng(0)  # of which multipliers matters to nobody
-        self._multipliers = drawn.integers(1, 2**63, size=self.codes.shape[1], dtype=np.uint64)
-        free = [isinstance(choice, NumericChoice) for choice in self._coder.choices]
-        self._grain = np.where(free, GRAIN, 1.0)
-        keys = self._keys(self.codes)
+        keys = self._coder.keys(self.codes)
         self._order = np.argsort(keys, kind="stable")
         self._sorted = keys[self._order]
 
@@ -50,9 +45,10 @@ class Lookup:
         if not architectures:
             return np.empty(0, dtype=np.int64)
         wanted = self._coder.codes(architectures)
-        places = np.searchsorted(self._sorted, self._keys(wanted))
+        places = np.searchsorted(self._sorted, self._coder.keys(wanted))
         rows = self._order[np.minimum(places, len(self._order) - 1)]
-        absent = ~self._alike(wanted, self.codes[rows])
+        coder = self._coder
+        absent = (coder.rounded(wanted) != coder.rounded(self.codes[rows])).any(axis=1)
         if absent.any():
             lost = architectures[int(np.flatnonzero(absent)[0])]
             raise InputError(f"{self._path}: holds no row for {lost}")
@@ -83,16 +79,6 @@ class Lookup:
             return [(choice.name, int(v) if whole and v.is_integer() else v) for v in values]
         shared = [*((choice.name, option) for option in choice.options), None]  # -1 is the last
         return [shared[code] for code in self.codes[rows, place].astype(int).tolist()]
-
-    def _keys(self, codes: Codes) -> npt.NDArray[np.uint64]:
-        """A number a row; different rows meet with a probability of about 2**-60."""
-        whole = np.rint(codes * self._grain).astype(np.int64).view(np.uint64)
-        return np.asarray((whole * self._multipliers).sum(axis=1, dtype=np.uint64))
-
-    def _alike(self, first: Codes, second: Codes) -> npt.NDArray[np.bool_]:
-        return np.asarray(
-            (np.rint(first * self._grain) == np.rint(second * self._grain)).all(axis=1)
-        )
 
     def _codes_of(self, table: Table) -> Codes:
         codes = np.empty((len(table.choices), len(self._coder.choices)))

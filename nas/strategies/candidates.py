@@ -11,7 +11,8 @@ from nas.problem import Matrix, Problem, Vector
 from search_spaces.codes import Coder, Codes
 
 LISTED = 1500  # architectures that are all looked at, where there are no more
-NEAREST = 20  # listed rows around each one that nothing beats
+NEAREST = 20  # listed rows around each one that nothing beats ...
+COMPARED = 20_000  # ... among so many
 TRIES = 20  # times as many draws as are wanted, where few keep the budgets
 CHANGES, SHARES = [1, 2, 3], [0.5, 0.3, 0.2]  # decisions made anew, and how often
 CROSSED = 0.3
@@ -81,9 +82,8 @@ class Searcher:
     def balanced(self, count: int, seen: Seen) -> Codes:
         """First points: every option of every choice as often, as far as the budgets allow."""
         if self._list is not None:
-            return self.inside(seen, self._rng.permutation(self._list)[: TRIES * count]).codes[
-                :count
-            ]
+            order = self._rng.permutation(len(self._list))[: TRIES * count]
+            return self.inside(seen, self._list[order]).codes[:count]
         found = self.inside(seen, self._coder.balanced(count, self._rng)).codes
         for _ in range(TRIES):
             if len(found) >= count:
@@ -138,15 +138,29 @@ class Searcher:
             return self._coder.codes(list(self._problem.space.enumerate()))
         return None
 
+    @cached_property
+    def _listed_keys(self) -> npt.NDArray[np.uint64]:
+        assert self._list is not None
+        return np.sort(self._coder.keys(self._list))
+
     def _of_list(self, front: Codes, seen: Seen) -> Candidates:
-        """All that are listed; of many, those near the front, and random ones."""
+        """All that are listed; of many, those near the front, its children, and random ones."""
         assert self._list is not None
         rows = self._list
         if len(rows) > LISTED:
-            near = [_nearest(rows, row, NEAREST) for row in front]
-            drawn = self._rng.integers(len(rows), size=LISTED)
-            rows = rows[np.unique(np.concatenate([*near, drawn]))]
+            some = rows[self._rng.integers(len(rows), size=COMPARED)]
+            compared = rows if len(rows) <= COMPARED else some
+            near = [compared[_nearest(compared, row, NEAREST)] for row in front]
+            children = self._listed(self._children(front, LISTED))
+            rows = np.concatenate([*near, children, some[:LISTED]])
         return self.inside(seen, rows)
+
+    def _listed(self, codes: Codes) -> Codes:
+        """Those rows that the list holds."""
+        keys, listed = self._coder.keys(codes), self._listed_keys
+        places = np.minimum(np.searchsorted(listed, keys), len(listed) - 1)
+        found: Codes = codes[listed[places] == keys]
+        return found
 
 
 def _nearest(rows: Codes, row: Codes, count: int) -> npt.NDArray[np.int64]:
