@@ -36,8 +36,8 @@ class Settings:
     candidates: int = 400
     generations: int = 4
     batch_share: float = 0.05  # of what was evaluated: so many are proposed from one model
-    fit_steps: int = 10
-    fit_points: int = 300
+    fit_steps: int = 8
+    fit_points: int = 200
     model_points: int = 1000
     # Between the best quality seen (0) and a typical one (1): where differences begin to matter
     # less, and where quality stops to count at all.
