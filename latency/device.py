@@ -67,6 +67,11 @@ class Device:
             row[1:-1] += self.physical.part(part)[1]
         return row
 
+    @property
+    def unit(self) -> str:
+        """Of what it predicts: ms, or mJ where it was calibrated on a column of energies."""
+        return "mJ" if str(self.facts.get("column", "")).endswith("_mj") else "ms"
+
     def predict(self, workload: Workload) -> Prediction:
         """The latency of a block or a network.
 

@@ -23,12 +23,14 @@ class Budget:
     """Limits as a person gives them; None where there is none.
 
     `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
-    on every device, or on the first where `other_latency` says it of the others.
+    on every device, or on the first where `other_latency` says it of the others. `energy_mj` is of
+    all denoising steps.
     """
 
     latency: str | None = "60%"
     parameters: int | None = None
     memory_mb: float | None = None
+    energy_mj: float | None = None
     steps: int = 4
     fixed_ms: float = 0.0
     other_latency: tuple[str, ...] = ()
@@ -42,7 +44,7 @@ class Budget:
             raise InputError(f"steps must be at least 1; found {self.steps}")
         if not (math.isfinite(self.fixed_ms) and self.fixed_ms >= 0):
             raise InputError(f"fixed parts of the pipeline cannot take {self.fixed_ms} ms")
-        for name in ("parameters", "memory_mb"):
+        for name in ("parameters", "memory_mb", "energy_mj"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise InputError(f"{name.replace('_', ' ')} budget {limit} is not positive")
@@ -107,6 +109,8 @@ class Limits:
             found["parameters"] = counts - self.budget.parameters
         if self.memory_mb is not None:
             found["memory_mb"] = self.memories_mb(architectures) - self.memory_mb
+        if self.budget.energy_mj is not None:
+            found["energy_mj"] = self.energies_mj(architectures) - self.budget.energy_mj
         return found
 
     def excess(self, architecture: Architecture) -> dict[str, float]:
@@ -162,8 +166,13 @@ class Limits:
         )
 
 
-def resolve(budget: Budget, *costs: Costs) -> Limits:
+def resolve(budget: Budget, *costs: Costs, energy: Costs | None = None) -> Limits:
     """A budget's limits on one device or several; a device's own memory limit is one of them.
+
+    Args:
+        budget: what is allowed.
+        costs: on each device, the main one first.
+        energy: of a device that was calibrated on millijoules.
 
     Raises:
         InputError: not even the network that uses least of a limit keeps it.
@@ -183,7 +192,9 @@ def resolve(budget: Budget, *costs: Costs) -> Limits:
         _target(budget, each, latency, "latency_ms" if each is main else _objective(each))
         for each, latency in zip(costs, wanted, strict=True)
     )
-    limits = Limits(budget, targets, min((mb for mb in given if mb is not None), default=None))
+    memory_mb = min((mb for mb in given if mb is not None), default=None)
+    limits = Limits(budget, targets, memory_mb, energy)
+    _check_energy(limits)
     smallest = main.smallest
     for name in ("parameters", "memory_mb"):
         excess = limits.excess(smallest).get(name, 0.0)
@@ -194,7 +205,7 @@ def resolve(budget: Budget, *costs: Costs) -> Limits:
             )
     coder = Coder(main.space)
     drawn = coder.architectures(coder.drawn(TRIES, np.random.default_rng(0)))
-    cheapest = [*(each.fastest for each in costs), smallest]
+    cheapest = [*(each.fastest for each in (*costs, *([energy] if energy else []))), smallest]
     if not limits.problem().keeps([*cheapest, *drawn]).any():
         raise InputError(
             f"no network keeps all budgets together: none of {TRIES} at random, neither the "
@@ -220,6 +231,24 @@ def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -
             f"({budget.steps} steps) on {costs.device.name}; raise --latency-ms"
         )
     return Target(costs, latency_ms, objective)
+
+
+def _check_energy(limits: Limits) -> None:
+    wanted_mj = limits.budget.energy_mj
+    if wanted_mj is None:
+        return
+    if limits.energy is None:
+        raise InputError(
+            "an energy budget needs a device calibrated on a column in _mj; give --energy FILE"
+        )
+    frugal = limits.energy.fastest
+    least_mj = float(limits.energies_mj([frugal])[0])
+    if least_mj > wanted_mj:
+        raise InputError(
+            f"the energy budget of {wanted_mj:.4g} mJ is below the most frugal network: "
+            f"{describe(limits.costs, frugal)} takes {least_mj:.4g} mJ ({limits.budget.steps} "
+            "steps); raise --energy-mj"
+        )
 
 
 def _objective(costs: Costs) -> str:

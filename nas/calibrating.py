@@ -79,10 +79,13 @@ def _check_names(paths: Sequence[Path], column: str, borrow: Sequence[str]) -> N
 
 
 def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
-    """Refuse a time of nothing, and a table that would be read for nothing."""
+    """Refuse what is neither time nor energy, and a table that would be read for nothing."""
     held = [name for name in (column, *borrow) if table.has_metric(name)]
-    if no_times := [name for name in held if not name.endswith("_ms")]:
-        raise InputError(f"{table.path}: column {no_times[0]!r} holds no times (_ms, _us or _s)")
+    if others := [name for name in held if not name.endswith(("_ms", "_mj"))]:
+        raise InputError(
+            f"{table.path}: column {others[0]!r} holds no times (_ms, _us or _s), nor energies "
+            "(_mj)"
+        )
     if borrow and not held:
         raise InputError(
             f"{table.path}: has neither {column} nor a column to borrow ({', '.join(borrow)}); its "
@@ -93,8 +96,9 @@ def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
         wrong = np.flatnonzero((latency_ms < LEAST_MS) | (latency_ms > MOST_MS))
         if wrong.size:
             raise InputError(
-                f"{table.path}, row {wrong[0] + 2}, column {name!r}: {latency_ms[wrong[0]]:g} ms "
-                "is no time of a network; mend or remove the row"
+                f"{table.path}, row {wrong[0] + 2}, column {name!r}: {latency_ms[wrong[0]]:g} "
+                f"{'mJ is no energy' if name.endswith('_mj') else 'ms is no time'} of a network; "
+                "mend or remove the row"
             )
 
 

@@ -18,14 +18,16 @@ LONGEST_NAME = 24
 WIDE = 30.0  # times from short to long networks, from where axes are logarithmic
 
 
-def calibration_png(judged: "Sequence[Judged]", kinds: "Sequence[KindResidual]") -> bytes:
+def calibration_png(
+    judged: "Sequence[Judged]", kinds: "Sequence[KindResidual]", unit: str = "ms"
+) -> bytes:
     """PNG bytes."""
     # Figure, not pyplot: no display is asked for and no global state is left behind.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.4, 4.9), layout="constrained")
     points, bars = figure.subplots(1, 2, width_ratios=[3, 2])
-    _points(points, judged)
+    _points(points, judged, unit)
     _bars(bars, list(kinds)[:MOST_KINDS][::-1])
     for axes in (points, bars):
         axes.grid(alpha=0.25)
@@ -37,7 +39,7 @@ def calibration_png(judged: "Sequence[Judged]", kinds: "Sequence[KindResidual]")
     return buffer.getvalue()
 
 
-def _points(axes: Any, judged: "Sequence[Judged]") -> None:
+def _points(axes: Any, judged: "Sequence[Judged]", unit: str) -> None:
     inside = np.array([each.inside for each in judged])
     found = np.array(
         [
@@ -59,8 +61,8 @@ def _points(axes: Any, judged: "Sequence[Judged]") -> None:
         label = f"{word} the 90% bounds: {int((inside == which).sum()):,}"
         axes.scatter(measured[rows], predicted[rows], s=16, c=color, alpha=alpha, label=label)
     _scales(axes, found[:, :2])
-    axes.set_xlabel("measured latency (ms)")
-    axes.set_ylabel("predicted latency (ms)")
+    axes.set_xlabel(f"measured ({unit})")
+    axes.set_ylabel(f"predicted ({unit})")
     drawn = "" if len(shown) == len(found) else f", {len(shown)} of them drawn"
     axes.set_title(f"{len(found):,} networks that the fit had not seen{drawn}", fontsize=10)
     axes.legend(fontsize=8, loc="upper left")

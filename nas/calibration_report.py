@@ -86,7 +86,7 @@ def html(device: Device, judged: Sequence[Judged]) -> str:
         judged=len(judged),
         kinds=kinds,
         worst=worst,
-        picture=_embedded(calibration_png(judged, kinds)) if judged else None,
+        picture=_embedded(calibration_png(judged, kinds, device.unit)) if judged else None,
     )
 
 

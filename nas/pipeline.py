@@ -99,15 +99,17 @@ def search(
     Playback(splits["test"], clips=2).try_out(metrics)
     given = Path(settings.supernet) if settings.supernet else None
     supernet = load_supernet(given, space) if given else None
-    known = None if settings.device == HOST else load_device(settings.device)
+    known = None if settings.device == HOST else _measured_in("ms", settings.device)
     if workers is not None:
         workers.check()
     with folder.opened():
         device = known or job.profiled_host()
-        devices = [device, *(load_device(name) for name in settings.other_devices)]
-        limits = resolve(settings.budget, *(Costs(job.space_costs, each) for each in devices))
-        if settings.energy is not None:
-            limits = replace(limits, energy=Costs(job.space_costs, load_device(settings.energy)))
+        devices = [device, *(_measured_in("ms", name) for name in settings.other_devices)]
+        costs = [Costs(job.space_costs, each) for each in devices]
+        energy = (
+            Costs(job.space_costs, _measured_in("mJ", settings.energy)) if settings.energy else None
+        )
+        limits = resolve(settings.budget, *costs, energy=energy)
         if limits.too_large:
             listed = ", ".join(limits.too_large)
             job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
@@ -141,6 +143,18 @@ def search(
             folder, limits, supernet, evaluated, picks, best, splits["test"], metrics, job.progress
         )
     return SearchResult(folder.path, best, front(evaluated), evaluated, summary)
+
+
+def _measured_in(unit: str, name: str) -> Device:
+    """A device that predicts times, or energies; InputError where it is the other kind."""
+    device = load_device(name)
+    if device.unit != unit:
+        wanted, option = ("an energy (_mj)", "--device") if unit == "mJ" else ("a time", "--energy")
+        raise InputError(
+            f"{name}: was calibrated on {device.facts.get('column', 'latency_ms')}, not on "
+            f"{wanted}; it is one for {option}"
+        )
+    return device
 
 
 def _evaluator(

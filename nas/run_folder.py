@@ -90,12 +90,27 @@ class RunFolder:
     def opened(self) -> Iterator[None]:
         """Read what was done before, and keep other processes out meanwhile.
 
-        The lock goes when the process does, however it ends.
+        The lock goes when the process does, however it ends. A folder that was made for a run
+        which is refused at once goes too, so that the same command can be given again, mended.
 
         Raises:
             InputError: the run was begun with other settings, or another process is at it.
         """
+        new = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._locked():
+                yield
+        except InputError:
+            held = {path.name for path in self.path.iterdir()}
+            if new and held <= {".lock", "run.json"}:
+                for name in held:
+                    self.file(name).unlink()
+                self.path.rmdir()
+            raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         with self.file(".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,7 +157,9 @@ class RunFolder:
         self.study = str(found.get("study", self.study))
         wanted = {**_plain(self.settings), "storage": self._public_storage}
         # A run of an earlier version was begun with what is the default of settings added since.
-        begun = {**_plain(Settings()), **found.get("settings", {})}
+        begun, defaults = found.get("settings", {}), _plain(Settings())
+        budget = {**defaults["budget"], **begun.get("budget", {})}
+        begun = {**defaults, **begun, "budget": budget}
         before = {**begun, "storage": found.get("storage")}
         if SEARCH not in self.seconds:  # nothing was evaluated under the budget yet
             before["budget"] = wanted["budget"]

@@ -52,10 +52,10 @@ def predict(
         listed = ", ".join(unmeasured[:MOST_LISTED]) + (" ..." if unmeasured[MOST_LISTED:] else "")
         print_note(f"{chosen.name} never measured {listed}: check the spelling, or expect errors")
     if json:
-        print_json({"predictions": [_plain(prediction) for prediction in predictions]})
+        print_json({"predictions": [_plain(prediction, chosen) for prediction in predictions]})
         return
     print_table(
-        [">row", ">latency ms", ">low", ">high"],
+        [">row", f">{_what(chosen)} {chosen.unit}", ">low", ">high"],
         (
             (row, f"{p.latency_ms:.4g}", f"{p.low_ms:.4g}", f"{p.high_ms:.4g}")
             for row, p in enumerate(predictions, start=1)
@@ -197,7 +197,7 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
     prediction = device.predict(workload)
     memory_mb = device.memory_mb(workload)
     summary: dict[str, Any] = {
-        "predictions": [_plain(prediction)],
+        "predictions": [_plain(prediction, device)],
         "workload": {
             "operations": len(workload.operations),
             "gflops": workload.flops / 1e9,
@@ -214,8 +214,8 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
         print_json(summary)
         return
     print_line(
-        f"{prediction.latency_ms:.4g} ms on {device.name} "
-        f"({prediction.low_ms:.4g} to {prediction.high_ms:.4g} ms)"
+        f"{prediction.latency_ms:.4g} {device.unit} on {device.name} "
+        f"({prediction.low_ms:.4g} to {prediction.high_ms:.4g} {device.unit})"
     )
     limit = device.memory_limit_mb
     fits = "" if limit is None else ", fits in " if memory_mb <= limit else ", DOES NOT FIT in "
@@ -229,7 +229,7 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
         ((k.kind, int(k.count), f"{k.gflops:.4g}", f"{k.traffic_mb:.4g}") for k in kinds(workload)),
     )
     print_table(
-        ["costliest operations", "shape", ">GFLOPs", ">MB", ">ms, about"],
+        ["costliest operations", "shape", ">GFLOPs", ">MB", f">{device.unit}, about"],
         (
             (
                 c.kind,
@@ -247,9 +247,14 @@ def _ms(row: "Costly") -> str:
     return "-" if row.latency_ms is None else f"{row.latency_ms:.3g}"
 
 
-def _plain(prediction: "Prediction") -> dict[str, float]:
+def _what(device: "Device") -> str:
+    return "energy" if device.unit == "mJ" else "latency"
+
+
+def _plain(prediction: "Prediction", device: "Device") -> dict[str, float]:
+    unit = device.unit.lower()
     return {
-        "latency_ms": prediction.latency_ms,
-        "low_ms": prediction.low_ms,
-        "high_ms": prediction.high_ms,
+        f"{_what(device)}_{unit}": prediction.latency_ms,
+        f"low_{unit}": prediction.low_ms,
+        f"high_{unit}": prediction.high_ms,
     }

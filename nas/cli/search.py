@@ -40,6 +40,9 @@ def search(
         Path | None,
         typer.Option(help="A device file calibrated on a column in _mj, for energy_mj."),
     ] = None,
+    energy_mj: Annotated[
+        float | None, typer.Option(help="Budget: energy of all steps, with --energy.")
+    ] = None,
     objectives: Annotated[
         str,
         typer.Option(
@@ -113,7 +116,7 @@ def search(
         other_devices=tuple(others),
         energy=str(energy) if energy else None,
         objectives=tuple(name.strip() for name in objectives.split(",")),
-        budget=Budget(latency, params, memory_mb, steps, fixed_ms, tuple(other_latency)),
+        budget=Budget(latency, params, memory_mb, energy_mj, steps, fixed_ms, tuple(other_latency)),
         trials=trials,
         strategy=strategy,
         warm_start=warm_start,

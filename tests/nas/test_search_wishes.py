@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import Call
 
 import nas as nas_api
-from latency import Device
+from latency import Device, load_device
 from nas.budget import Budget, Limits, resolve
 from nas.costs import Costs, SpaceCosts
 from nas.evaluators.workers import Workers
@@ -42,8 +43,11 @@ def test_two_devices_four_objectives_and_two_workers(
         device=str(device_file), other_devices=(str(slow_device),), objectives=OBJECTIVES,
         budget=Budget("80%", other_latency=("70%",)), supernet=str(supernet_file), strategy="nsga2",
         trials=6, validation_clips=8, test_clips=8, finalists=2, finalist_clips=32,
-        energy=str(slow_device),
+        energy=str(tmp_path / "energy.json"),
     )  # fmt: skip
+    content = json.loads(slow_device.read_text())
+    energy = {**content, "facts": {"column": "energy_mj"}}
+    (tmp_path / "energy.json").write_text(json.dumps(energy))
     result = nas_api.search(tmp_path / "run", settings, workers=Workers(2))
     assert len(result.evaluated) == 6
     table = pd.read_csv(tmp_path / "run" / "trials.csv")
@@ -129,3 +133,55 @@ def test_wishes_that_cannot_be_met_are_refused_at_once(
     assert words in err
     assert "hush" not in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_energy_is_calibrated_and_kept(
+    call: Call,
+    tmp_path: Path,
+    space: TemporalSpace,
+    space_costs: SpaceCosts,
+    device: Device,
+    device_file: Path,
+    supernet_file: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    networks = [space.sample(rng) for _ in range(60)]
+    costs = Costs(space_costs, device)
+    rows = [
+        {**dict(n), "energy_mj": 7 * costs.network_ms(n).latency_ms + rng.normal(0, 0.01)}
+        for n in networks
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "energy.csv", index=False)
+    calibrated = ("calibrate", "energy.csv", "--space", "moving_digits", "--column", "energy_mj")
+    code, _, err = call(*calibrated, "--out", "energy.json")
+    assert code == 0, err
+    energies = Costs(space_costs, load_device(str(tmp_path / "energy.json")))
+    assert energies.network_ms(networks[0]).latency_ms == pytest.approx(
+        rows[0]["energy_mj"], rel=0.2
+    )
+    limit_mj = 4 * float(np.median([row["energy_mj"] for row in rows]))
+    asked = (
+        *("search", "--device", str(device_file), "--supernet", str(supernet_file)),
+        *("--energy", "energy.json", "--objectives", "validation_loss,energy_mj", "--trials", "8"),
+        *("--validation-clips", "8", "--test-clips", "8", "--finalists", "1"),
+    )
+    code, _, err = call(*asked, "--out", "run", "--energy-mj", str(limit_mj))
+    assert code == 0, err
+    trials = pd.read_csv(tmp_path / "run" / "trials.csv")
+    assert (trials["energy_mj"] <= limit_mj).all()
+    assert len(set(trials["energy_mj"])) > 1
+    code, out, err = call(*asked, "--out", "other", "--energy-mj", "0.001")
+    assert (code, out) == (2, "")
+    assert "below the most frugal network" in err
+    predicted = ("predict", "--device", "energy.json", "--architectures", "energy.csv", "--json")
+    code, out, _ = call(*predicted, "--space", "moving_digits")
+    first = json.loads(out)["predictions"][0]
+    assert first["low_mj"] < first["energy_mj"] < first["high_mj"]
+    for wrong in (("--device", "energy.json"), ("--energy", str(device_file))):
+        code, out, err = call("search", "--out", "o", "--device", str(device_file), *wrong)
+        assert (code, out) == (2, "")
+        assert "was calibrated on" in err
+        assert not (tmp_path / "o").exists(), "nothing is left of a run that was refused"
+    code, out, err = call("search", "--device", str(device_file), "--out", "o", "--energy-mj", "9")
+    assert (code, out) == (2, "")
+    assert "needs a device calibrated on a column in _mj" in err
