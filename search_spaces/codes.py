@@ -5,8 +5,8 @@ the number itself, scaled to [0, 1]; `INACTIVE` where the choice doesn't matter.
 as architectures are: equal rows are equal architectures.
 """
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -58,17 +58,26 @@ class Coder:
     def codes(self, architectures: Sequence[Architecture]) -> Codes:
         """(n, choices) of n architectures."""
         rows, nothing = [], [INACTIVE] * len(self.choices)
+        coding = self._coding
         for architecture in architectures:
             row = nothing.copy()
             for name, option in architecture.items_:
-                place = self._place[name]
-                choice = self.choices[place]
-                if isinstance(choice, Choice):
-                    row[place] = self._options[place][option]
-                else:
-                    row[place] = scaled(choice, float(option))
+                place, code = coding[name]
+                row[place] = code(option)
             rows.append(row)
         return np.array(rows, dtype=float).reshape(-1, len(self.choices))
+
+    @cached_property
+    def _coding(self) -> dict[str, tuple[int, Callable[[Option], float]]]:
+        """Where each choice's code stands, and how an option becomes it."""
+        found: dict[str, tuple[int, Callable[[Option], float]]] = {}
+        for place, choice in enumerate(self.choices):
+            if isinstance(choice, NumericChoice):
+                found[choice.name] = place, partial(_scaled_option, choice)
+            else:
+                codes = {option: float(at) for option, at in self._options[place].items()}
+                found[choice.name] = place, codes.__getitem__
+        return found
 
     def architectures(self, codes: Codes) -> list[Architecture]:
         """The architectures of canonical rows."""
@@ -190,6 +199,10 @@ def scaled(choice: NumericChoice, values: Scalars) -> Scalars:
     """Numbers of a choice moved to [0, 1]."""
     width = choice.high - choice.low
     return (values - choice.low) / (width if width > 0 else 1.0)
+
+
+def _scaled_option(choice: NumericChoice, option: Option) -> float:
+    return scaled(choice, float(option))
 
 
 def _decisions(choice: AnyChoice, column: Codes) -> list[tuple[str, Option] | None]:

@@ -35,10 +35,12 @@ class Settings:
     first: int = 12  # balanced points before anything is modelled
     candidates: int = 400
     generations: int = 4
-    batch_share: float = 0.05  # of what was evaluated: so many are proposed from one model
+    batch_share: float = 0.05  # of what was evaluated: so many are proposed from one model ...
+    largest_batch: int = 25  # ... and no more
+    chosen_from: int = 4  # times as many as a batch takes: the best by themselves
     fit_steps: int = 8
     fit_points: int = 200
-    model_points: int = 1000
+    model_points: int = 500
     # Between the best quality seen (0) and a typical one (1): where differences begin to matter
     # less, and where quality stops to count at all.
     compressed_from: float = 0.3
@@ -68,7 +70,7 @@ class CostAware(WholeArchitectures):
             return self.coder.architectures(
                 self._searcher.inside(seen, self._searcher.random(50)).codes[:1]
             )
-        count = max(1, int(len(codes) * settings.batch_share))
+        count = min(max(1, int(len(codes) * settings.batch_share)), settings.largest_batch)
         # Matrices this small are slower on several threads, and workers need the other cores.
         with _threads().limit(limits=1, user_api="blas"):
             best = self._best(codes, values, pending, seen, count)
@@ -102,8 +104,11 @@ class CostAware(WholeArchitectures):
             costs = np.concatenate([costs, costs_of(running)])
         frontier = Frontier(costs, target, worst, end)
 
+        guesses: list[Prediction] = []
+
         def growth(found: Candidates) -> Vector:
             guess = model.predict(found.codes)
+            guesses.append(guess)
             return frontier.expected_growth(costs_of(found), guess.mean, guess.deviation)
 
         unbeaten = nondominated(np.column_stack([costs, target]))
@@ -113,8 +118,12 @@ class CostAware(WholeArchitectures):
         )
         if not len(found):
             return found.codes
-        guess = model.predict(found.codes)
-        return found.codes[_chosen(frontier, costs_of(found), guess, min(count, len(found)))]
+        guess = guesses[0].followed_by(guesses[1:]) if guesses else model.predict(found.codes)
+        dear = costs_of(found)
+        alone = frontier.expected_growth(dear, guess.mean, guess.deviation)
+        some = np.argsort(-alone, kind="stable")[: self.settings.chosen_from * count]
+        chosen = _chosen(frontier, dear[some], guess[some], min(count, len(some)))
+        return found.codes[some[chosen]]
 
     def _others(self, codes: Codes, values: Matrix, main: int) -> list[tuple[int, Surrogate]]:
         """Models of what else is unknown; their means stand for it as known costs do."""

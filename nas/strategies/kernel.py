@@ -12,7 +12,7 @@ else, by the marginal likelihood under priors. Choices with the same options sha
 that what is learned of a convolution in one slot is known in all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -112,6 +112,15 @@ class Rows:
     one_hot: Matrix
     numbers: Matrix
     counts: Matrix
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Rows]") -> "Rows":
+        """The rows of several, one after the other."""
+        return cls(
+            np.concatenate([part.one_hot for part in parts]),
+            np.concatenate([part.numbers for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.one_hot)

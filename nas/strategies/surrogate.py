@@ -1,6 +1,9 @@
 """A Gaussian process of the quality of architectures, fitted by evidence."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.linalg.lapack import dpotri
 
@@ -18,7 +21,7 @@ class Surrogate:
     def __init__(self, kernel: Kernel, parameters: Vector, rows: Rows, values: Vector) -> None:
         self.kernel = kernel
         self.parameters = parameters
-        self._rows = rows
+        self.rows = rows
         self._middle, self._scale = _standards(values)
         self._noise = float(np.exp(parameters[-1])) + JITTER
         covariance = kernel(parameters[:-1], rows, rows)
@@ -29,7 +32,7 @@ class Surrogate:
     def predict(self, codes: Codes) -> "Prediction":
         """What the qualities of n architectures may be."""
         rows = self.kernel.rows(codes)
-        cross = self.kernel(self.parameters[:-1], self._rows, rows)
+        cross = self.kernel(self.parameters[:-1], self.rows, rows)
         solved = solve_triangular(self._factor, cross, lower=True)
         left = self.kernel.variance(self.parameters[:-1]) - np.square(solved).sum(axis=0)
         mean = self._middle + self._scale * (cross.T @ self._answer)
@@ -53,10 +56,32 @@ class Prediction:
         self, surrogate: Surrogate, rows: Rows, mean: Vector, variance: Vector, solved: Matrix
     ) -> None:
         self._surrogate = surrogate
-        self._rows = rows
-        self._variance = variance
-        self._solved = [solved]
+        self.rows = rows
+        self.variance = variance
+        self.solved = solved
+        self._believed: list[Vector] = []
         self.mean = mean
+
+    def followed_by(self, others: "Sequence[Prediction]") -> "Prediction":
+        """This one and others by the same model as one, before anything is believed."""
+        parts = [self, *others]
+        return Prediction(
+            self._surrogate,
+            Rows.joined([part.rows for part in parts]),
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate([part.variance for part in parts]),
+            np.concatenate([part.solved for part in parts], axis=1),
+        )
+
+    def __getitem__(self, which: npt.NDArray[np.int64]) -> "Prediction":
+        """Of some of the architectures, before anything is believed."""
+        return Prediction(
+            self._surrogate,
+            self.rows[which],
+            self.mean[which],
+            self.variance[which],
+            self.solved[:, which],
+        )
 
     @property
     def deviation(self) -> Vector:
@@ -65,19 +90,20 @@ class Prediction:
         What a network has of its own, which no other network tells, counts: a network that beats
         its neighbours beats them for good.
         """
-        found: Vector = np.sqrt(self._variance + self._surrogate.noise) * self._surrogate.scale
+        found: Vector = np.sqrt(self.variance + self._surrogate.noise) * self._surrogate.scale
         return found
 
     def believe(self, index: int) -> None:
         """Take the mean of one architecture for its evaluation: means stay, deviations shrink."""
         at = np.array([index])
         kernel, parameters = self._surrogate.kernel, self._surrogate.parameters[:-1]
-        covariance = kernel(parameters, self._rows, self._rows[at])[:, 0]
-        for part in self._solved:
-            covariance = covariance - part.T @ part[:, index]
-        step = covariance / np.sqrt(self._variance[index] + self._surrogate.noise)
-        self._solved.append(step[None])
-        self._variance = np.maximum(self._variance - np.square(step), 1e-10)
+        covariance = kernel(parameters, self.rows, self.rows[at])[:, 0]
+        covariance -= self.solved.T @ self.solved[:, index]
+        for step in self._believed:
+            covariance -= step * step[index]
+        step = covariance / np.sqrt(self.variance[index] + self._surrogate.noise)
+        self._believed.append(step)
+        self.variance = np.maximum(self.variance - np.square(step), 1e-10)
 
 
 def first_parameters(kernel: Kernel) -> Vector:
