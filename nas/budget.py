@@ -47,7 +47,7 @@ class Budget:
         for name in ("parameters", "memory_mb", "energy_mj"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
-                raise InputError(f"{name.replace('_', ' ')} budget {limit} is not positive")
+                raise InputError(f"budget {name}: {limit} is not positive")
 
 
 @dataclass(frozen=True)

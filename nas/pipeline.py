@@ -4,6 +4,7 @@ Latency comes first: it depends on shapes alone, so a budget that nothing keeps 
 a minute is spent on training.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ from nas.storage import sqlite
 from nas.study import Study
 from nas.tables import write_rows
 from nas.training import trained_supernet
-from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
+from search_spaces import Architecture, InputError, TemporalSpace, document, load, read_table
 from supernet import ClipSource, Supernet, Validation, load_supernet
 from supernet.data import load_clips
 from supernet.digits import Split
@@ -48,7 +49,7 @@ from supernet.temporal_metrics import Playback, load_metric
 PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
-GUESS_CLIPS = 16  # of a network that only serves to score blocks
+GUESS_CLIPS = 8  # of a network that only serves to score blocks
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def search(
         problem = limits.problem(settings.objectives, settings.seed)
         if settings.strategy == "exact" or settings.warm_start:
             problem = replace(problem, guess=job.guessed)
-            strategies.exact(problem)  # refuses a space whose blocks it cannot list
+            job.to_guess = strategies.scoring_set(problem)  # refuses blocks that it cannot list
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
         records = [
@@ -131,8 +132,9 @@ def search(
             job.guesser = Quality(supernet, Validation(splits["validation"], GUESS_CLIPS))
             evaluator = Remembering(_evaluator(supernet, validation, settings, workers))
             with closing(evaluator):
-                if settings.warm_start and len(searched.finished()) < settings.warm_start:
-                    searched.start_with(strategies.warm_start(problem, settings.warm_start))
+                if job.to_guess and len(searched.finished()) < settings.trials:
+                    job.score_blocks()
+                    job.start_warm(searched)
                 evaluated = job.evaluated(SEARCH, searched, evaluator, limits)
                 picks = job.evaluated(PICKS, picked, evaluator, limits)
         finally:
@@ -180,7 +182,11 @@ def _described(limits: Limits, architecture: Architecture) -> dict[str, float]:
 def stages(settings: Settings) -> int:
     """How many stages a run with these settings shows progress of."""
     return (
-        4 + (settings.finalists > 1) + (settings.device == HOST) + 2 * (settings.supernet is None)
+        4
+        + (settings.finalists > 1)
+        + (settings.device == HOST)
+        + 2 * (settings.supernet is None)
+        + (settings.strategy == "exact" or settings.warm_start > 0)
     )
 
 
@@ -201,9 +207,11 @@ class _Job:
     folder: RunFolder
     progress: Progress
     guesser: Quality | None = None  # there as soon as the supernet is
+    to_guess: Sequence[Architecture] = ()
 
     def __post_init__(self) -> None:
         self.space_costs = SpaceCosts(self.space)
+        self._guesses: dict[str, float] = {}
 
     def profiled_host(self) -> Device:
         """Measure every block and some networks here; others, unseen, judge the predictions."""
@@ -295,9 +303,34 @@ class _Job:
     def guessed(self, architectures: Sequence[Architecture]) -> Vector:
         """Their losses on a few clips."""
         assert self.guesser is not None, "nothing is guessed before the supernet is trained"
-        count = len(architectures)
-        self.progress.say(f"scoring blocks by {count} networks on {GUESS_CLIPS} clips each")
-        return np.array([self.guesser(each) for each in architectures])
+        for each in architectures:
+            if each.digest not in self._guesses:
+                self._guesses[each.digest] = self.guesser(each)
+        return np.array([self._guesses[each.digest] for each in architectures])
+
+    def score_blocks(self) -> None:
+        """Guess what scores every block, or read what an earlier try of this run guessed."""
+        file = self.folder.file("guesses.json")
+        title = f"score blocks by {len(self.to_guess)} networks on {GUESS_CLIPS} clips each"
+        if file.exists():
+            self._guesses = json.loads(file.read_text(encoding="utf-8"))
+            self.progress.skip(title, "scored before")
+            return
+        with self.folder.timed("guess"), self.progress.stage(title, len(self.to_guess)) as advance:
+            for number, each in enumerate(self.to_guess, 1):
+                self.guessed([each])
+                advance(number)
+        document.write_atomically(file, json.dumps(self._guesses))
+
+    def start_warm(self, study: Study) -> None:
+        """Let a study begin with the best arrangements of scored blocks."""
+        wanted = min(self.settings.warm_start, self.settings.trials)
+        if len(study.finished()) >= wanted:
+            return
+        found = strategies.warm_start(study.problem, wanted)
+        if len(found) < wanted:
+            self.progress.say(f"warm start: found {len(found)} of {wanted} networks to begin with")
+        study.start_with(found)
 
     def evaluated(
         self, title: str, study: Study, evaluator: Remembering, limits: Limits

@@ -4,7 +4,11 @@ Proposals that cost nothing are answered here, from what is known: a network tha
 before with its values, one over a hard budget with its excess, so that Optuna's samplers learn.
 """
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +23,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
+from nas.evaluators import in_a_line
 from nas.problem import Problem
 from nas.unseen import Listed, Unseen
 from search_spaces import Architecture, InputError, NumericChoice, SearchSpace
@@ -81,9 +86,10 @@ class Sampled:
         """
         notes: Notes = {}
         for _ in range(self._patience):
-            trial = self._study.ask()
+            with _blamed():
+                trial = self._study.ask()
+                architecture = self._problem.space.suggest(trial)
             self._trials += 1
-            architecture = self._problem.space.suggest(trial)
             notes = self._notes(trial.number)
             if self._listed is not None and architecture not in self._listed:
                 self._study.tell(trial, state=TrialState.FAIL)
@@ -189,12 +195,26 @@ class Sampled:
 
 
 def _sampler(problem: Problem, strategy: "Strategy") -> BaseSampler:
-    found = strategy(problem)
+    with _blamed():
+        found = strategy(problem)
     if not isinstance(found, BaseSampler):
         raise InputError(
             f"a strategy returns an Optuna sampler (BaseSampler); found {type(found).__name__}"
         )
     return found
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """What a strategy raises, as one line that says where."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        raise InputError(f"the strategy failed ({where}): {in_a_line(error)}") from error
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

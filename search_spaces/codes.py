@@ -126,7 +126,7 @@ class Coder:
             levels = options or STEPS
             blocks = [rng.permutation(levels) for _ in range(-(-count // levels))]
             column = rng.permutation(np.concatenate(blocks)[:count].astype(float))
-            columns.append(column if options else self._stepped(place, column / (STEPS - 1)))
+            columns.append(column if options else self.stepped(place, column / (STEPS - 1)))
         return self.canonical(np.stack(columns, axis=1))
 
     def mutated(
@@ -170,7 +170,7 @@ class Coder:
         options = self.option_counts[place]
         if options:
             return rng.integers(options, size=count).astype(float)
-        return self._stepped(place, rng.integers(STEPS, size=count) / (STEPS - 1))
+        return self.stepped(place, rng.integers(STEPS, size=count) / (STEPS - 1))
 
     def _other(self, place: int, current: Codes, rng: np.random.Generator) -> Codes:
         """Another option than the current; of a number that varies freely, often one near by."""
@@ -181,11 +181,11 @@ class Coder:
             return (current + rng.integers(1, options, size=len(current))) % options
         near = current + rng.normal(0, 0.15, size=len(current))
         far = rng.random(len(current))
-        return self._stepped(
+        return self.stepped(
             place, np.clip(np.where(rng.random(len(current)) < 0.7, near, far), 0, 1)
         )
 
-    def _stepped(self, place: int, scaled: Codes) -> Codes:
+    def stepped(self, place: int, scaled: Codes) -> Codes:
         """Scaled numbers moved to what the choice may be."""
         choice = self.choices[place]
         assert isinstance(choice, NumericChoice)

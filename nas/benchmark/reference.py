@@ -45,4 +45,6 @@ def _quality(objective: Objective, column: Vector) -> float:
         accuracy = best if objective.maximize else 100 - best
         worst = (1 - ROOM) * accuracy
         return worst if objective.maximize else 100 - worst
-    return float(np.median(column))
+    middle = float(np.median(column))
+    # Where half of the rows are as good as the best, the middle of the others.
+    return middle if middle != best else float(np.median(column[column != best]))

@@ -79,13 +79,25 @@ class Results:
         results = cls(path, space, objectives)
         results._settings = json.loads(json.dumps(settings))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as held:  # the lock goes when the process does, however it ends
+        new = [each for each in (path, results.note) if not each.exists()]
+        try:
+            with results._locked():
+                yield results
+        except InputError:
+            if not results._finished:  # nothing is left of what was refused
+                for each in new:
+                    each.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.path.open("ab") as held:  # the lock goes when the process does, however it ends
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise InputError(f"{path}: another process is writing it") from None
-            results._begin()
-            yield results
+                raise InputError(f"{self.path}: another process is writing it") from None
+            self._begin()
+            yield
 
     @property
     def note(self) -> Path:

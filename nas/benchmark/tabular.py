@@ -18,6 +18,7 @@ from nas.problem import Matrix, Objective, Problem, Vector, no_limits
 from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
 from search_spaces.table import factor_of, in_kept_unit
 
+LARGEST = 1e100  # products of several such numbers are still numbers
 Evaluate = Callable[[Architecture], tuple[float, ...]]
 
 
@@ -239,6 +240,12 @@ def _check_trade(path: Path, values: Matrix, objectives: Sequence[Objective]) ->
             raise InputError(
                 f"{path}: {objective.name} is {column[0]:g} in every row, so there is nothing to "
                 "trade; leave it out of --objectives"
+            )
+        low, high = float(column.min()), float(column.max())
+        if max(abs(low), abs(high)) > LARGEST or high - low < 1 / LARGEST:
+            raise InputError(
+                f"{path}: {objective.name} goes from {low:g} to {high:g}; volumes of such numbers "
+                "cannot be counted, so write it in another unit"
             )
 
 

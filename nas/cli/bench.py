@@ -1,5 +1,6 @@
 """`nas bench`: strategies compared on a table."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,15 +135,21 @@ def _numbers(reference: str | None) -> list[float] | None:
 
 
 def _limits(at_most: Sequence[str]) -> dict[str, float]:
-    limits = {}
+    from search_spaces.table import in_kept_unit
+
+    limits: dict[str, float] = {}
     for each in at_most:
-        column, _, value = each.partition("=")
+        column, _, text = each.partition("=")
+        name = column.strip()
         try:
-            limits[column.strip()] = float(value)
+            value = float(text)
         except ValueError:
-            raise InputError(
-                f"--at-most {each}: give a column and a number, as latency_ms=20"
-            ) from None
+            value = math.nan
+        if not name or math.isnan(value):
+            raise InputError(f"--at-most {each}: give a column and a number, as latency_ms=20")
+        if in_kept_unit(name) in map(in_kept_unit, limits):
+            raise InputError(f"--at-most {each}: there is another limit on it; give one")
+        limits[name] = value
     return limits
 
 

@@ -20,7 +20,9 @@ def calibrate(
     tables: Annotated[list[Path], typer.Argument(help="Tables of blocks, of networks, or both.")],
     out: options.OutFile,
     space: options.MaybeSpace = None,
-    column: Annotated[str, typer.Option(help="The column that holds the latency.")] = "latency_ms",
+    column: Annotated[
+        str, typer.Option(help="The column of latencies, or of energies.")
+    ] = "latency_ms",
     samples: Annotated[
         int | None,
         typer.Option(min=2, help="Use so many networks, chosen at random; the others judge."),
@@ -56,6 +58,8 @@ def calibrate(
     report = _report_path(out, tables)
     given = read(tables, space, column, lent)
     prior = load_device(like) if like else None
+    if prior is not None and (prior.unit == "mJ") != column.endswith("_mj"):
+        raise InputError(f"--like {like}: predicts {prior.unit}, which {column} is not")
     device, judged = calibrated(given, name or out.stem, samples, seed, prior)
     html = calibration_report.html(device, judged)  # a report that fails leaves no device alone
     device.save(out)

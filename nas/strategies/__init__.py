@@ -27,6 +27,7 @@ __all__ = [
     "load_strategy",
     "nsga2",
     "random",
+    "scoring_set",
     "tpe",
     "warm_start",
 ]
@@ -53,7 +54,7 @@ def warm_start(problem: Problem, count: int) -> "list[Architecture]":
 
     Args:
         problem: with a guess.
-        count: at most so many, under budgets from the least to the largest cost.
+        count: at most so many, under budgets all over the costs that are allowed.
 
     Raises:
         InputError: a part of the space has too many options to be listed.
@@ -61,6 +62,17 @@ def warm_start(problem: Problem, count: int) -> "list[Architecture]":
     from nas.strategies.exact_sampler import Exact
 
     return Exact(problem).warm_start(count)
+
+
+def scoring_set(problem: Problem) -> "list[Architecture]":
+    """The architectures that `exact` and `warm_start` want to have guessed.
+
+    Raises:
+        InputError: a part of the space has too many options to be listed.
+    """
+    from nas.strategies.exact_sampler import Exact
+
+    return Exact(problem).scoring_set()
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -32,18 +32,21 @@ class Candidates:
 class Seen:
     """Rows that are never proposed again."""
 
-    def __init__(self, *parts: Codes) -> None:
-        self._keys = {row.tobytes() for part in parts for row in part}
+    def __init__(self, coder: Coder, *parts: Codes) -> None:
+        self._coder = coder
+        self._keys = {key for part in parts for key in self._keys_of(part)}
 
     def fresh(self, codes: Codes) -> Codes:
         """The rows that were not seen before; from now on they were."""
         found = []
-        for row in codes:
-            key = row.tobytes()
+        for row, key in zip(codes, self._keys_of(codes), strict=True):
             if key not in self._keys:
                 self._keys.add(key)
                 found.append(row)
         return np.array(found).reshape(-1, codes.shape[1])
+
+    def _keys_of(self, codes: Codes) -> list[bytes]:
+        return [row.tobytes() for row in self._coder.rounded(codes)]
 
 
 class Searcher:
@@ -57,7 +60,7 @@ class Searcher:
     @cached_property
     def largest_costs(self) -> Vector:
         """What the dearest of many random architectures inside the budgets cost, (costs,)."""
-        drawn = self.inside(Seen(), self.random(1000))
+        drawn = self.inside(Seen(self._coder), self.random(1000))
         costs = drawn.costs if len(drawn) else np.zeros((1, int(self._problem.is_known.sum())))
         largest: Vector = costs.max(axis=0)
         return largest

@@ -60,7 +60,7 @@ class CostAware(WholeArchitectures):
 
     def propose(self, codes: Codes, values: Matrix, pending: Codes) -> "list[Architecture]":
         """A batch that differs: each is chosen as if those before it had come out as expected."""
-        settings, seen = self.settings, Seen(codes, pending)
+        settings, seen = self.settings, Seen(self.coder, codes, pending)
         if not self._begun:
             self._begun = True
             wanted = max(0, settings.first - len(codes))  # a resumed study has begun before

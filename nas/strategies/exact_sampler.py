@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from search_spaces import Architecture
 
 FIRST = 20
-GUESSES, MOST_GUESSES = 2, 256  # as many guesses an option, and in all
+GUESSES, MOST_GUESSES = 1, 128  # as many guesses an option, and in all
 LARGEST_PART = 2000  # options of one part
 LEVELS = 9  # of a number that varies freely
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)  # shares of the variance of what was evaluated
-CUTS = 20  # arrangements that turn out to be known, or over a budget, before a proposal is given up
+CUTS = 20  # arrangements that turn out to be over a budget before the program is given up ...
+DRAWN = 2000  # ... and random rows are looked at
+ROUNDING = 1e-9  # what a sum of costs may be off by
+KNOWN = 200  # evaluated arrangements that are ruled out beforehand: those of the best scores
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def parts_of(coder: Coder) -> Parts:
 
 def _options(coder: Coder, places: tuple[int, ...]) -> Codes:
     levels = [
-        np.linspace(0, 1, LEVELS)
+        np.unique(coder.stepped(place, np.linspace(0, 1, LEVELS)))
         if isinstance(coder.choices[place], NumericChoice)
         else np.arange(coder.option_counts[place], dtype=float)
         for place in places
@@ -144,6 +147,15 @@ def _standard(quality: Vector) -> Vector:
     return found
 
 
+def spread(count: int) -> list[float]:
+    """Shares of a range, the whole first; any beginning covers it (van der Corput)."""
+    shares = [1.0]
+    for number in range(1, count):
+        bits = f"{number:b}"
+        shares.append(int(bits[::-1], 2) / 2 ** len(bits))
+    return shares[:count]
+
+
 class Exact(WholeArchitectures):
     """Proposes the best arrangements of additive scores."""
 
@@ -155,7 +167,7 @@ class Exact(WholeArchitectures):
 
     def propose(self, codes: Codes, values: Matrix, pending: Codes) -> "list[Architecture]":
         """One arrangement at a time, after balanced first points where nothing can be guessed."""
-        seen = Seen(codes, pending)
+        seen = Seen(self.coder, codes, pending)
         if not self._begun and self.problem.guess is None:
             self._begun = True
             wanted = max(0, FIRST - len(codes))
@@ -166,26 +178,36 @@ class Exact(WholeArchitectures):
         share = float(self.rng.uniform())
         if scores is None or self.problem.listed is not None:
             return self.coder.architectures(self._near(scores, share, seen))
-        row = self._arranged(scores, share, np.concatenate([codes, pending]))
-        return [] if row is None else self.coder.architectures(row[None])
+        known = np.concatenate([codes, pending])
+        return self.coder.architectures(self._arranged_or_near(scores, share, known))
 
     def warm_start(self, count: int) -> "list[Architecture]":
-        """The best arrangements by guesses alone, under budgets from the least to the largest.
+        """The best arrangements by guesses alone, under budgets all over what is allowed.
 
-        Fewer than `count` where no more keep the hard budgets.
+        Any beginning of them is spread too. Fewer than `count` where no others were found.
         """
-        nothing = np.zeros((0, len(self.coder.choices)))
-        posterior = self._posterior(nothing, np.zeros((0, len(self.problem.objectives))))
-        assert posterior is not None, "a warm start takes guesses"
-        found = nothing
-        for share in np.linspace(0, 1, count + 1)[1:].tolist():
-            row = self._arranged(posterior.mean, share, found)
-            found = found if row is None else np.concatenate([found, row[None]])
+        found = np.zeros((0, len(self.coder.choices)))
+        posterior = self._posterior(found, np.zeros((0, len(self.problem.objectives))))
+        if posterior is None:
+            return []
+        for share in spread(count):
+            found = np.concatenate([found, self._arranged_or_near(posterior.mean, share, found)])
         return self.coder.architectures(found)
+
+    def scoring_set(self) -> "list[Architecture]":
+        """Architectures in which every option stands equally often: guesses of them score it."""
+        count = min(MOST_GUESSES, GUESSES * int(self._parts.starts[-1]))
+        rows = self.coder.balanced(count, np.random.default_rng(0))  # the same in every resume
+        return self.coder.architectures(np.unique(rows, axis=0))
+
+    def _arranged_or_near(self, scores: Vector, share: float, known: Codes) -> Codes:
+        """The best arrangement; where the program finds none, a good one; one row or none."""
+        row = self._arranged(scores, share, known)
+        return self._near(scores, share, Seen(self.coder, known)) if row is None else row[None]
 
     def _near(self, scores: Vector | None, share: float, seen: Seen) -> Codes:
         """Of random rows, the one of the best score that a budget allows."""
-        found = self._searcher.inside(seen, self._searcher.random(2000))
+        found = self._searcher.inside(seen, self._searcher.random(DRAWN))
         if not len(found) or scores is None:
             return found.codes[:1]
         score = self._parts.columns(found.codes) @ scores
@@ -222,19 +244,23 @@ class Exact(WholeArchitectures):
 
     @cached_property
     def _guessed(self) -> tuple[Codes, Vector] | None:
-        """Architectures in which every option stands equally often, and guesses of them."""
+        """What was guessed; None where nothing can be, or no guess is a number."""
         if self.problem.guess is None:
             return None
-        count = min(MOST_GUESSES, GUESSES * int(self._parts.starts[-1]))
-        rows = np.unique(self.coder.balanced(count, self.rng), axis=0)
-        return rows, np.asarray(self.problem.guess(self.coder.architectures(rows)), dtype=float)
+        architectures = self.scoring_set()
+        guesses = np.asarray(self.problem.guess(architectures), dtype=float)
+        kept = np.isfinite(guesses)
+        if not kept.any():
+            return None
+        return self.coder.codes(architectures)[kept], guesses[kept]
 
     def _arranged(self, scores: Vector, share: float, known: Codes) -> Codes | None:
         """The best new row inside the budgets for these scores; None where none was found.
 
         Args:
             scores: (columns,).
-            share: where the budget of one of the costs lies, between the least and the largest.
+            share: where the budget of one of the costs lies, between the least and the largest
+                that the hard budgets allow.
             known: rows that are not wanted again.
         """
         from scipy.optimize import Bounds, LinearConstraint, milp
@@ -246,33 +272,45 @@ class Exact(WholeArchitectures):
             one_each[part, start:stop] = 1.0
         limits = [LinearConstraint(one_each, 1, 1)]
         costs = int(self.problem.is_known.sum())
-        if costs:
-            cost = table[:, int(self.rng.integers(costs))]
-            spans = [cost[a:b] for a, b in itertools.pairwise(parts.starts.tolist())]
-            low, high = sum(s.min() for s in spans), sum(s.max() for s in spans)
-            limits.append(LinearConstraint(cost[None], -np.inf, low + share * (high - low)))
         limits += [
             LinearConstraint(table[None, :, number], -np.inf, -base[number])
             for number in range(costs, table.shape[1])
         ]
-        taken = {row.tobytes() for row in known}
-        for _ in range(CUTS):
-            found = milp(
+
+        def solved(scores: Vector) -> Vector | None:
+            chosen = milp(
                 scores,
                 constraints=limits,
                 integrality=np.ones(width, dtype=np.int64),
                 bounds=Bounds(0, 1),
                 options={"time_limit": 5.0},
-            )
-            if found.x is None:
+            ).x
+            return None if chosen is None else np.asarray(chosen, dtype=float)
+
+        if costs:
+            cost = table[:, int(self.rng.integers(costs))]
+            least, dearest = solved(cost), solved(-cost)
+            if least is None or dearest is None:
                 return None
-            row = parts.arranged(found.x)
-            keeps = self.problem.keeps(self.coder.architectures(row[None]))[0]
-            if row.tobytes() not in taken and keeps:
-                return row
-            # Not this arrangement again: it was evaluated, or the sums are not exact enough.
-            columns = parts.columns(row[None])
-            limits.append(LinearConstraint(columns, -np.inf, len(parts.places) - 1))
+            low, high = float(cost @ least), float(cost @ dearest)
+            limits.append(
+                LinearConstraint(cost[None], -np.inf, low + share * (high - low) + ROUNDING)
+            )
+        if len(known):
+            # None of these again.
+            columns = parts.columns(known)
+            best = columns[np.argsort(columns @ scores, kind="stable")[:KNOWN]]
+            limits.append(LinearConstraint(best, -np.inf, len(parts.places) - 1))
+        seen = Seen(self.coder, known)
+        for _ in range(CUTS):
+            chosen = solved(scores)
+            if chosen is None:
+                return None
+            row: Codes = parts.arranged(chosen)[None]
+            if self.problem.keeps(self.coder.architectures(row))[0] and len(seen.fresh(row)):
+                return parts.arranged(chosen)
+            # Not this arrangement again: it is known, or the sums are not exact enough.
+            limits.append(LinearConstraint(parts.columns(row), -np.inf, len(parts.places) - 1))
         return None
 
     @cached_property

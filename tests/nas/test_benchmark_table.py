@@ -184,3 +184,20 @@ def test_an_architecture_that_is_not_there_is_named(tmp_path: Path) -> None:
     absent = problem.space.architecture({"operation": "none", "width": 2})
     with pytest.raises(InputError, match="holds no row for operation=none width=2"):
         problem.known([absent])
+
+
+def test_half_of_the_rows_may_be_equally_good(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "a,1,1\nb,1,2\nc,1,3\nd,3,0.5\ne,5,0.1\n", "kind,test_loss,latency_ms\n"
+    )
+    benchmark = of_table(path, ["test_loss", "latency_ms"], ["latency_ms"])
+    assert benchmark.reference[0] == 4
+    assert benchmark.front.tolist() == [[1, 1], [3, 0.5]]
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_numbers_that_no_volume_holds_are_refused(tmp_path: Path, scale: float) -> None:
+    rows = "".join(f"{kind},{scale * loss},{loss}\n" for loss, kind in enumerate("abc", 1))
+    path = written(tmp_path, rows, "kind,test_loss,latency_ms\n")
+    with pytest.raises(InputError, match="test_loss goes from .* in another unit"):
+        of_table(path, ["test_loss", "latency_ms"], ["latency_ms"])
