@@ -260,8 +260,10 @@ def test_a_budget_below_the_fastest_network_is_refused_before_training(
     assert done.returncode == 2
     assert "below the fastest network: the image network" in done.stderr
     assert re.search(r"takes [\d.]+ ms \(4 steps\) on made-up", done.stderr)
-    assert not list((tmp_path / "run").glob("*.safetensors"))
-    # Nothing was evaluated yet: the folder takes another budget, but no other change.
+    assert not (tmp_path / "run").exists(), "the same command may be given again, mended"
+    # In a folder that stays nothing was evaluated yet: it takes another budget, no other change.
+    (tmp_path / "run").mkdir()
+    assert nas(*arguments, "--latency-ms", "1.5", cwd=tmp_path).returncode == 2
     mended = [*arguments, "--latency-ms", "80%", "--resume"]
     done = nas(*mended, "--video-steps", "2", cwd=tmp_path)
     assert done.returncode == 2
