@@ -287,18 +287,18 @@ class Exact(WholeArchitectures):
             ).x
             return None if chosen is None else np.asarray(chosen, dtype=float)
 
+        columns = parts.columns(known)
         if costs:
             cost = table[:, int(self.rng.integers(costs))]
             least, dearest = solved(cost), solved(-cost)
             if least is None or dearest is None:
                 return None
             low, high = float(cost @ least), float(cost @ dearest)
-            limits.append(
-                LinearConstraint(cost[None], -np.inf, low + share * (high - low) + ROUNDING)
-            )
-        if len(known):
+            most = low + share * (high - low) + ROUNDING
+            limits.append(LinearConstraint(cost[None], -np.inf, most))
+            columns = columns[columns @ cost <= most]
+        if len(columns):
             # None of these again.
-            columns = parts.columns(known)
             best = columns[np.argsort(columns @ scores, kind="stable")[:KNOWN]]
             limits.append(LinearConstraint(best, -np.inf, len(parts.places) - 1))
         seen = Seen(self.coder, known)
