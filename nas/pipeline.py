@@ -4,15 +4,12 @@ Latency comes first: it depends on shapes alone, so a budget that nothing keeps 
 a minute is spent on training.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import latency
 from latency import Device
@@ -22,6 +19,7 @@ from latency.sources.journal import Journal
 from latency.sources.torch_host import TorchSource, host_facts
 from latency.sources.visits import Measured
 from nas import finalists, profiling, strategies
+from nas.block_scores import BlockScores
 from nas.budget import Limits, resolve
 from nas.costs import Costs, SpaceCosts
 from nas.evaluators import Evaluator
@@ -30,7 +28,6 @@ from nas.evaluators.serial import Serial
 from nas.evaluators.workers import Workers
 from nas.found import Found, found, front, winner
 from nas.hand_over import hand_over
-from nas.problem import Vector
 from nas.progress import Progress
 from nas.quality import Quality, elsewhere
 from nas.record import Record
@@ -39,7 +36,7 @@ from nas.storage import sqlite
 from nas.study import Study
 from nas.tables import write_rows
 from nas.training import trained_supernet
-from search_spaces import Architecture, InputError, TemporalSpace, document, load, read_table
+from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
 from supernet import ClipSource, Supernet, Validation, load_supernet
 from supernet.data import load_clips
 from supernet.digits import Split
@@ -49,7 +46,6 @@ from supernet.temporal_metrics import Playback, load_metric
 PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
-GUESS_CLIPS = 8  # of a network that only serves to score blocks
 
 
 @dataclass(frozen=True)
@@ -100,24 +96,26 @@ def search(
     Playback(splits["test"], clips=2).try_out(metrics)
     given = Path(settings.supernet) if settings.supernet else None
     supernet = load_supernet(given, space) if given else None
+    # Devices too: one that is misspelt is refused before a minute is spent on measuring this one.
     known = None if settings.device == HOST else _measured_in("ms", settings.device)
+    others = [_measured_in("ms", name) for name in settings.other_devices]
+    energy = (
+        Costs(job.space_costs, _measured_in("mJ", settings.energy)) if settings.energy else None
+    )
     if workers is not None:
         workers.check()
     with folder.opened():
         device = known or job.profiled_host()
-        devices = [device, *(_measured_in("ms", name) for name in settings.other_devices)]
-        costs = [Costs(job.space_costs, each) for each in devices]
-        energy = (
-            Costs(job.space_costs, _measured_in("mJ", settings.energy)) if settings.energy else None
-        )
+        costs = [Costs(job.space_costs, each) for each in (device, *others)]
         limits = resolve(settings.budget, *costs, energy=energy)
         if limits.too_large:
             listed = ", ".join(limits.too_large)
             job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
         problem = limits.problem(settings.objectives, settings.seed)
-        if settings.strategy == "exact" or settings.warm_start:
-            problem = replace(problem, guess=job.guessed)
-            job.to_guess = strategies.scoring_set(problem)  # refuses blocks that it cannot list
+        scores = BlockScores(folder.file("guesses.json"), job.progress)
+        if settings.scores_blocks:
+            problem = replace(problem, guess=scores)
+            scores.wanted = strategies.scoring_set(problem)  # refuses blocks that it cannot list
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
         records = [
@@ -129,11 +127,11 @@ def search(
             picked = Study(problem, strategies.random, records[1])
             supernet = supernet or job.trained_supernet(recipe)
             validation = Validation(splits["validation"], settings.validation_clips)
-            job.guesser = Quality(supernet, Validation(splits["validation"], GUESS_CLIPS))
             evaluator = Remembering(_evaluator(supernet, validation, settings, workers))
             with closing(evaluator):
-                if job.to_guess and len(searched.finished()) < settings.trials:
-                    job.score_blocks()
+                if settings.scores_blocks and len(searched.finished()) < settings.trials:
+                    with folder.timed("guess"):
+                        scores.make(supernet, splits["validation"])
                     job.start_warm(searched)
                 evaluated = job.evaluated(SEARCH, searched, evaluator, limits)
                 picks = job.evaluated(PICKS, picked, evaluator, limits)
@@ -186,7 +184,7 @@ def stages(settings: Settings) -> int:
         + (settings.finalists > 1)
         + (settings.device == HOST)
         + 2 * (settings.supernet is None)
-        + (settings.strategy == "exact" or settings.warm_start > 0)
+        + settings.scores_blocks
     )
 
 
@@ -206,12 +204,9 @@ class _Job:
     settings: Settings
     folder: RunFolder
     progress: Progress
-    guesser: Quality | None = None  # there as soon as the supernet is
-    to_guess: Sequence[Architecture] = ()
 
     def __post_init__(self) -> None:
         self.space_costs = SpaceCosts(self.space)
-        self._guesses: dict[str, float] = {}
 
     def profiled_host(self) -> Device:
         """Measure every block and some networks here; others, unseen, judge the predictions."""
@@ -299,28 +294,6 @@ class _Job:
         return trained_supernet(
             self.space, plan, recipe, files[0], files[1], self.progress, self.folder.timed
         )
-
-    def guessed(self, architectures: Sequence[Architecture]) -> Vector:
-        """Their losses on a few clips."""
-        assert self.guesser is not None, "nothing is guessed before the supernet is trained"
-        for each in architectures:
-            if each.digest not in self._guesses:
-                self._guesses[each.digest] = self.guesser(each)
-        return np.array([self._guesses[each.digest] for each in architectures])
-
-    def score_blocks(self) -> None:
-        """Guess what scores every block, or read what an earlier try of this run guessed."""
-        file = self.folder.file("guesses.json")
-        title = f"score blocks by {len(self.to_guess)} networks on {GUESS_CLIPS} clips each"
-        if file.exists():
-            self._guesses = json.loads(file.read_text(encoding="utf-8"))
-            self.progress.skip(title, "scored before")
-            return
-        with self.folder.timed("guess"), self.progress.stage(title, len(self.to_guess)) as advance:
-            for number, each in enumerate(self.to_guess, 1):
-                self.guessed([each])
-                advance(number)
-        document.write_atomically(file, json.dumps(self._guesses))
 
     def start_warm(self, study: Study) -> None:
         """Let a study begin with the best arrangements of scored blocks."""

@@ -45,6 +45,11 @@ class Settings:
     unseen_networks: int = 24
     seed: int = 0
 
+    @property
+    def scores_blocks(self) -> bool:
+        """Whether blocks are scored before anything is evaluated."""
+        return self.strategy == "exact" or self.warm_start > 0
+
     def __post_init__(self) -> None:
         for name in ("trials", "validation_clips", "test_clips", "finalists"):
             if getattr(self, name) < 1:
