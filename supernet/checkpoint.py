@@ -35,8 +35,16 @@ def write(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -
     """Write a checkpoint whole or not at all."""
     flat = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     document = json.dumps({"version": f"{MAJOR}.0", **notes})
+    write_safetensors(path, flat, {METADATA_KEY: document})
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write plain safetensors whole or not at all; OSError where the disk is full."""
     with replacing(path) as temporary:  # never held in memory a second time
-        save_file(flat, temporary, metadata={METADATA_KEY: document})
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path}: {error}") from None
 
 
 def read(path: Path) -> Checkpoint:

@@ -5,6 +5,7 @@ the file's own, so a variable frame rate needs no care; quarter turns and oblong
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,19 @@ class Video:
     stop_s: float  # when the last one ends
     timed: bool  # False: the file holds no times, and frames can only be counted
     pixel_ratio: float  # width to height of one pixel
+
+    @property
+    def frames(self) -> int:
+        """How many there are."""
+        return len(self.start_s)
+
+    def frames_at(self, fps: float | None, first: int = 0, stop: int | None = None) -> int:
+        """How many are shown between two frames, at the ticks of a clock or as filmed."""
+        stop = self.frames if stop is None else stop
+        if fps is None or first >= stop:
+            return stop - first
+        seconds = self.end_s(stop) - self.start_s[first]
+        return max(0, math.ceil(seconds * fps - 1e-3))
 
     def end_s(self, frame: int) -> float:
         """When the frames before `frame` end."""
@@ -110,6 +124,13 @@ def read_frames(video: Video, first: int, stop: int, fps: float | None, pixels: 
     Raises:
         BrokenVideoError: something in that stretch cannot be decoded.
     """
+    return np.stack(list(stream_frames(video, first, stop, fps, pixels)))
+
+
+def stream_frames(
+    video: Video, first: int, stop: int, fps: float | None, pixels: Pixels
+) -> Iterator[Pictures]:
+    """As `read_frames`, each frame (height, width, channels) as soon as it is decoded."""
     import av
 
     start_s, stop_s = video.start_s[first], video.end_s(stop)
@@ -117,14 +138,17 @@ def read_frames(video: Video, first: int, stop: int, fps: float | None, pixels: 
         with _opened(video.path) as container:
             timed = _between(_decoded(container, video, start_s), start_s, stop_s)
             shown = _at_ticks(timed, start_s, stop_s, fps) if fps else (f for _, f in timed)
-            pictures = [_picture(frame, video.pixel_ratio, pixels) for frame in shown]
+            size: tuple[int, ...] | None = None
+            for frame in shown:
+                picture = _picture(frame, video.pixel_ratio, pixels)
+                if size not in {None, picture.shape}:
+                    raise BrokenVideoError("changes its size")
+                size = picture.shape
+                yield picture
     except (av.FFmpegError, OSError, ValueError) as error:
         raise BrokenVideoError(f"cannot be decoded: {_reason(error)}") from error
-    if len({picture.shape for picture in pictures}) > 1:
-        raise BrokenVideoError("changes its size")
-    if not pictures:
+    if size is None:
         raise BrokenVideoError("holds no frame that can be decoded")
-    return np.stack(pictures)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Clips cut from a folder of videos: `nas search --data FOLDER`.
 
-Splits are by file, 70 : 15 : 15, in an order that follows from the files' content: a copy under
-another name stays in its split. With fewer than `FILES_TO_SPLIT` videos each is cut into three
-time ranges instead, first to last. Only usable videos count. Every moment is equally likely.
+Splits are those of `supernet.splits`. Only usable videos count. Every moment is equally likely.
 """
 
 import itertools
@@ -20,7 +18,8 @@ from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError
 from supernet.clips import Clips
-from supernet.digits import SHARES, Split
+from supernet.digits import Split
+from supernet.splits import FILES_TO_SPLIT, split_films
 from supernet.video_files import (
     WIDEST,
     BrokenVideoError,
@@ -35,7 +34,6 @@ SUFFIXES = (
     *(".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv"),
     *(".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"),
 )
-FILES_TO_SPLIT = 7  # the fewest that give every split a file of its own in about its share
 STRETCH_CLIPS = 4  # so many clips' frames are decoded at a time, and at least
 STRETCH_FRAMES = 64  # so many: key frames are often further apart than a clip is long,
 STRETCH_MB = 64  # unless the pictures are large
@@ -72,11 +70,12 @@ class VideoFolder:
     def __post_init__(self) -> None:
         if self.shape.in_channels not in {1, 3}:
             raise InputError(
-                f"videos have 1 channel (grey) or 3 (RGB); the space's U-Net has "
-                f"{self.shape.in_channels}"
+                f"{self.folder}: videos have 1 channel (grey) or 3 (RGB), and the space's U-Net "
+                f"has {self.shape.in_channels}; make latents first: nas encode {self.folder} "
+                f"--autoencoder FILE --size {self.shape.height}x{self.shape.width} --out LATENTS, "
+                "and give LATENTS as the data"
             )
-        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
-            raise InputError(f"fps must be above 0; found {self.fps}")
+        check_fps(self.fps)
         for line in self.skipped:
             warnings.warn(line, SkippedVideoWarning, stacklevel=3)
         if not self._stretches:
@@ -162,44 +161,19 @@ class VideoFolder:
     @cached_property
     def _opened(self) -> tuple[tuple[Video, ...], tuple[str, ...]]:
         """The usable videos, and a line for each file that is none."""
-        found = _files(self.folder)
-        videos, skipped = [], []
-        for path in found:
-            try:
-                video = open_video(path)
-            except (BrokenVideoError, OSError) as error:
-                skipped.append(f"{path}: {error}; skipped")
-                continue
-            frames = self._frames(video, 0, len(video.start_s))
-            if frames >= self.shape.frames:
-                videos.append(video)
-            else:
-                skipped.append(f"{path}: {frames} frames, fewer than {self.shape.frames}; skipped")
-        if not videos:
-            first = skipped[0].removesuffix("; skipped")
-            raise InputError(
-                f"{self.folder}: none of its {len(found)} videos can be used; the first: {first}"
-            )
-        return tuple(videos), tuple(skipped)
-
-    def _frames(self, video: Video, first: int, stop: int) -> int:
-        """How many frames a clip could have at most between two frames of a file."""
-        if self.fps is None or first >= stop:
-            return stop - first
-        seconds = video.end_s(stop) - video.start_s[first]
-        return max(0, math.ceil(seconds * self.fps - 1e-3))
+        return usable_videos(self.folder, self.shape.frames, self.fps)
 
     @cached_property
     def _stretches(self) -> tuple["_Stretch", ...]:
         return tuple(
             stretch
-            for video, first, stop in _split(self._opened[0], self.split)
+            for video, first, stop in split_films(self._opened[0], self.split)
             for stretch in self._cut(video, first, stop)
         )
 
     def _cut(self, video: Video, first: int, stop: int) -> Iterator["_Stretch"]:
         """Equal parts, each long enough for some clips and small enough for the memory."""
-        frames = self._frames(video, first, stop)
+        frames = video.frames_at(self.fps, first, stop)
         if frames < self.shape.frames:
             return
         shape = self.shape
@@ -209,7 +183,7 @@ class VideoFolder:
         parts = max(1, frames // wanted)
         edges = np.linspace(first, stop, parts + 1).round().astype(int).tolist()
         for begin, end in itertools.pairwise(edges):
-            if (starts := self._frames(video, begin, end) - shape.frames + 1) > 0:
+            if (starts := video.frames_at(self.fps, begin, end) - shape.frames + 1) > 0:
                 yield _Stretch(video, begin, end, starts)
 
     @cached_property
@@ -248,6 +222,40 @@ class _Memory:
             held -= self._kept.popitem(last=False)[1].nbytes
 
 
+def usable_videos(
+    folder: Path, frames: int, fps: float | None = None
+) -> tuple[tuple[Video, ...], tuple[str, ...]]:
+    """The videos below a folder that have so many frames, and a line for each file that is none.
+
+    Raises:
+        InputError: no such folder, no videos in it, or none that can be used.
+    """
+    found = _files(folder)
+    videos, skipped = [], []
+    for path in found:
+        try:
+            video = open_video(path)
+        except (BrokenVideoError, OSError) as error:
+            skipped.append(f"{path}: {error}; skipped")
+            continue
+        if (own := video.frames_at(fps)) >= frames:
+            videos.append(video)
+        else:
+            skipped.append(f"{path}: {own} frames, fewer than {frames}; skipped")
+    if not videos:
+        first = skipped[0].removesuffix("; skipped")
+        raise InputError(
+            f"{folder}: none of its {len(found)} videos can be used; the first: {first}"
+        )
+    return tuple(videos), tuple(skipped)
+
+
+def check_fps(fps: float | None) -> None:
+    """Refuse a clock that stands still."""
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps must be above 0; found {fps}")
+
+
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of videos")
@@ -255,19 +263,3 @@ def _files(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder}: holds no videos ({' '.join(SUFFIXES)})")
     return found
-
-
-def _split(videos: tuple[Video, ...], split: Split) -> Iterator[tuple[Video, int, int]]:
-    """The split's files whole, or, of a few files, its time range of each."""
-    low, high = SHARES[split]
-    digests = sorted({video.digest for video in videos})
-    if len(digests) < FILES_TO_SPLIT:
-        # A copy of a file is cut at the same places, so that it may stay.
-        for video in videos:
-            frames = len(video.start_s)
-            yield video, round(low * frames), round(high * frames)
-        return
-    chosen = set(digests[round(low * len(digests)) : round(high * len(digests))])
-    for video in videos:
-        if video.digest in chosen:
-            yield video, 0, len(video.start_s)
