@@ -82,6 +82,9 @@ CROSS_ATTENTION_3D = Operator("cross_attention3d", f"{BUILT_IN_MODULES}:CrossAtt
 KERNEL = Setting("kernel", (3, 5))  # frames; convolutions, and cross-attention's mixing over time
 HEADS = Setting("heads", (2, 4))  # attention; must divide the inner channels
 WIDTH = Setting("width", (0.5, 1.0))  # inner channels, as a share of the slot's
+WINDOW = Setting("window", (0.125, 0.25, 1.0))  # 3D attention's, as a share of the image's sides
+# Of any operator, also a user's own: so many of the block stand one after another.
+REPEATS = Setting("repeats", (1, 2))
 
 
 @dataclass(frozen=True)

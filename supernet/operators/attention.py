@@ -1,4 +1,8 @@
-"""Temporal blocks in which frames look at frames."""
+"""Temporal blocks in which frames look at frames.
+
+Projections are 1 x 1 convolutions where the features lie, so that only the tokens are moved: once
+to where attention wants them, and once back.
+"""
 
 import math
 
@@ -7,11 +11,17 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from search_spaces import InputError, Slot
+from search_spaces import Slot
 from supernet.operators.base import Settings, TemporalOperator
-from supernet.operators.sizes import first, group_norm, head_count, inner_channels, zeroed
-
-WINDOW = 6  # pixels on a side of a space-time window, at most
+from supernet.operators.sizes import (
+    first,
+    first_of_each,
+    group_norm,
+    head_count,
+    inner_channels,
+    window_sides,
+    zeroed,
+)
 
 
 class SelfAttention(TemporalOperator):
@@ -26,51 +36,67 @@ class SelfAttention(TemporalOperator):
         inner = inner_channels(slot, settings)
         head_count(slot, settings)  # refuses what does not divide
         self.norm = group_norm(slot.channels)
-        self.q = nn.Linear(slot.channels, inner)
-        self.k = nn.Linear(slot.channels, inner)
-        self.v = nn.Linear(slot.channels, inner)
-        self.out = zeroed(nn.Linear(inner, slot.channels))
-        nn.init.orthogonal_(self.q.weight)
-        nn.init.zeros_(self.q.bias)
-        self.k.load_state_dict(self.q.state_dict())
-
-    def cuts(self, settings: Settings) -> dict[str, Tensor]:
-        """See TemporalOperator."""
-        inner = inner_channels(self.slot, settings)
-        parts = {"out.weight": first(self.out.weight, inner, dim=1)}
-        for name, layer in (("q", self.q), ("k", self.k), ("v", self.v)):
-            parts[f"{name}.weight"] = first(layer.weight, inner)
-            parts[f"{name}.bias"] = first(layer.bias, inner)
-        return parts
-
-    def attend(self, x_PSC: Tensor, settings: Settings | None) -> Tensor:
-        """Attention over the S tokens of each of P groups, (P, S, C)."""
-        w = self.weights(settings)
-        heads = head_count(self.slot, self.settings if settings is None else settings)
-        q, k, v = (
-            rearrange(
-                F.linear(x_PSC, w[f"{name}.weight"], w[f"{name}.bias"]),
-                "p s (n d) -> p n s d",
-                n=heads,
-            )
-            for name in ("q", "k", "v")
-        )
-        mixed = rearrange(F.scaled_dot_product_attention(q, k, v), "p n s d -> p s (n d)")
-        return F.linear(mixed, w["out.weight"], w["out.bias"])
-
-
-class SelfAttention1D(SelfAttention):
-    """Attention over the frames of each pixel."""
+        self.qkv = nn.Conv2d(slot.channels, 3 * inner, 1)
+        self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
+        assert self.qkv.bias is not None
+        with torch.no_grad():
+            q, k, _ = self.qkv.weight.chunk(3)
+            nn.init.orthogonal_(q.view(inner, slot.channels))
+            k.copy_(q)
+            self.qkv.bias[: 2 * inner] = 0.0
 
     def forward(
         self, x_NCHW: Tensor, frames: int, context_BLC: Tensor, settings: Settings | None = None
     ) -> Tensor:
         """See TemporalOperator."""
-        height, width = x_NCHW.shape[2:]
-        h = rearrange(self.norm(x_NCHW), "(b t) c h w -> (b h w) t c", t=frames)
-        h = self.attend(h + frame_positions(frames, h), settings)
-        out: Tensor = x_NCHW + rearrange(h, "(b h w) t c -> (b t) c h w", h=height, w=width)
-        return out
+        w = self.weights(settings)
+        sizes = self.settings if settings is None else settings
+        waves_TC = frame_positions(frames, x_NCHW.shape[1], x_NCHW)
+        # By expand and not by repeat: of one clip nothing is left to do.
+        waves_BTC = waves_TC.expand(context_BLC.shape[0], -1, -1)
+        h = self.norm(x_NCHW) + waves_BTC.reshape(x_NCHW.shape[0], -1, 1, 1)
+        h = F.conv2d(self.placed(h, w, sizes), w["qkv.weight"], w["qkv.bias"])
+        tokens_PMSD = self.tokens(h, frames, 3 * head_count(self.slot, sizes), sizes)
+        q, k, v = tokens_PMSD.chunk(3, dim=1)
+        h = self.images(F.scaled_dot_product_attention(q, k, v), x_NCHW, frames, sizes)
+        return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
+
+    def placed(self, h_NCHW: Tensor, weights: dict[str, Tensor], settings: Settings) -> Tensor:
+        """The features with what says where in space they stand."""
+        return h_NCHW
+
+    def tokens(self, h_NCHW: Tensor, frames: int, heads: int, settings: Settings) -> Tensor:
+        """The tokens that look at each other, (groups, heads, tokens, channels of a head)."""
+        raise NotImplementedError
+
+    def images(self, h_PMSD: Tensor, like_NCHW: Tensor, frames: int, settings: Settings) -> Tensor:
+        """What `tokens` made, as images again."""
+        raise NotImplementedError
+
+    def cuts(self, settings: Settings) -> dict[str, Tensor]:
+        """See TemporalOperator."""
+        inner = inner_channels(self.slot, settings)
+        assert self.qkv.bias is not None
+        return {
+            "qkv.weight": first_of_each(self.qkv.weight, 3, inner),
+            "qkv.bias": first_of_each(self.qkv.bias, 3, inner),
+            "out.weight": first(self.out.weight, inner, dim=1),
+        }
+
+
+class SelfAttention1D(SelfAttention):
+    """Attention over the frames of each pixel."""
+
+    def tokens(self, h_NCHW: Tensor, frames: int, heads: int, settings: Settings) -> Tensor:
+        """See SelfAttention; a group a pixel."""
+        h_NCP = h_NCHW.flatten(2)
+        return rearrange(h_NCP, "(b t) (m d) p -> (b p) m t d", t=frames, m=heads)
+
+    def images(self, h_PMSD: Tensor, like_NCHW: Tensor, frames: int, settings: Settings) -> Tensor:
+        """See SelfAttention."""
+        height, width = like_NCHW.shape[2:]
+        h = rearrange(h_PMSD, "(b p) m t d -> (b t) (m d) p", p=height * width)
+        return h.unflatten(2, (height, width))
 
 
 class SelfAttention3D(SelfAttention):
@@ -78,41 +104,63 @@ class SelfAttention3D(SelfAttention):
 
     def __init__(self, slot: Slot, settings: Settings) -> None:
         super().__init__(slot, settings)
-        self.window = (_window(slot, slot.height), _window(slot, slot.width))
-        self.place = nn.Parameter(_places(*self.window, slot.channels))
+        rows, columns = window_sides(slot, settings)
+        # Half of the channels begin by saying the row, the others the column.
+        half = (slot.channels + 1) // 2
+        down, across = torch.zeros(slot.channels, rows), torch.zeros(slot.channels, columns)
+        down[:half] = frame_positions(rows, half, down).T
+        across[half:] = frame_positions(columns, half, across).T[: slot.channels - half]
+        self.rows, self.columns = nn.Parameter(down), nn.Parameter(across)
 
-    def forward(
-        self, x_NCHW: Tensor, frames: int, context_BLC: Tensor, settings: Settings | None = None
-    ) -> Tensor:
+    def placed(self, h_NCHW: Tensor, weights: dict[str, Tensor], settings: Settings) -> Tensor:
+        """See SelfAttention; where in its window a pixel stands."""
+        height, width = h_NCHW.shape[2:]
+        down_CH, across_CW = weights["rows"], weights["columns"]
+        if down_CH.shape[1] < height:
+            down_CH = down_CH.repeat(1, height // down_CH.shape[1])
+        if across_CW.shape[1] < width:
+            across_CW = across_CW.repeat(1, width // across_CW.shape[1])
+        return h_NCHW + (down_CH.unsqueeze(2) + across_CW.unsqueeze(1))
+
+    def tokens(self, h_NCHW: Tensor, frames: int, heads: int, settings: Settings) -> Tensor:
+        """See SelfAttention; a group a window."""
+        n, channels, height, width = h_NCHW.shape
+        rows, columns = window_sides(self.slot, settings)
+        h = h_NCHW
+        if columns < width:  # else whole rows are a window, and lie as they should
+            h = h.reshape(n, channels * (height // rows), rows, width // columns, columns)
+            h = h.transpose(2, 3)
+        h_NCGS = h.reshape(n, channels, -1, rows * columns)
+        return rearrange(h_NCGS, "(b t) (m d) g s -> (b g) m (t s) d", t=frames, m=heads)
+
+    def images(self, h_PMSD: Tensor, like_NCHW: Tensor, frames: int, settings: Settings) -> Tensor:
+        """See SelfAttention."""
+        height, width = like_NCHW.shape[2:]
+        rows, columns = window_sides(self.slot, settings)
+        windows = (height // rows) * (width // columns)
+        h = rearrange(h_PMSD, "(b g) m (t s) d -> (b t) (m d) g s", g=windows, t=frames)
+        n, channels = h.shape[:2]
+        if columns < width:
+            h = h.reshape(n, channels * (height // rows), width // columns, rows, columns)
+            h = h.transpose(2, 3)
+        return h.reshape(n, channels, height, width)
+
+    def cuts(self, settings: Settings) -> dict[str, Tensor]:
         """See TemporalOperator."""
-        windows = self._split(self.norm(x_NCHW))
-        h_PTSC = rearrange(windows, "(b t) c g s -> (b g) t s c", t=frames)
-        positions = frame_positions(frames, h_PTSC).unsqueeze(1) + self.place
-        h = self.attend(rearrange(h_PTSC + positions, "p t s c -> p (t s) c"), settings)
-        groups = windows.shape[2]
-        h = rearrange(h, "(b g) (t s) c -> (b t) c g s", g=groups, t=frames)
-        return x_NCHW + self._join(h, x_NCHW)
-
-    def _split(self, x_NCHW: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, windows, pixels of a window), by way of rank 5."""
-        n, c, height, width = x_NCHW.shape
-        rows, columns = self.window
-        x = x_NCHW.reshape(n * c, height // rows, rows, width // columns, columns)
-        return x.transpose(2, 3).reshape(n, c, -1, rows * columns)
-
-    def _join(self, x_NCGS: Tensor, like_NCHW: Tensor) -> Tensor:
-        n, c, height, width = like_NCHW.shape
-        rows, columns = self.window
-        x = x_NCGS.reshape(n * c, height // rows, width // columns, rows, columns)
-        return x.transpose(2, 3).reshape(n, c, height, width)
+        rows, columns = window_sides(self.slot, settings)
+        return {
+            **super().cuts(settings),
+            "rows": first(self.rows, rows, dim=1),
+            "columns": first(self.columns, columns, dim=1),
+        }
 
 
-def frame_positions(frames: int, like: Tensor) -> Tensor:
+def frame_positions(frames: int, channels: int, like: Tensor) -> Tensor:
     """Sinusoids (frames, channels) that tell frames apart, for any number of frames.
 
-    "Attention Is All You Need", section 3.5, with wavelengths up to 64 frames.
+    "Attention Is All You Need", section 3.5, with wavelengths up to 64 frames; of the type and on
+    the device of `like`.
     """
-    channels = like.shape[-1]
     half = (channels + 1) // 2
     steps = torch.arange(half, device=like.device, dtype=like.dtype) / half
     rates = torch.exp(steps * -math.log(64.0 / (2 * math.pi)))
@@ -120,22 +168,3 @@ def frame_positions(frames: int, like: Tensor) -> Tensor:
     waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
     # A slice of everything becomes an alias in the graph, which coremltools does not know.
     return waves if channels == 2 * half else waves[:, :channels]
-
-
-def _places(rows: int, columns: int, channels: int) -> Tensor:
-    """Sinusoids (rows * columns, channels): where in its window a pixel lies, to begin with."""
-    across = torch.zeros(1, (channels + 1) // 2)
-    y = frame_positions(rows, across.expand(rows, -1))[:, None].expand(-1, columns, -1)
-    x = frame_positions(columns, across.expand(columns, -1))[None].expand(rows, -1, -1)
-    return torch.cat([y, x], dim=-1).reshape(rows * columns, -1)[:, :channels].clone()
-
-
-def _window(slot: Slot, size: int) -> int:
-    """The largest side of at most WINDOW pixels that tiles `size`."""
-    window = max(side for side in range(1, WINDOW + 1) if size % side == 0)
-    if window == 1 < size:
-        raise InputError(
-            f"slot {slot.name!r}: {size} pixels have no divisor from 2 to {WINDOW}, so windows "
-            "cannot tile them; choose a size with small factors"
-        )
-    return window

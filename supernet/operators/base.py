@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from search_spaces import Block, InputError, Option, Slot
+from search_spaces import REPEATS, Block, InputError, Option, Slot
 
 Settings = Mapping[str, Option]
 
@@ -57,6 +57,8 @@ class TemporalOperator(nn.Module):
 def build(block: Block, slot: Slot) -> TemporalOperator | None:
     """The module of a block in a slot; None for the operator that leaves the slot as it is.
 
+    The setting `repeats` is no business of the operator: it stands so often, one after another.
+
     Raises:
         InputError: the declared module does not exist or is no TemporalOperator.
     """
@@ -70,4 +72,9 @@ def build(block: Block, slot: Slot) -> TemporalOperator | None:
         raise InputError(f"operator {name!r}: {block.operator.module}: {error}") from None
     if not (isinstance(operator_class, type) and issubclass(operator_class, TemporalOperator)):
         raise InputError(f"operator {block.operator.name!r}: {class_name} is no TemporalOperator")
-    return operator_class(slot, dict(block.settings))
+    settings = dict(block.settings)
+    if REPEATS.name not in settings:
+        return operator_class(slot, settings)
+    from supernet.operators.repeated import Repeated  # which is a TemporalOperator itself
+
+    return Repeated(slot, settings, operator_class)

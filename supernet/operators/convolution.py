@@ -1,11 +1,11 @@
 """Temporal blocks that convolve."""
 
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 from search_spaces import Slot
 from supernet.operators.base import Settings, TemporalOperator
+from supernet.operators.neighbours import with_neighbours
 from supernet.operators.sizes import (
     first,
     group_norm,
@@ -16,18 +16,19 @@ from supernet.operators.sizes import (
 )
 
 
-class Conv1D(TemporalOperator):
-    """Convolution over time at each pixel, as a (kernel, 1) Conv2d over (frames, pixels).
+class Convolution(TemporalOperator):
+    """A convolution over time and a square of pixels, as a Conv2d over frames' neighbours.
 
-    So spelled it converts to Core ML as one convolution and two reshapes; a Conv1d over
-    (pixels, channels, frames) needs two transposes more.
+    The weight is (inner, kernel * channels, side, side), the earliest frame's channels first.
     """
+
+    side = 1  # of the square, in pixels
 
     def __init__(self, slot: Slot, settings: Settings) -> None:
         super().__init__(slot, settings)
         inner, kernel = inner_channels(slot, settings), kernel_frames(settings)
         self.norm = group_norm(slot.channels)
-        self.conv = nn.Conv2d(slot.channels, inner, (kernel, 1))
+        self.conv = nn.Conv2d(kernel * slot.channels, inner, self.side)
         self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
 
     def forward(
@@ -36,45 +37,32 @@ class Conv1D(TemporalOperator):
         """See TemporalOperator."""
         w = self.weights(settings)
         h = F.silu(self.norm(x_NCHW))
-        h = rearrange(h, "(b t) c h w -> b c t (h w)", t=frames)
-        h = F.silu(over_time(h, w["conv.weight"], w["conv.bias"]))
-        h = F.conv2d(h, w["out.weight"], w["out.bias"])
-        out: Tensor = x_NCHW + rearrange(h, "b c t (h w) -> (b t) c h w", h=x_NCHW.shape[2])
-        return out
-
-    def cuts(self, settings: Settings) -> dict[str, Tensor]:
-        """See TemporalOperator."""
-        return _cut(self.conv, self.out, inner_channels(self.slot, settings), settings)
-
-
-class Conv3D(TemporalOperator):
-    """A full convolution over time and a 3 x 3 neighbourhood of pixels."""
-
-    def __init__(self, slot: Slot, settings: Settings) -> None:
-        super().__init__(slot, settings)
-        inner, kernel = inner_channels(slot, settings), kernel_frames(settings)
-        self.norm = group_norm(slot.channels)
-        self.conv = nn.Conv3d(slot.channels, inner, (kernel, 3, 3))
-        self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
-
-    def forward(
-        self, x_NCHW: Tensor, frames: int, context_BLC: Tensor, settings: Settings | None = None
-    ) -> Tensor:
-        """See TemporalOperator."""
-        w = self.weights(settings)
-        h = rearrange(F.silu(self.norm(x_NCHW)), "(b t) c h w -> b c t h w", t=frames)
-        weight = w["conv.weight"]
-        h = F.conv3d(h, weight, w["conv.bias"], padding=(weight.shape[2] // 2, 1, 1))
-        h = rearrange(F.silu(h), "b c t h w -> (b t) c h w")
+        h = with_neighbours(h, frames, w["conv.weight"].shape[1] // h.shape[1])
+        h = F.silu(F.conv2d(h, w["conv.weight"], w["conv.bias"], padding=self.side // 2))
         return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
         """See TemporalOperator."""
-        return _cut(self.conv, self.out, inner_channels(self.slot, settings), settings)
+        inner = inner_channels(self.slot, settings)
+        return {
+            "conv.weight": _in_time(first(self.conv.weight, inner), self.settings, settings),
+            "conv.bias": _bias(self.conv, inner),
+            "out.weight": first(self.out.weight, inner, dim=1),
+        }
+
+
+class Conv1D(Convolution):
+    """A convolution over time at each pixel."""
+
+
+class Conv3D(Convolution):
+    """A full convolution over time and a 3 x 3 neighbourhood of pixels."""
+
+    side = 3
 
 
 class SeparableConv3D(TemporalOperator):
-    """Conv3D in two steps, 3 x 3 over the pixels and then over time: rank 4 throughout.
+    """Conv3D in two steps, 3 x 3 over the pixels and then over time.
 
     The factorisation of Tran et al. 2018 (arXiv:1711.11248).
     """
@@ -84,7 +72,7 @@ class SeparableConv3D(TemporalOperator):
         inner, kernel = inner_channels(slot, settings), kernel_frames(settings)
         self.norm = group_norm(slot.channels)
         self.space = nn.Conv2d(slot.channels, inner, 3)
-        self.time = nn.Conv2d(inner, inner, (kernel, 1))
+        self.time = nn.Conv2d(kernel * inner, inner, 1)
         self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
 
     def forward(
@@ -94,41 +82,33 @@ class SeparableConv3D(TemporalOperator):
         w = self.weights(settings)
         h = F.silu(self.norm(x_NCHW))
         h = F.conv2d(h, w["space.weight"], w["space.bias"], padding=1)
-        h = rearrange(h, "(b t) c h w -> b c t (h w)", t=frames)
-        h = F.silu(over_time(h, w["time.weight"], w["time.bias"]))
-        h = F.conv2d(h, w["out.weight"], w["out.bias"])
-        out: Tensor = x_NCHW + rearrange(h, "b c t (h w) -> (b t) c h w", h=x_NCHW.shape[2])
-        return out
+        h = with_neighbours(h, frames, w["time.weight"].shape[1] // h.shape[1])
+        h = F.silu(F.conv2d(h, w["time.weight"], w["time.bias"]))
+        return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
         """See TemporalOperator."""
         inner = inner_channels(self.slot, settings)
-        time = first(first(self.time.weight, inner), inner, dim=1)
+        kernel = kernel_frames(self.settings)
+        time = first(self.time.weight, inner).unflatten(1, (kernel, -1))
+        time = first(middle(time, kernel_frames(settings), dim=1), inner, dim=2)
         return {
             "space.weight": first(self.space.weight, inner),
             "space.bias": _bias(self.space, inner),
-            "time.weight": middle(time, kernel_frames(settings)),
+            "time.weight": time.flatten(1, 2),
             "time.bias": _bias(self.time, inner),
             "out.weight": first(self.out.weight, inner, dim=1),
         }
 
 
-def over_time(x_BCTS: Tensor, weight: Tensor, bias: Tensor | None, groups: int = 1) -> Tensor:
-    """A convolution over time of (batch, channels, frames, pixels); frames are kept."""
-    return F.conv2d(x_BCTS, weight, bias, padding=(weight.shape[2] // 2, 0), groups=groups)
+def _in_time(weight: Tensor, built: Settings, settings: Settings) -> Tensor:
+    """The middle frames of a weight whose channels are those of several frames."""
+    kernel, wanted = kernel_frames(built), kernel_frames(settings)
+    if kernel == wanted:
+        return weight
+    return middle(weight.unflatten(1, (kernel, -1)), wanted, dim=1).flatten(1, 2)
 
 
-def _cut(
-    conv: nn.Conv2d | nn.Conv3d, out: nn.Conv2d, inner: int, settings: Settings
-) -> dict[str, Tensor]:
-    """The parts of a convolution and of the way out that `inner` channels use."""
-    return {
-        "conv.weight": middle(first(conv.weight, inner), kernel_frames(settings)),
-        "conv.bias": _bias(conv, inner),
-        "out.weight": first(out.weight, inner, dim=1),
-    }
-
-
-def _bias(layer: nn.Conv2d | nn.Conv3d, channels: int) -> Tensor:
+def _bias(layer: nn.Conv2d, channels: int) -> Tensor:
     assert layer.bias is not None
     return first(layer.bias, channels)

@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from search_spaces import InputError, Slot
 from supernet.operators.base import Settings, TemporalOperator
-from supernet.operators.convolution import over_time
+from supernet.operators.neighbours import shifted
 from supernet.operators.sizes import (
     first,
+    first_of_each,
     group_norm,
     head_count,
     inner_channels,
@@ -21,8 +22,8 @@ from supernet.operators.sizes import (
 class CrossAttention1D(TemporalOperator):
     """Each pixel, seen over neighbouring frames, asks the context tokens.
 
-    The questions are mixed over time first, by a depthwise convolution: attention to the context
-    alone would treat every frame as an image does.
+    The questions are mixed over time first, channel by channel: attention to the context alone
+    would treat every frame as an image does.
     """
 
     def __init__(self, slot: Slot, settings: Settings) -> None:
@@ -34,10 +35,9 @@ class CrossAttention1D(TemporalOperator):
         inner, kernel = inner_channels(slot, settings), kernel_frames(settings)
         head_count(slot, settings)  # refuses what does not divide
         self.norm = group_norm(slot.channels)
-        self.time = nn.Conv2d(slot.channels, slot.channels, (kernel, 1), groups=slot.channels)
+        self.time = nn.Conv1d(slot.channels, slot.channels, kernel, groups=slot.channels)
         self.q = nn.Conv2d(slot.channels, inner, 1)
-        self.k = nn.Linear(slot.context_channels, inner)
-        self.v = nn.Linear(slot.context_channels, inner)
+        self.kv = nn.Linear(slot.context_channels, 2 * inner)
         self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
 
     def forward(
@@ -47,42 +47,36 @@ class CrossAttention1D(TemporalOperator):
         w = self.weights(settings)
         heads = head_count(self.slot, self.settings if settings is None else settings)
         q = F.conv2d(self.mixed(x_NCHW, frames, w), w["q.weight"], w["q.bias"])
-        q = rearrange(q, "n (m d) h w -> n m (h w) d", m=heads)
+        q = rearrange(q.flatten(2), "n (m d) p -> n m p d", m=heads)
+        kv = F.linear(context_BLC, w["kv.weight"], w["kv.bias"])
+        kv = rearrange(kv, "b l (m d) -> b m l d", m=2 * heads)
         # Frames stay in the batch: all pixels of a clip at once can be more than a dimension holds.
-        batch, tokens, channels = context_BLC.shape
-        context = context_BLC[:, None].expand(batch, frames, tokens, channels)
-        context = context.reshape(-1, tokens, channels)
-        k, v = (
-            rearrange(
-                F.linear(context, w[f"{name}.weight"], w[f"{name}.bias"]),
-                "n l (m d) -> n m l d",
-                m=heads,
-            )
-            for name in ("k", "v")
-        )
-        h = F.scaled_dot_product_attention(q, k, v)
-        h = rearrange(h, "n m (h w) d -> n (m d) h w", h=x_NCHW.shape[2])
+        kv = kv.unsqueeze(1).expand(-1, frames, -1, -1, -1).flatten(0, 1)
+        k, v = kv.chunk(2, dim=1)
+        h = rearrange(F.scaled_dot_product_attention(q, k, v), "n m p d -> n (m d) p")
+        h = h.unflatten(2, tuple(x_NCHW.shape[2:]))
         return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
 
     def mixed(self, x_NCHW: Tensor, frames: int, w: dict[str, Tensor]) -> Tensor:
         """The questions before their projection, shaped as the input."""
-        h = rearrange(self.norm(x_NCHW), "(b t) c h w -> b c t (h w)", t=frames)
-        h = over_time(h, w["time.weight"], w["time.bias"], groups=h.shape[1])
-        out: Tensor = rearrange(h, "b c t (h w) -> (b t) c h w", h=x_NCHW.shape[2])
-        return out
+        taps_CK = w["time.weight"].squeeze(1)
+        h = w["time.bias"].unsqueeze(1)
+        for place, x_BTCS in enumerate(shifted(self.norm(x_NCHW), frames, taps_CK.shape[1])):
+            h = h + taps_CK.narrow(1, place, 1) * x_BTCS
+        return h.reshape(x_NCHW.shape)
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
         """See TemporalOperator."""
         inner = inner_channels(self.slot, settings)
-        parts = {
+        assert self.q.bias is not None
+        return {
             "time.weight": middle(self.time.weight, kernel_frames(settings)),
             "out.weight": first(self.out.weight, inner, dim=1),
+            "q.weight": first(self.q.weight, inner),
+            "q.bias": first(self.q.bias, inner),
+            "kv.weight": first_of_each(self.kv.weight, 2, inner),
+            "kv.bias": first_of_each(self.kv.bias, 2, inner),
         }
-        for name, layer in (("q", self.q), ("k", self.k), ("v", self.v)):
-            assert layer.bias is not None
-            parts[f"{name}.weight"] = first(layer.weight, inner)
-            parts[f"{name}.bias"] = first(layer.bias, inner)
-        return parts
 
 
 class CrossAttention3D(CrossAttention1D):

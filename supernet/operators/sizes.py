@@ -11,6 +11,7 @@ from supernet.operators.base import Settings
 M = TypeVar("M", bound=nn.Module)
 HEAD_CHANNELS = 16  # where a space says nothing about heads
 KERNEL = 3  # frames, where a space says nothing about the kernel
+WINDOW = 6  # pixels on a side of a space-time window, at most, where a space says nothing of it
 
 
 def inner_channels(slot: Slot, settings: Settings) -> int:
@@ -45,9 +46,44 @@ def head_count(slot: Slot, settings: Settings) -> int:
     return heads
 
 
+def window_sides(slot: Slot, settings: Settings) -> tuple[int, int]:
+    """Height and width in pixels of the windows that tile a slot's images.
+
+    The setting `window` is a share of the image's sides, 1 for one window that is the image.
+    """
+    if "window" not in settings:
+        return _side(slot, slot.height, WINDOW), _side(slot, slot.width, WINDOW)
+    share = float(settings["window"])
+    if not 0 < share <= 1:
+        raise InputError(
+            f"slot {slot.name!r}: a window of {share:g} of the image; choose a share above 0 and "
+            "up to 1"
+        )
+    height, width = (max(2, round(size * share)) for size in (slot.height, slot.width))
+    return _side(slot, slot.height, height), _side(slot, slot.width, width)
+
+
+def _side(slot: Slot, size: int, most: int) -> int:
+    """The largest side of at most `most` pixels that tiles `size`."""
+    side = max(side for side in range(1, most + 1) if size % side == 0)
+    if side == 1 < size:
+        raise InputError(
+            f"slot {slot.name!r}: {size} pixels have no divisor from 2 to {most}, so windows "
+            "cannot tile them; choose a size with small factors, or another window"
+        )
+    return side
+
+
 def first(weight: Tensor, count: int, dim: int = 0) -> Tensor:
     """The first `count` entries along a dimension."""
     return weight if weight.shape[dim] == count else weight.narrow(dim, 0, count)
+
+
+def first_of_each(weight: Tensor, parts: int, count: int) -> Tensor:
+    """The first `count` rows of each of `parts` equal parts that stand one after another."""
+    if weight.shape[0] == parts * count:
+        return weight
+    return weight.unflatten(0, (parts, -1)).narrow(1, 0, count).flatten(0, 1)
 
 
 def middle(weight: Tensor, frames: int, dim: int = 2) -> Tensor:

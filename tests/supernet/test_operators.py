@@ -14,6 +14,7 @@ from search_spaces import (
     CROSS_ATTENTION_3D,
     HEADS,
     KERNEL,
+    REPEATS,
     SELF_ATTENTION_1D,
     SELF_ATTENTION_3D,
     SEPARABLE_CONV3D,
@@ -73,6 +74,14 @@ class TestSelfAttention1D(OperatorConformance):
 
 class TestSelfAttention3D(OperatorConformance):
     operator = SELF_ATTENTION_3D.elastic(HEADS, WIDTH)
+
+
+class TestSelfAttention3DInWindows(OperatorConformance):
+    operator = SELF_ATTENTION_3D.elastic(Setting("window", (0.125, 0.25, 0.5)))
+
+
+class TestRepeatedConvolutions(OperatorConformance):
+    operator = CONV1D.elastic(KERNEL, REPEATS)
 
 
 class TestCrossAttention1D(OperatorConformance):
