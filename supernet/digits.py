@@ -1,5 +1,8 @@
 """Clips of real handwritten digits that move, bounce, cross and hide each other over a ground.
 
+A network of one channel sees pixels; one of 4, 9, ... channels sees squares of 2 x 2, 3 x 3, ...
+pixels folded into its channels: latents that lose nothing.
+
 scikit-learn's `load_digits` (1,797 images of the UCI set) comes with the library; nothing is
 downloaded. Splits are by digit image, so no image is seen in two of them. The ground is a texture,
 new in each clip, that stands still in most clips and pans in the others: what stands still is known
@@ -7,6 +10,7 @@ best by who looks at every frame, what moves by who looks at the neighbours in s
 that no kind of temporal block is the best everywhere.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -39,14 +43,24 @@ class MovingDigits:
     split: Split
 
     def __post_init__(self) -> None:
-        wanted = (1, 2, CLASSES)
         shape = self.shape
-        found = (shape.in_channels, shape.context_tokens, shape.context_channels)
-        if found != wanted:
+        tokens = (shape.context_tokens, shape.context_channels)
+        if tokens != (2, CLASSES) or self.folded**2 != shape.in_channels:
             raise InputError(
-                f"moving digits have (channels, tokens, token channels) {wanted}; "
-                f"the space's U-Net has {found}"
+                f"moving digits have 1, 4, 9 ... channels and 2 tokens of {CLASSES} channels; the "
+                f"space's U-Net has {shape.in_channels} channels and {tokens[0]} tokens of "
+                f"{tokens[1]}"
             )
+
+    @cached_property
+    def folded(self) -> int:
+        """Pixels on a side of what a latent pixel holds."""
+        return math.isqrt(self.shape.in_channels)
+
+    @cached_property
+    def _sides(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.shape.height * self.folded, self.shape.width * self.folded
 
     @cached_property
     def _images(self) -> tuple[Tensor, Tensor]:
@@ -58,7 +72,7 @@ class MovingDigits:
         start, stop = (round(share * len(order)) for share in SHARES[self.split])
         chosen = order[start:stop]
         small = torch.tensor(digits.images[chosen] / 16.0, dtype=torch.float32)[:, None]
-        size = min(self.shape.height, self.shape.width) // 2
+        size = min(self._sides) // 2
         images = F.interpolate(small, size=(size, size), mode="bicubic", align_corners=False)
         return images[:, 0].clamp(0, 1), torch.tensor(digits.target[chosen])
 
@@ -66,36 +80,47 @@ class MovingDigits:
         """`count` clips that depend on the seed alone."""
         generator = torch.Generator().manual_seed(seed)
         images, labels = self._images
-        shape, size = self.shape, images.shape[-1]
+        (height, width), size = self._sides, images.shape[-1]
         which = torch.randint(len(images), (count, 2), generator=generator)
         both = torch.rand(count, generator=generator) < 0.6
         present = torch.stack([torch.ones(count, dtype=torch.bool), both], dim=1)
-        room = torch.tensor([shape.height - size, shape.width - size], dtype=torch.float32)
+        room = torch.tensor([height - size, width - size], dtype=torch.float32)
         start = torch.rand(count, 2, 2, generator=generator) * room
         angle = torch.rand(count, 2, generator=generator) * 2 * torch.pi
-        speed = 0.4 + 1.0 * torch.rand(count, 2, generator=generator)  # pixels a frame
+        # Pixels a frame; a canvas of folded pixels is larger, and is crossed as fast.
+        speed = self.folded * (0.4 + 1.0 * torch.rand(count, 2, generator=generator))
         step = torch.stack([angle.sin(), angle.cos()], dim=-1) * speed[..., None]
-        frame = torch.arange(shape.frames, dtype=torch.float32)[:, None]
+        frame = torch.arange(self.shape.frames, dtype=torch.float32)[:, None]
         place = _bounce(start[:, :, None] + step[:, :, None] * frame, room)  # (B, 2, T, 2)
-        drawn = _draw(images[which], place, shape.height, shape.width)  # (B, 2, T, H, W)
+        drawn = _draw(images[which], place, height, width)  # (B, 2, T, H, W)
         drawn = drawn * present[:, :, None, None, None]
-        canvas = _ground(count, shape, generator)
+        canvas = _ground(count, self.shape.frames, self._sides, PAN_SPEED * self.folded, generator)
         for digit in drawn.unbind(dim=1):  # the second before the first
             canvas = canvas * (1 - (2 * digit).clamp(0, 1)) + digit
         tokens = F.one_hot(labels[which], CLASSES).float() * present[..., None]
-        return Clips(canvas[:, None] * 2 - 1, tokens)
+        pixels_BTHW = canvas * 2 - 1
+        if self.folded == 1:
+            return Clips(pixels_BTHW[:, None], tokens)
+        folded_BTCHW = F.pixel_unshuffle(pixels_BTHW[:, :, None], self.folded)
+        return Clips(folded_BTCHW.transpose(1, 2).contiguous(), tokens)
+
+    def decode(self, x_BCTHW: Tensor) -> Tensor:
+        """Clips as pixels, (B, 1, T, H, W)."""
+        return F.pixel_shuffle(x_BCTHW.transpose(1, 2), self.folded).transpose(1, 2)
 
 
-def _ground(count: int, shape: AnyUNetShape, generator: torch.Generator) -> Tensor:
+def _ground(
+    count: int, frames: int, sides: tuple[int, int], fastest: float, generator: torch.Generator
+) -> Tensor:
     """Textures (B, T, H, W) in [0, 1] that stand still or pan, wrapping round."""
-    height, width, frames = shape.height, shape.width, shape.frames
+    height, width = sides
     fine = torch.randn(count, 1, height, width, generator=generator)
     coarse = torch.randn(count, 1, -(-height // 3), -(-width // 3), generator=generator)
     smooth = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
     texture = (GROUND + CONTRAST * (0.6 * fine + 0.8 * smooth)[:, 0]).clamp(0, 1)
     pans = torch.rand(count, generator=generator) < PANNING
     angle = torch.rand(count, generator=generator) * 2 * torch.pi
-    speed = PAN_SPEED * torch.rand(count, generator=generator) * pans
+    speed = fastest * torch.rand(count, generator=generator) * pans
     step = torch.stack([angle.sin(), angle.cos()], dim=-1) * speed[:, None]
     shift = step[:, None] * torch.arange(frames)[:, None]  # (B, T, 2) pixels
     # A shift by parts of a pixel that loses no detail: a turn of each frequency's phase.

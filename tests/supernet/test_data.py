@@ -45,7 +45,7 @@ def test_one_digit_or_two_are_named() -> None:
 
 def test_the_ground_stands_in_most_clips_and_pans_in_the_others() -> None:
     generator = torch.Generator().manual_seed(0)
-    ground = digits._ground(400, UNET, generator)  # B T H W
+    ground = digits._ground(400, UNET.frames, (UNET.height, UNET.width), 1.0, generator)  # B T H W
     change = (ground[:, -1] - ground[:, 0]).abs().amax(dim=(1, 2))
     stands = change < 1e-5
     assert 0.6 < stands.float().mean() < 0.8
@@ -83,8 +83,24 @@ def test_digits_are_brighter_than_the_ground() -> None:
 
 
 def test_a_network_of_other_channels_is_refused() -> None:
-    with pytest.raises(InputError, match=r"\(1, 2, 10\).*\(3, 2, 10\)"):
+    with pytest.raises(InputError, match="has 3 channels and 2 tokens of 10"):
         MovingDigits(UNetShape(3, (8,), 4, 8, 8, 2, 10), "train")
+    with pytest.raises(InputError, match="has 1 channels and 77 tokens of 768"):
+        MovingDigits(UNetShape(1, (8,), 4, 8, 8, 77, 768), "train")
+
+
+def test_digits_as_latents_are_the_digits_of_a_larger_canvas() -> None:
+    latents = MovingDigits(UNetShape(4, (8,), 4, 8, 8, 2, 10), "train")
+    clips = latents.clips(3, 1)
+    assert clips.x_BCTHW.shape == (3, 4, 4, 8, 8)
+    pixels = latents.decode(clips.x_BCTHW)
+    assert pixels.shape == (3, 1, 4, 16, 16)
+    # A pixel's channel says where in its square it stood.
+    assert torch.equal(pixels[:, 0, :, ::2, 1::2], clips.x_BCTHW[:, 1])
+    plain = MovingDigits(UNetShape(1, (8,), 4, 16, 16, 2, 10), "train").clips(3, 1)
+    assert torch.equal(plain.context_BLC, clips.context_BLC)
+    bright, wanted = (float(x.flatten(1).topk(40)[0].mean()) for x in (pixels, plain.x_BCTHW))
+    assert bright == pytest.approx(wanted, abs=0.1)
 
 
 def test_times() -> None:
