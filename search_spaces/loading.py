@@ -1,6 +1,8 @@
 """Find things by name, by file, or in a Python module: spaces here, strategies and recipes."""
 
 import importlib
+import inspect
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +15,10 @@ from search_spaces.temporal import read_space
 
 T = TypeVar("T")
 
-# Shipped spaces: each is a module of this package with a `SPACE`.
-SHIPPED = ("moving_digits",)
+# Shipped spaces: each is a module of this package with a `SPACE`, and where the space has
+# parameters, `snapgen_v(frames=9)`, a function `space` that takes them.
+SHIPPED = ("moving_digits", "snapgen_v", "snapgen_v_mini")
+_WITH_PARAMETERS = re.compile(r"(\w+)\(([^()]*)\)\Z")
 
 
 def load(name: str) -> SearchSpace:
@@ -23,8 +27,11 @@ def load(name: str) -> SearchSpace:
     Raises:
         InputError: nothing of that name, a broken file, or an object that is no space.
     """
+    spelled = _WITH_PARAMETERS.match(name)
     if name in SHIPPED:
         space: object = importlib.import_module(f"search_spaces.{name}").SPACE
+    elif spelled and spelled[1] in SHIPPED:
+        space = _with_parameters(spelled[1], spelled[2])
     elif name.endswith(".json") or Path(name).is_file():
         space = read_space(document.read(Path(name), FORMAT, MAJOR), where=name)
     elif ":" in name:
@@ -37,6 +44,40 @@ def load(name: str) -> SearchSpace:
     if not isinstance(space, SearchSpace):
         raise InputError(f"{name}: a {type(space).__name__} is not a SearchSpace")
     return space
+
+
+def twin_of(name: str) -> str | None:
+    """The shipped space in which the quality of another is searched, by its name; None for most."""
+    module = name.partition("(")[0]
+    if module not in SHIPPED:
+        return None
+    found: str | None = getattr(importlib.import_module(f"search_spaces.{module}"), "TWIN", None)
+    return found
+
+
+def _with_parameters(name: str, text: str) -> SearchSpace:
+    """A shipped space with whole numbers for its parameters, as `frames=9,height=48`."""
+    make = getattr(importlib.import_module(f"search_spaces.{name}"), "space", None)
+    known = {} if make is None else dict(inspect.signature(make).parameters)
+    known.pop("name", None)
+    defaults = {parameter: known[parameter].default for parameter in known}
+    given: dict[str, int] = {}
+    for part in filter(None, text.split(",")):
+        parameter, _, value = (each.strip() for each in part.partition("="))
+        whole = value.isascii() and value.isdigit() and len(value) <= 6 and int(value) >= 1
+        if parameter not in known or parameter in given or not whole:
+            listed = ", ".join(f"{each}={default}" for each, default in defaults.items())
+            raise InputError(
+                f"space {name}({text}): {part.strip()!r} is none of its parameters with a whole "
+                f"number from 1; it has {listed or 'none'}"
+            )
+        given[parameter] = int(value)
+    changed = {each: value for each, value in given.items() if value != defaults[each]}
+    if not changed:
+        return cast("SearchSpace", load(name))
+    inside = ",".join(f"{each}={changed[each]}" for each in defaults if each in changed)
+    assert make is not None
+    return cast("SearchSpace", make(f"{name}({inside})", **changed))
 
 
 def import_object(reference: str, what: str) -> object:
