@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from supernet.clips import ClipSource
+from supernet.clips import ClipSource, pictures
 from supernet.digits import MovingDigits
 from supernet.flow_matching import Denoiser, generate
 
@@ -25,6 +25,7 @@ def preview_gif(denoiser: Denoiser, data: ClipSource, seed: int) -> bytes:
     guidance = GUIDANCE if asked.context_BLC.any() else 1.0  # nothing was asked for: none to follow
     with torch.inference_mode():
         clips = generate(denoiser, noise, asked.context_BLC, STEPS, guidance)
+        clips = pictures(data, clips)
     captions = [""] * len(clips)
     if isinstance(data, MovingDigits):  # others' tokens say nothing to people
         captions = [_caption(context_LC) for context_LC in asked.context_BLC]
@@ -42,11 +43,13 @@ def _caption(context_LC: Tensor) -> str:
 
 
 def _grid(images_BCHW: Tensor, captions: list[str]) -> Image.Image:
-    scale = max(1, round(TALLEST / images_BCHW.shape[2]))
-    height, width = images_BCHW.shape[2] * scale, images_BCHW.shape[3] * scale
+    scale = TALLEST / images_BCHW.shape[2]
+    scale = round(scale) or scale  # whole where it can be: pixels stay square
+    height, width = (max(1, round(side * scale)) for side in images_BCHW.shape[2:])
+    sampling = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
     grid = Image.new("RGB", (COLUMNS * (width + 2), ROWS * (height + CAPTION + 2)), (60, 60, 60))
     draw = ImageDraw.Draw(grid)
-    # What is neither grey nor RGB, as latents are, is shown by its first channel.
+    # What is neither grey nor RGB, as latents without a decoder, is shown by its first channel.
     shown_BCHW = images_BCHW if images_BCHW.shape[1] == 3 else images_BCHW[:, :1]
     colours_BHWC = shown_BCHW.movedim(1, -1).expand(-1, -1, -1, 3)
     pixels = ((colours_BHWC.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
@@ -54,6 +57,6 @@ def _grid(images_BCHW: Tensor, captions: list[str]) -> Image.Image:
         left = index % COLUMNS * (width + 2)
         top = index // COLUMNS * (height + CAPTION + 2)
         picture = Image.fromarray(np.ascontiguousarray(pixels[index]))
-        grid.paste(picture.resize((width, height), Image.Resampling.NEAREST), (left, top))
+        grid.paste(picture.resize((width, height), sampling), (left, top))
         draw.text((left + 2, top + height + 1), caption, fill=(220, 220, 220))
     return grid

@@ -7,6 +7,7 @@ from search_spaces import AnyUNetShape, InputError
 from search_spaces.loading import named_or_imported
 from supernet.clips import ClipSource
 from supernet.digits import MovingDigits, Split
+from supernet.latents import INDEX, LatentFolder
 from supernet.video_folder import VideoFolder
 
 DIGITS = "digits"
@@ -17,11 +18,16 @@ SOURCES: dict[str, OpenClips] = {DIGITS: MovingDigits}
 
 
 def load_clips(name: str, shape: AnyUNetShape, split: Split) -> ClipSource:
-    """The clips of a split: `digits`, a folder of videos, or package.module:name of an `OpenClips`.
+    """The clips of a split, from what a person named.
+
+    `digits`, a folder of videos, one of latents (`nas encode`), or package.module:name of an
+    `OpenClips`.
 
     Raises:
         InputError: nothing of that name, clips that do not fit the shape, or no clips at all.
     """
+    if (Path(name) / INDEX).is_file():
+        return LatentFolder(Path(name), shape, split)
     if name not in SOURCES and (Path(name).is_dir() or ":" not in name):
         return VideoFolder(_folder(name), shape, split)
     opened = named_or_imported(name, SOURCES, "data")(shape, split)

@@ -58,7 +58,7 @@ def open_backbone(
     found = _shape(folder, shape)
     with torch.device("meta"):
         backbone = StableDiffusionUNet(found)
-    weights = dict(_mapped(folder))
+    weights = dict(mapped_weights(folder))
     checkpoint.check_weights(backbone, weights, folder)
     wanted = dtype or weights["conv_in.weight"].dtype
     ready = {
@@ -118,9 +118,9 @@ def _shape(folder: Path, wanted: AnyUNetShape | None) -> StableDiffusionShape:
     return wanted
 
 
-def _mapped(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def mapped_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors by name, not yet read."""
-    for file, names in _files(folder):
+    for file, names in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as opened:
                 held = set(opened.keys())
@@ -134,7 +134,7 @@ def _mapped(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise InputError(f"{file}: not a whole safetensors file: {error}") from None
 
 
-def _files(folder: Path) -> list[tuple[Path, list[str] | None]]:
+def weight_files(folder: Path) -> list[tuple[Path, list[str] | None]]:
     """The files that hold the weights, with the tensors wanted of each; None is all."""
     for path in (folder / name for name in WEIGHTS):
         if path.exists():

@@ -14,6 +14,7 @@ from nas.cli import (
     calibrate,
     dashboard,
     devices,
+    encode,
     import_,
     predict,
     profile,
@@ -34,6 +35,8 @@ app = typer.Typer(
 )
 app.command("search")(search.search)
 app.command("train")(train.train)
+app.command("train-autoencoder")(encode.train_autoencoder)
+app.command("encode")(encode.encode)
 app.command("profile")(profile.profile)
 app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)

@@ -1,0 +1,107 @@
+"""`nas train-autoencoder` and `nas encode`: from real videos to the latents that a space takes."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line
+from nas.cli.resume import resumable
+from search_spaces.errors import InputError
+
+Videos = Annotated[Path, typer.Argument(help="A folder of videos that FFmpeg reads.")]
+Size = Annotated[
+    str,
+    typer.Option(
+        help="Latents, height x width, as the space's U-Net takes them; frames are cut and "
+        "resized to 8 times as many pixels."
+    ),
+]
+STEPS = 1200
+
+
+def train_autoencoder(
+    videos: Videos,
+    out: options.OutFile,
+    steps: Annotated[int, typer.Option(min=1, help="Changes of the weights.")] = STEPS,
+    size: Size = "32x32",
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
+    json: options.AsJson = False,
+) -> None:
+    """Train a small autoencoder on videos, for want of a large one: 4 latents for 8 x 8 pixels."""
+    from nas.progress import Progress
+    from supernet.autoencoder import load_autoencoder
+    from supernet.autoencoder_training import psnr_db, train_autoencoder, training_frames
+    from supernet.pretraining import state_path
+
+    height, width = _sides(size)
+    for file in (out, state_path(out)):
+        if file.exists() and not resume:
+            raise InputError(f"{file}: exists; go on by --resume, or choose another --out")
+    frames = training_frames(videos, height, width, "train")
+    unseen = training_frames(videos, height, width, "validation")
+    if out.exists():
+        autoencoder = load_autoencoder(out)
+    else:
+        title = f"train the autoencoder on frames of {height * 8} x {width * 8} pixels"
+        notes = {"data": videos.resolve().name, "size": [height, width]}
+        with resumable(), Progress().stage(title, steps) as advance:
+            autoencoder = train_autoencoder(
+                frames, out, steps, lambda done, _: advance(done), seed, notes
+            )
+    found_db = round(psnr_db(autoencoder, unseen), 2)
+    if json:
+        print_json({"autoencoder": str(out), "psnr_db": found_db})
+    else:
+        print_line(f"autoencoder: {out}, PSNR {found_db} dB on frames that it was not trained on")
+
+
+def encode(
+    videos: Videos,
+    autoencoder: Annotated[
+        Path,
+        typer.Option(
+            help="A file of `nas train-autoencoder`, or a folder of diffusers' AutoencoderKL."
+        ),
+    ],
+    size: Size,
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second; without it, every frame as filmed.")
+    ] = None,
+    resume: options.Resume = False,
+    json: options.AsJson = False,
+) -> None:
+    """Turn videos into latents, which `nas train` and `nas search` take as --data."""
+    from nas.progress import Progress
+    from supernet.encoding import Encoding, unfinished_path
+
+    height, width = _sides(size)
+    for folder in (out, unfinished_path(out)):
+        if folder.exists() and not resume:
+            raise InputError(f"{folder}: exists; go on by --resume, or choose another --out")
+    encoding = Encoding(videos, autoencoder, height, width, fps)
+    pixels = " x ".join(map(str, encoding.pixels))
+    title = f"encode frames of {pixels} pixels to latents of {height} x {width}"
+    with resumable(), Progress().stage(title, encoding.frames) as advance:
+        index = encoding.run(out, advance)
+    films = index["files"]
+    kept = sum(film["frames"] for film in films)
+    if json:
+        sizes = {name: index[name] for name in ("channels", "height", "width")}
+        print_json({"latents": str(out), **sizes, "videos": len(films), "frames": kept})
+    else:
+        print_line(f"latents: {out}, {kept} frames of {len(films)} videos")
+
+
+def _sides(size: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", size)
+    if found is None:
+        raise InputError(
+            f"--size {size!r}: expected height x width of the latents as whole numbers from 1, "
+            "such as 64x64"
+        )
+    return int(found[1]), int(found[2])
