@@ -5,6 +5,7 @@ unfinished is gone on with, video by video; it takes its name when it is whole.
 """
 
 import hashlib
+import json
 import re
 import shutil
 import warnings
@@ -256,8 +257,10 @@ def _encode_film(
         if frames:
             shape = (frames, coder.channels, *size)
             held = torch.from_file(str(raw), size=int(np.prod(shape)), dtype=torch.float16)
-            told = {"source": video.path.name, "fps": str(film.frames_per_s)}
-            checkpoint.write_safetensors(path, {TENSOR: held.view(shape)}, told)
+            # One entry: safetensors writes several in any order, and hashes would differ.
+            told = json.dumps({"source": video.path.name, "fps": film.frames_per_s})
+            metadata = {checkpoint.METADATA_KEY: told}
+            checkpoint.write_safetensors(path, {TENSOR: held.view(shape)}, metadata)
     finally:
         raw.unlink(missing_ok=True)
     if damage is not None and frames:

@@ -1,0 +1,181 @@
+"""The small autoencoder and VAEs of diffusers: trained, gone on with, opened, refused."""
+
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from search_spaces import InputError
+from supernet import checkpoint
+from supernet.autoencoder import ImageAutoencoder, load_autoencoder, open_autoencoder
+from supernet.autoencoder_training import psnr_db, train_autoencoder
+from supernet.clips import Clips
+from supernet.pretraining import state_path
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+class Waves:
+    """Coloured waves, four frames of 16 x 24 pixels."""
+
+    def clips(self, count: int, seed: int) -> Clips:
+        generator = torch.Generator().manual_seed(seed)
+        phase = torch.rand(count, 3, 4, 1, 1, generator=generator) * 6
+        speed = torch.rand(count, 3, 1, 1, 1, generator=generator) / 2
+        x = torch.sin(phase + speed * torch.arange(24) + 0.1 * torch.arange(16)[:, None])
+        return Clips(x, torch.zeros(count, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trained") / "ae.safetensors"
+    train_autoencoder(Waves(), path, steps=120)
+    return path
+
+
+def test_it_learns_to_show_what_it_saw(trained: Path) -> None:
+    autoencoder = load_autoencoder(trained)
+    assert psnr_db(autoencoder, Waves()) > psnr_db(ImageAutoencoder().eval(), Waves()) + 6
+    clips = [Waves().clips(1, seed).x_BCTHW[0].movedim(0, 1) for seed in range(50)]
+    latents = autoencoder.encode(torch.cat(clips))
+    assert latents.shape == (200, 4, 2, 3)
+    mean, spread = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    assert mean.abs().max() < 0.25
+    assert (spread - 1).abs().max() < 0.25, "about unit variance, channel by channel"
+    assert autoencoder.decode(3 * latents).abs().max() <= 1
+    assert not state_path(trained).exists()
+
+
+def test_a_stopped_training_ends_as_if_it_had_not_been(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "ae.safetensors"
+
+    def stop(done: int, _: float) -> None:
+        if done == 107:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_autoencoder(Waves(), path, 120, stop)
+    assert not path.exists()
+    with pytest.raises(InputError, match="an unfinished training of another seed"):
+        train_autoencoder(Waves(), path, 120, seed=1)
+    with pytest.raises(InputError, match="an unfinished training of another data"):
+        train_autoencoder(Waves(), path, 120, notes={"data": "others"})
+    seen: list[int] = []
+    train_autoencoder(Waves(), path, 120, lambda done, _: seen.append(done))
+    assert seen[0] == 101
+    assert path.read_bytes() == trained.read_bytes()
+
+
+def test_bad_files_and_sides_are_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="frames of 20 x 24 pixels make no whole number .* by 8"):
+        load_autoencoder(trained).encode(torch.zeros(1, 3, 20, 24))
+    with pytest.raises(InputError, match=r"takes 3 colours \(RGB\); found 1"):
+        load_autoencoder(trained).encode(torch.zeros(1, 1, 16, 24))
+    with pytest.raises(InputError, match="no such file"):
+        open_autoencoder(tmp_path / "none")
+    path = tmp_path / "ae.safetensors"
+    path.write_bytes(trained.read_bytes()[:-100])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        open_autoencoder(path)
+    found = checkpoint.read(trained)
+    checkpoint.write(path, found.tensors, {"holds": "supernet"})
+    with pytest.raises(InputError, match="holds a supernet, not an autoencoder"):
+        open_autoencoder(path)
+    silent = {**found.tensors, "whitened.running_var": torch.zeros(4)}
+    checkpoint.write(path, silent, found.notes)
+    with pytest.raises(InputError, match="have no variance"):
+        open_autoencoder(path)
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A tiny VAE of diffusers, and the folder that it wrote."""
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    vae = diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(8, 8, 16), norm_num_groups=4, latent_channels=4, scaling_factor=0.5,
+        shift_factor=0.25,
+    ).eval()  # fmt: skip
+    folder = tmp_path_factory.mktemp("diffusers") / "vae"
+    vae.save_pretrained(folder)
+    return vae, folder
+
+
+def test_a_vae_of_diffusers_gives_what_diffusers_gives(theirs: tuple[Any, Path]) -> None:
+    vae, folder = theirs
+    ours = open_autoencoder(folder)
+    assert (ours.channels, ours.factor) == (4, 4)
+    x_NCHW = torch.rand(2, 3, 16, 24) * 2 - 1
+    with torch.no_grad():
+        mean = vae.encode(x_NCHW).latent_dist.mean
+        shown = vae.decode(mean).sample.clamp(-1, 1)
+    latents = ours.encode(x_NCHW)
+    assert torch.allclose(latents, (mean - 0.25) * 0.5, atol=1e-6)
+    assert torch.allclose(ours.decode(latents), shown, atol=1e-5)
+    with pytest.raises(InputError, match="both sides must divide by 4"):
+        ours.encode(torch.zeros(1, 3, 18, 24))
+
+
+def test_names_that_diffusers_used_to_write(theirs: tuple[Any, Path], tmp_path: Path) -> None:
+    _, folder = theirs
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "config.json").write_bytes((folder / "config.json").read_bytes())
+    names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = {}
+    for name, tensor in load_file(folder / WEIGHTS).items():
+        renamed = name
+        for new, before in names.items():
+            renamed = renamed.replace(f".{new}.", f".{before}.")
+        square = renamed != name and tensor.dim() == 2
+        weights[renamed] = tensor[..., None, None] if square else tensor
+    save_file({n: t.half().contiguous() for n, t in weights.items()}, old / WEIGHTS)
+    x_NCHW = torch.rand(1, 3, 16, 16)
+    found, wanted = open_autoencoder(old).encode(x_NCHW), open_autoencoder(folder).encode(x_NCHW)
+    assert torch.allclose(found, wanted, atol=1e-2)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return exec, ("raise SystemExit('a pickle was opened')",)
+
+
+def test_folders_that_are_no_vae_are_refused(
+    theirs: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole = theirs
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"config.json is missing"):
+        open_autoencoder(folder)
+    config = json.loads((whole / "config.json").read_text())
+
+    def refused(match: str, **changes: object) -> None:
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(InputError, match=match):
+            open_autoencoder(folder)
+
+    refused("is of class 'VQModel'; an AutoencoderKL is needed", _class_name="VQModel")
+    refused("scaling_factor: expected a number above 0", scaling_factor=0)
+    refused("diffusers makes no AutoencoderKL of it", block_out_channels="wide")
+    refused("diffusers makes no AutoencoderKL of it", down_block_types=["Nonsense"] * 3)
+    refused("a VAE of images has 3 colours", in_channels=1)
+    refused("has no weights")
+    (folder / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    refused("a pickle, which may run code")
+    weights = load_file(whole / WEIGHTS)
+    save_file({n: t for n, t in weights.items() if "conv_in.bias" not in n}, folder / WEIGHTS)
+    refused("lacks 2 tensors")
+    first = next(iter(weights))
+    save_file({**weights, first: torch.full_like(weights[first], np.nan)}, folder / WEIGHTS)
+    refused("holds NaN or infinity")
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    refused("pip install diffusers")

@@ -1,0 +1,292 @@
+"""Folders of latents: made from real files, opened, split as their videos, damaged."""
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_video_folder import plain, write_video
+
+from search_spaces import InputError, UNetShape
+from search_spaces.document import dumps
+from supernet import checkpoint
+from supernet.autoencoder import ImageAutoencoder, file_sha256, load_autoencoder
+from supernet.clips import pictures
+from supernet.data import load_clips
+from supernet.digits import Split
+from supernet.encoding import Encoding, unfinished_path
+from supernet.latents import LatentFolder
+from supernet.video_folder import SkippedVideoWarning, VideoFolder
+
+LATENT = UNetShape(4, (8,), 4, 2, 3, 2, 10)
+RGB = UNetShape(3, (8,), 4, 16, 24, 2, 10)
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@pytest.fixture(autouse=True)
+def _warnings_fail() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SkippedVideoWarning)
+        yield
+
+
+@pytest.fixture
+def autoencoder(tmp_path: Path) -> Path:
+    """One that was never trained: its latents differ where frames differ."""
+    torch.manual_seed(0)
+    path = tmp_path / "ae.safetensors"
+    checkpoint.write(path, ImageAutoencoder().state_dict(), {"holds": "autoencoder"})
+    return path
+
+
+def shaded(folder: Path, count: int, frames: int = 30) -> Path:
+    """Films whose frames all have a colour of their own."""
+    folder.mkdir()
+    for number in range(count):
+        shade = number * 25
+        write_video(
+            folder / f"{number}.mkv", frames,
+            lambda n, shade=shade: np.full((16, 24, 3), (shade, n * 8, 0), np.uint8),
+        )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def latents(tmp_path: Path, autoencoder: Path) -> Path:
+    out = tmp_path / "latents"
+    Encoding(shaded(tmp_path / "films", 2), autoencoder, 2, 3).run(out)
+    return out
+
+
+@pytest.mark.parametrize(("films", "frames"), [(2, 30), (9, 8)])
+def test_splits_are_those_of_the_videos(
+    tmp_path: Path, autoencoder: Path, films: int, frames: int
+) -> None:
+    videos, out = shaded(tmp_path / "films", films, frames), tmp_path / "latents"
+    told: list[int] = []
+    encoding = Encoding(videos, autoencoder, 2, 3)
+    encoding.run(out, told.append)
+    assert told[-1] == encoding.frames == films * frames
+    assert told == sorted(told)
+    coder = load_autoencoder(autoencoder)
+    for split in SPLITS:
+        x_BCTHW = VideoFolder(videos, RGB, split).clips(300, 0).x_BCTHW
+        shown = coder.encode(x_BCTHW.transpose(1, 2).flatten(0, 1))
+        shown = shown.unflatten(0, (300, 4)).transpose(1, 2).flatten(1)
+        found = LatentFolder(out, LATENT, split).clips(300, 0).x_BCTHW.flatten(1)
+        apart = torch.cdist(found, shown)
+        assert apart.amin(1).max() < 0.02, "every clip is one of the split's"
+        assert apart.amin(0).max() < 0.02, "and every one of those may come"
+
+
+def test_clips_depend_on_the_seed_alone(latents: Path) -> None:
+    data = load_clips(str(latents), LATENT, "train")
+    assert isinstance(data, LatentFolder)
+    clips = data.clips(12, 5)
+    assert clips.x_BCTHW.shape == (12, 4, 4, 2, 3)
+    assert clips.context_BLC.shape == (12, 2, 10)
+    assert not clips.context_BLC.any()
+    again = LatentFolder(latents, LATENT, "train")
+    assert torch.equal(again.clips(20, 5).x_BCTHW[:12], clips.x_BCTHW), "a longer draw"
+    assert not torch.equal(again.clips(12, 6).x_BCTHW, clips.x_BCTHW)
+
+
+def test_clips_are_shown_as_the_autoencoder_decodes_them(latents: Path, autoencoder: Path) -> None:
+    data = LatentFolder(latents, LATENT, "train")
+    x_BCTHW = data.clips(2, 0).x_BCTHW
+    shown = pictures(data, x_BCTHW)
+    assert shown.shape == (2, 3, 4, 16, 24)
+    single = load_autoencoder(autoencoder).decode(x_BCTHW[1, :, 2][None])
+    assert torch.allclose(shown[1, :, 2], single[0], atol=1e-5)
+    films = VideoFolder(latents.parent / "films", RGB, "train")
+    pixels = films.clips(1, 0).x_BCTHW
+    assert pictures(films, pixels) is pixels
+
+
+def test_a_vae_of_diffusers_leaves_its_name(tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    vae = diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4, 4, 4, 4), norm_num_groups=2, latent_channels=4,
+    )  # fmt: skip
+    vae.save_pretrained(tmp_path / "sd-vae")
+    out = tmp_path / "latents"
+    index = Encoding(shaded(tmp_path / "films", 1), tmp_path / "sd-vae", 2, 3).run(out)
+    assert index["autoencoder"]["name"] == "sd-vae"
+    assert index["autoencoder"]["file"] is None
+    assert str(tmp_path) not in (out / "latents.json").read_text()
+    data = LatentFolder(out, LATENT, "train")
+    x_BCTHW = data.clips(1, 0).x_BCTHW
+    assert pictures(data, x_BCTHW) is x_BCTHW
+
+
+def test_a_clock_of_ones_own(tmp_path: Path, autoencoder: Path) -> None:
+    (tmp_path / "films").mkdir()
+    write_video(tmp_path / "films" / "a.mp4", 40)  # 25 frames a second
+    for fps, frames in ((5.0, 8), (50.0, 80)):
+        index = Encoding(tmp_path / "films", autoencoder, 6, 8, fps).run(tmp_path / f"{fps}")
+        assert [(f["frames"], f["fps"]) for f in index["files"]] == [(frames, fps)]
+
+
+def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, autoencoder: Path) -> None:
+    videos, out = shaded(tmp_path / "films", 3), tmp_path / "latents"
+    whole = Encoding(videos, autoencoder, 2, 3).run(tmp_path / "whole")
+
+    def stop(done: int) -> None:
+        if done > 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Encoding(videos, autoencoder, 2, 3).run(out, stop)
+    assert not out.exists()
+    unfinished = unfinished_path(out)
+    first = {p.name: p.stat().st_mtime_ns for p in unfinished.glob("*.safetensors")}
+    assert len(first) == 1
+    with pytest.raises(InputError, match="was begun with other settings"):
+        Encoding(videos, autoencoder, 3, 3).run(out)
+    assert Encoding(videos, autoencoder, 2, 3).run(out) == whole
+    for name, written_ns in first.items():
+        assert (out / name).stat().st_mtime_ns == written_ns
+    assert {p.name for p in out.iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
+    assert not unfinished.exists()
+    assert Encoding(videos, autoencoder, 2, 3).run(out) == whole, "nothing is left to do"
+    with pytest.raises(InputError, match="holds latents of other videos or settings"):
+        Encoding(videos, autoencoder, 2, 3, fps=10).run(out)
+
+
+def test_broken_videos_are_told_of_and_skipped(tmp_path: Path, autoencoder: Path) -> None:
+    videos, out = shaded(tmp_path / "films", 1), tmp_path / "latents"
+    (videos / "text.mp4").write_text("not a video\n" * 500)
+    noise = np.random.default_rng(0).integers(0, 60, (400, 48, 64, 3), np.uint8)
+    path = write_video(videos / "half.mkv", 400, lambda n: noise[n] + np.uint8(n // 2))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(3000) + whole[len(whole) // 2 + 3000 :])
+    with pytest.warns(SkippedVideoWarning) as warned:
+        index = Encoding(videos, autoencoder, 2, 3).run(out)
+    lines = sorted(str(warning.message).removeprefix(f"{videos}/") for warning in warned)
+    assert lines[1].startswith("text.mp4: cannot be read as video")
+    assert lines[0].startswith("half.mkv: from ")
+    frames = {film["source"]: film["frames"] for film in index["files"]}
+    assert frames["0.mkv"] == 30
+    assert 100 < frames["half.mkv"] < 300, "up to the damage"
+    LatentFolder(out, LATENT, "train").clips(20, 0)
+
+
+def test_what_cannot_be_encoded_leaves_nothing(tmp_path: Path, autoencoder: Path) -> None:
+    videos, out = tmp_path / "films", tmp_path / "latents"
+
+    def refused(match: str, *size: int, coder: Path = autoencoder) -> None:
+        with pytest.raises(InputError, match=match):
+            Encoding(videos, coder, *(size or (2, 3))).run(out)
+        assert {p.name for p in tmp_path.iterdir()} <= {"ae.safetensors", "films"}
+
+    refused("no such folder of videos")
+    videos.mkdir()
+    refused("holds no videos")
+    (videos / "a.mp4").write_text("text")
+    refused(r"none of its 1 videos can be used; the first: .*a\.mp4: cannot be read as video")
+    write_video(videos / "a.mp4", 10)
+    refused("must be 1 to 1024 high and wide; found 0 x 3", 0, 3)
+    refused("must be 1 to 1024 high and wide; found 2048 x 3", 2048, 3)
+    refused("no such file", coder=tmp_path / "none.safetensors")
+    refused("no VAE of diffusers", coder=videos)
+    broken = {n: t.clone() for n, t in ImageAutoencoder().state_dict().items()}
+    broken["encoder.8.weight"].fill_(1e30)
+    checkpoint.write(autoencoder, broken, {"holds": "autoencoder"})
+    refused("its latents are not finite")
+
+
+def test_latents_of_another_shape_are_refused_with_both_numbers(latents: Path) -> None:
+    def refused(match: str, *shape: int) -> None:
+        with pytest.raises(InputError, match=match):
+            LatentFolder(latents, UNetShape(shape[0], (8,), *shape[1:], 2, 10), "train")
+
+    refused("latents of 4 x 2 x 3 .* takes 4 x 4 x 4; encode again by .* --size 4x4", 4, 4, 4, 4)
+    refused("takes 1 x 2 x 3; take an autoencoder of 1 channels, or a space of 4", 1, 4, 2, 3)
+    refused("no film leaves 25 frames to the train split", 4, 25, 2, 3)
+    films = latents.parent / "films"
+    with pytest.raises(InputError, match=r"U-Net has 4; make latents first: nas encode .*2x3"):
+        load_clips(str(films), LATENT, "train")
+
+
+Damage = Callable[[Path], object]
+
+
+def edited(**changes: object) -> Damage:
+    def edit(folder: Path) -> None:
+        index = json.loads((folder / "latents.json").read_text())
+        (folder / "latents.json").write_text(dumps({**index, **changes}))
+
+    return edit
+
+
+def entry(**changes: object) -> Damage:
+    def edit(folder: Path) -> None:
+        index: dict[str, Any] = json.loads((folder / "latents.json").read_text())
+        index["files"][0].update(changes)
+        (folder / "latents.json").write_text(dumps(index))
+
+    return edit
+
+
+def flip(folder: Path) -> None:
+    path = next(folder.glob("0.*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def text(folder: Path) -> None:
+    path = next(folder.glob("0.*.safetensors"))
+    path.write_text("text")
+    entry(sha256=file_sha256(path))(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (flip, "0.*safetensors: was changed since it was written; encode again"),
+        (lambda f: next(f.glob("0.*")).unlink(), "no such file, though latents.json names it"),
+        (text, "holds no latents"),
+        (entry(frames=29), "holds other latents than latents.json says"),
+        (entry(file="../films/0.mkv"), "'../films/0.mkv' is no name of a file beside it"),
+        (entry(file=None), "'None' is no name of a file"),
+        (entry(video_digest=None), "holds other latents"),
+        (edited(files=[]), "names no files"),
+        (edited(files=["0"]), "is no name of a file"),
+        (edited(height="tall"), "height must be a whole number from 1; found 'tall'"),
+        (edited(version="2.0"), "version 2.0 is newer"),
+        (edited(format="other"), "expected format 'temporal-nas/latents'"),
+        (lambda f: (f / "latents.json").write_text("{"), "not valid JSON"),
+    ],
+)
+def test_damage_is_one_line(latents: Path, damage: Damage, match: str) -> None:
+    damage(latents)
+    with pytest.raises(InputError, match=match) as refused:
+        load_clips(str(latents), LATENT, "train")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_changed_autoencoder_shows_nothing(latents: Path) -> None:
+    data = LatentFolder(latents, LATENT, "train")
+    path = latents / "autoencoder.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(InputError, match="autoencoder.safetensors: was changed"):
+        data.decode(data.clips(1, 0).x_BCTHW)
+
+
+def test_frames_are_cut_as_clips_of_videos_are(tmp_path: Path, autoencoder: Path) -> None:
+    """The middle of a wider picture, as validation and test see it."""
+    (tmp_path / "films").mkdir()
+    write_video(tmp_path / "films" / "a.mp4", 40, plain)  # 48 x 64
+    Encoding(tmp_path / "films", autoencoder, 2, 2).run(tmp_path / "latents")
+    found = LatentFolder(tmp_path / "latents", UNetShape(4, (8,), 4, 2, 2, 2, 10), "validation")
+    shape = UNetShape(3, (8,), 4, 16, 16, 2, 10)
+    x_BCTHW = VideoFolder(tmp_path / "films", shape, "validation").clips(40, 0).x_BCTHW
+    shown = load_autoencoder(autoencoder).encode(x_BCTHW.transpose(1, 2).flatten(0, 1))
+    frames = found.clips(40, 0).x_BCTHW.transpose(1, 2).flatten(0, 1)
+    assert torch.cdist(frames.flatten(1), shown.flatten(1)).amin(1).max() < 0.02
