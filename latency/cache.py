@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from latency.fingerprint import Indescribable, fingerprint
-from latency.loaded_code import reachable
+from latency.loaded_code import Code, reachable
 from latency.tracing import trace
 from latency.workload import Workload
 from search_spaces import InputError
@@ -25,13 +25,13 @@ from search_spaces.document import check, dumps, write_atomically
 
 FORMAT = "temporal-nas/traced"
 VERSION = "1.0"
-MOST_ENTRIES = 256  # the oldest go first; an entry of a large network takes about 100 kB
+MOST_ENTRIES = 2048  # the oldest go first; an entry of a large network takes about 100 kB
 
 
 def traced(
     module: nn.Module, inputs: Sequence[Tensor], name: str = "network", folder: Path | None = None
 ) -> Workload:
-    """`trace(module, *inputs, name=name)`, or what it gave before for the same content.
+    """`latency.trace`, or what it gave before for the same content.
 
     Args:
         module: as for `trace`.
@@ -42,19 +42,38 @@ def traced(
     Raises:
         InputError: as `trace` does; a failure is not kept.
     """
-    try:
-        known = fingerprint(module, inputs)
-    except (Indescribable, RecursionError):
-        return trace(module, *inputs, name=name)
-    file = (folder or default_folder()) / f"{known.key}.json"
-    found = _read(file)
-    if found is not None:
-        return replace(found, name=name)
-    workload = trace(module, *inputs, name=name)
-    # A network that loads code while it runs depends on more than was looked at before.
-    if reachable(known.owners).modules == known.code.modules:
-        _write(file, workload)
-    return workload
+    return Tracer(folder)(module, inputs, name)
+
+
+class Tracer:
+    """`traced`, for many modules: the code that they share is looked through once.
+
+    To be let go when the modules are traced; code that changes meanwhile is not seen.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._codes: dict[frozenset[str], Code] = {}
+
+    def __call__(
+        self, module: nn.Module, inputs: Sequence[Tensor], name: str = "network"
+    ) -> Workload:
+        """See `traced`."""
+        try:
+            known = fingerprint(module, inputs, self._codes)
+        except (Indescribable, RecursionError):
+            return trace(module, *inputs, name=name)
+        file = (self._folder or default_folder()) / f"{known.key}.json"
+        found = _read(file)
+        if found is not None:
+            return replace(found, name=name)
+        workload = trace(module, *inputs, name=name)
+        # A network that loads code while it runs depends on more than was looked at before.
+        code = reachable(known.owners)
+        if code.modules == known.code.modules:
+            _write(file, workload)
+        self._codes[known.owners] = code
+        return workload
 
 
 def default_folder() -> Path:

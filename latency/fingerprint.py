@@ -35,8 +35,12 @@ class Fingerprint:
     code: Code  # those, and what they import
 
 
-def fingerprint(module: nn.Module, inputs: Sequence[Tensor]) -> Fingerprint:
+def fingerprint(
+    module: nn.Module, inputs: Sequence[Tensor], codes: dict[frozenset[str], Code] | None = None
+) -> Fingerprint:
     """Of the module's classes, settings and shapes, its code, and the inputs' shapes.
+
+    `codes` remembers what was looked through: of many modules of one kind, once is enough.
 
     Raises:
         Indescribable: the module holds something whose content cannot be told.
@@ -44,7 +48,10 @@ def fingerprint(module: nn.Module, inputs: Sequence[Tensor]) -> Fingerprint:
     description = _Description()
     content = [description.of(list(inputs)), description.of(module)]
     owners = frozenset({*description.owners, "latency.tracing"})
-    code = reachable(owners)
+    codes = {} if codes is None else codes
+    if owners not in codes:
+        codes[owners] = reachable(owners)
+    code = codes[owners]
     parts = [*content, code.digest, torch.__version__, str(torch.get_default_dtype())]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     return Fingerprint(key, owners, code)

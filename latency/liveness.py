@@ -1,5 +1,6 @@
 """The most bytes of activations alive at once, from the order in which a program runs."""
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -12,12 +13,22 @@ class Step(Generic[V]):
     """One step of a program: the values that it makes, with their bytes, and those it reads.
 
     A view makes no memory: its values are the memory of the first that it reads. Weights are no
-    activations and are left out.
+    activations and are left out. `scratch_bytes` are needed while the step runs, and no longer.
     """
 
     makes: Mapping[V, int]
     reads: Sequence[V] = ()
     is_view: bool = False
+    scratch_bytes: int = 0
+
+
+def score_numbers(query: Sequence[int], key: Sequence[int]) -> int:
+    """How many scores attention compares: (..., queries, d) with (..., keys, d).
+
+    A kernel may keep a part of them at a time; who computes all at once, as the operations that
+    attention is made of do, needs that much memory.
+    """
+    return math.prod(query[:-1]) * key[-2]
 
 
 def peak_bytes(steps: Sequence[Step[V]]) -> int:
@@ -42,6 +53,6 @@ def peak_bytes(steps: Sequence[Step[V]]) -> int:
         made = {v: size for v, size in step.makes.items() if owner[v] == v}
         sizes |= made
         alive += sum(made.values())
-        peak = max(peak, alive)
+        peak = max(peak, alive + step.scratch_bytes)
         alive -= sum(sizes[ended] for ended in ends.get(index, ()))
     return peak

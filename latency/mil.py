@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from latency import kinds
-from latency.liveness import Step
+from latency.liveness import Step, score_numbers
 from latency.workload import Operation
 from search_spaces import InputError
 
@@ -179,10 +179,14 @@ def as_constant(call: Call) -> tuple[Value, ...] | None:
 
 def step(call: Call) -> Step[str]:
     """What an operation makes and reads, to find the peak of activations."""
+    scratch_bits = 0
+    if call.type == "scaled_dot_product_attention":
+        scratch_bits = score_numbers(call.shape("query"), call.shape("key")) * call.outputs[0].bits
     return Step(
         makes={value.name: value.bytes for value in call.outputs},
         reads=[value.name for value in call.given() if value.constant_bytes is None],
         is_view=call.type in kinds.MIL_VIEWS,
+        scratch_bytes=scratch_bits // 8,
     )
 
 

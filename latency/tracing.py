@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 
 from latency import kinds
 from latency.flops import FlopCounts, plain_paths
-from latency.liveness import Step, peak_bytes
+from latency.liveness import Step, peak_bytes, score_numbers
 from latency.workload import Operation, Workload
 from search_spaces import InputError
 
@@ -137,8 +137,15 @@ class _Program:
             reads = [n for n in self._given(node) if n not in self.weights and n.op != "get_attr"]
             is_view = _aten(node) in kinds.ATEN_VIEWS
             makes: dict[Node, int] = {} if node.op == "output" else {node: _size(node)}
-            steps.append(Step(makes, reads, is_view))
+            steps.append(Step(makes, reads, is_view, self._scratch_bytes(node)))
         return steps
+
+    def _scratch_bytes(self, node: Node) -> int:
+        """Of attention's scores, as if all were computed before any is used."""
+        if kinds.ATEN.get(_aten(node)) != "attention":
+            return 0
+        query, key = node.args[:2]
+        return score_numbers(_shape(query), _shape(key)) * _tensors(node)[0].element_size()
 
     def _given(self, node: Node) -> list[Node]:
         """What a node reads, each once."""

@@ -19,8 +19,8 @@ from latency import (
     concatenate,
     from_choices,
 )
+from latency.cache import Tracer
 from latency.linear_model import Row
-from latency.tracing import trace
 from nas.cost_table import CostTable
 from search_spaces import (
     Architecture,
@@ -90,34 +90,44 @@ class Part:
 
 
 class SpaceCosts:
-    """The workloads and parameters of a temporal space, each block traced once."""
+    """The workloads and parameters of a temporal space, each block traced once and for all.
+
+    Traces are kept in the user's cache (`latency.cache`): a space of 0.6B networks takes a minute
+    or two the first time, and seconds from then on.
+    """
 
     def __init__(self, space: TemporalSpace) -> None:
         self.space = space
         self._alike: dict[tuple[object, ...], Part] = {}
+        self._traced = Tracer()
 
     @cached_property
     def backbone(self) -> Part:
         """The image U-Net over the frames of one clip."""
         with torch.device("meta"):
             network = build_backbone(self.space.unet).eval()
-        workload = trace(network, *image_inputs(self.space), name=BACKBONE_SLOT)
+            inputs = image_inputs(self.space)
+        workload = self._traced(network, inputs, BACKBONE_SLOT)
         return Part(workload, parameter_count(network))
 
     def block(self, slot: Slot, block: Block) -> Part | None:
         """A block in a slot; None where nothing stands. Slots of one shape are traced once."""
         if not block.operator.module:
             return None
+        once, repeats = block.once()
         shape = (slot.channels, slot.height, slot.width, slot.frames)
-        key = (block.operator.module, block.settings, *shape)
+        key = (block.operator.module, once.settings, *shape)
         if key not in self._alike:
             with torch.device("meta"):
-                run = block_run(slot, block)
+                run = block_run(slot, once)
+                inputs = block_inputs(self.space, slot)
             assert run is not None
-            workload = trace(run, *block_inputs(self.space, slot), name=str(block))
+            workload = self._traced(run, inputs, str(once))
             self._alike[key] = Part(workload, parameter_count(run))
-        part = self._alike[key]
-        return replace(part, workload=replace(part.workload, name=f"{slot.name}={block}"))
+        one = self._alike[key]
+        operations = one.workload.operations * repeats
+        workload = replace(one.workload, name=f"{slot.name}={block}", operations=operations)
+        return Part(workload, one.parameters * repeats)
 
     def parts(self, architecture: Architecture) -> list[Part]:
         """The image U-Net and the blocks of an architecture, in the order of the slots."""

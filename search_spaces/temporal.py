@@ -68,6 +68,12 @@ class Block:
         inside = ",".join(f"{name}={value}" for name, value in self.settings)
         return f"{self.operator.name}({inside})"
 
+    def once(self) -> "tuple[Block, int]":
+        """The block without its setting `repeats`, and how often it stands."""
+        settings = dict(self.settings)
+        repeats = settings.pop(REPEATS.name, 1)
+        return Block(self.operator, tuple(settings.items())), int(repeats)
+
 
 NONE = Operator("none")
 CONV1D = Operator("conv1d", f"{BUILT_IN_MODULES}:Conv1D")
