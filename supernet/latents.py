@@ -79,6 +79,7 @@ class LatentFolder:
                 f"{self.folder}: no film leaves {shape.frames} frames to the {self.split} "
                 f"split; give longer videos, or at least {FILES_TO_SPLIT} of them"
             )
+        _ = self._autoencoder  # previews come at the end of a search: too late for a refusal
 
     @property
     def films(self) -> tuple[LatentFilm, ...]:
@@ -149,7 +150,13 @@ class LatentFolder:
         found = self._index.get("autoencoder")
         if not isinstance(found, dict) or found.get("file") is None:
             return None
-        return load_autoencoder(_whole(self.folder, found))
+        path = _whole(self.folder, found)
+        autoencoder = load_autoencoder(path)
+        if autoencoder.channels != self.shape.in_channels:
+            raise InputError(
+                f"{path}: makes {autoencoder.channels} channels, and not these latents"
+            )
+        return autoencoder
 
     def _mend(self, found: tuple[int, ...], own: tuple[int, ...]) -> str:
         if found[0] != own[0]:

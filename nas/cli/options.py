@@ -28,5 +28,6 @@ Recipe = Annotated[
     typer.Option(help="fair, uniform, sandwich, curriculum, or package.module:name."),
 ]
 Data = Annotated[
-    str, typer.Option(help="Clips: digits, a folder of videos, or package.module:name.")
+    str,
+    typer.Option(help="Clips: digits, a folder of videos or of latents, or package.module:name."),
 ]
