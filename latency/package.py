@@ -6,11 +6,12 @@ it is used. Weights are not read, only looked for.
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from latency.mil import AGAIN, short
+from latency.mil import AGAIN, Call, short
 from latency.program import Reader
 from latency.quiet import import_coremltools
 from latency.workload import Workload
@@ -31,22 +32,38 @@ def read_package(path: Path, function: str | None = None) -> Workload:
         InputError: no package, a damaged one, another kind of model, flexible shapes, control
             flow, an unknown operation; one line that begins with the path.
     """
+    return open_package(path, function).workload
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was read of a package."""
+
+    workload: Workload
+    calls: tuple[Call, ...]  # every operation that runs, in order
+    metadata: Mapping[str, str]  # what the package's author noted
+
+
+def open_package(path: Path, function: str | None = None) -> Opened:
+    """As `read_package`, with each operation as it stands in the program."""
     try:
         return _read(path, function)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read(path: Path, function: str | None) -> Workload:
-    model_file = _model_file(path)
-    name, chosen = _function(_model(model_file), function)
+def _read(path: Path, function: str | None) -> Opened:
+    file = model_file(path)
+    model = _model(file)
+    name, chosen = _function(model, function)
     if chosen.opset not in chosen.block_specializations:
         raise InputError(f"function {short(name)} has no program for its own opset; {AGAIN}")
-    reader = Reader(_Weights(path, model_file.parent).check)
-    return reader.read(path.name, chosen, chosen.block_specializations[chosen.opset])
+    reader = Reader(_Weights(path, file.parent).check)
+    workload = reader.read(path.name, chosen, chosen.block_specializations[chosen.opset])
+    return Opened(workload, tuple(reader.calls), dict(model.description.metadata.userDefined))
 
 
-def _model_file(package: Path) -> Path:
+def model_file(package: Path) -> Path:
     """The model's protobuf, as the manifest names it."""
     if package.suffix == ".mlmodelc":
         raise InputError("is compiled; give the .mlpackage that it was compiled from")

@@ -26,6 +26,7 @@ class Reader:
     values: dict[str, Value] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     steps: list[Step[str]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)  # all that run, views and casts too
     float_bytes: dict[int, int] = field(default_factory=dict)  # of activations, by a number's bits
 
     def read(self, name: str, function: Any, block: Any) -> Workload:
@@ -72,6 +73,7 @@ class Reader:
             self._add(value)
         if constants is not None:
             return
+        self.calls.append(call)
         self.steps.append(mil.step(call))
         for value in call.outputs:
             if value.is_float:

@@ -1,0 +1,177 @@
+"""Where the numbers of a tensor stand after reshapes and transposes, and the fewest of these.
+
+A layout is the source's flat index in digits: pieces of (size, stride), slowest first, in the
+order of the result. Reshapes cut and join pieces, transposes reorder them, dimensions of 1 are no
+pieces at all; so a chain of any length is one layout, which is written out anew.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+MOST_AXES = 5  # Core ML refuses a sixth
+LONGEST_AXIS = 65_536  # what is longer leaves the Neural Engine
+Shape = tuple[int, ...]
+Piece = tuple[int, int]  # size, stride in the source
+
+
+@dataclass(frozen=True)
+class Step:
+    """A reshape to `sizes`, or a transpose whose result's axis i is the axis sizes[i] before."""
+
+    transposes: bool
+    sizes: Shape
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The numbers of a tensor of shape `source`, as a tensor of shape `shape` holds them."""
+
+    source: Shape
+    pieces: tuple[Piece, ...]  # no two neighbours that could be one
+    shape: Shape
+
+    @staticmethod
+    def of(source: Sequence[int]) -> "Layout":
+        """A tensor as it is."""
+        source = tuple(source)
+        return Layout(source, _joined(_digits(source)), source)
+
+    def reshaped(self, shape: Sequence[int]) -> "Layout | None":
+        """Looked at in another shape; None where that cuts through a transposed axis."""
+        shape = tuple(shape)
+        if 0 in shape or _cut(self.pieces, shape) is None:
+            return None
+        return Layout(self.source, self.pieces, shape)
+
+    def transposed(self, order: Sequence[int]) -> "Layout":
+        """With its axes in another order."""
+        cut = _cut(self.pieces, self.shape)
+        assert cut is not None, "a layout's shape fits its pieces"
+        pieces = _joined(piece for axis in order for piece in cut[axis])
+        return Layout(self.source, pieces, tuple(self.shape[axis] for axis in order))
+
+    def steps(self) -> tuple[Step, ...] | None:
+        """The fewest reshapes and transposes from the source here; None if they need a rank of 6.
+
+        A transpose asks that each axis lies within one piece. Where the source's axes do, it comes
+        first, where the result's do, it comes last; else it needs a reshape on either side.
+        """
+        order = sorted(self.pieces, key=lambda piece: -piece[1])
+        if order == list(self.pieces):
+            return () if self.shape == self.source else (Step(False, self.shape),)
+        found = [steps for steps in (self._first(), self._last()) if steps]
+        if found:
+            return min(found, key=_effort)
+        return self._between()
+
+    def _first(self) -> tuple[Step, ...] | None:
+        """A transpose of the source, and what reshape is left."""
+        strides = _strides(self.source)
+        axes = [axis for axis, size in enumerate(self.source) if size > 1]
+        homes = {a: _home(self.pieces, self.source[a], strides[a]) for a in axes}
+        if None in homes.values():
+            return None
+        axes.sort(key=lambda axis: (homes[axis], axis))
+        units = iter([axis for axis, size in enumerate(self.source) if size == 1])
+        moved = [self.source[axis] for axis in axes]
+        same = moved == [size for size in self.shape if size > 1]
+        if same and len(self.shape) == len(self.source):
+            kept = iter(axes)
+            turn = tuple(next(units) if size == 1 else next(kept) for size in self.shape)
+            return (Step(True, turn),)
+        turn = (*units, *axes)
+        return (Step(True, turn), Step(False, self.shape))
+
+    def _last(self) -> tuple[Step, ...] | None:
+        """A reshape of the source whose transpose is the result: the above, seen from there."""
+        back = self._inverse()
+        found = back._first()  # noqa: SLF001
+        if found is None:
+            return None
+        turn = found[0].sizes
+        before = tuple(back.source[axis] for axis in turn)
+        undone = tuple(turn.index(axis) for axis in range(len(turn)))
+        reshape = () if before == self.source else (Step(False, before),)
+        return (*reshape, Step(True, undone))
+
+    def _inverse(self) -> "Layout":
+        """From the result back to the source."""
+        strides = _strides([size for size, _ in self.pieces])
+        back = {stride: (size, to) for (size, stride), to in zip(self.pieces, strides, strict=True)}
+        pieces = (back[stride] for stride in sorted(back, reverse=True))
+        return Layout(self.shape, tuple(pieces), self.source)
+
+    def _between(self) -> tuple[Step, ...] | None:
+        pieces = self.pieces
+        if max(size for size, _ in pieces) > LONGEST_AXIS:
+            pieces = self._shortened()
+        if len(pieces) > MOST_AXES:
+            return None
+        before = sorted(pieces, key=lambda piece: -piece[1])
+        turn = tuple(before.index(piece) for piece in pieces)
+        reshape = Step(False, tuple(size for size, _ in before))
+        return (reshape, Step(True, turn), Step(False, self.shape))
+
+    def _shortened(self) -> tuple[Piece, ...]:
+        """Pieces that are too long, cut where the result's axes end, if the rank allows it."""
+        cut = _cut(self.pieces, self.shape)
+        assert cut is not None, "a layout's shape fits its pieces"
+        finer = [piece for axis in cut for piece in axis]
+        return tuple(finer) if len(finer) <= MOST_AXES else self.pieces
+
+
+def _digits(shape: Shape) -> Iterator[Piece]:
+    return (
+        piece for piece in zip(shape, _strides(shape), strict=True) if piece[0] != 1
+    )  # a dimension of 1 holds no digit
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _joined(pieces: Iterator[Piece]) -> tuple[Piece, ...]:
+    """Neighbours that follow one another in the source, as one."""
+    found: list[Piece] = []
+    for size, stride in pieces:
+        if found and found[-1][1] == size * stride:
+            found[-1] = (found[-1][0] * size, stride)
+        else:
+            found.append((size, stride))
+    return tuple(found)
+
+
+def _cut(pieces: Sequence[Piece], shape: Shape) -> list[list[Piece]] | None:
+    """The pieces of each axis of a shape, cut where axes end; None where they do not divide."""
+    left = list(reversed(pieces))
+    axes = []
+    for length in shape:
+        held: list[Piece] = []
+        wanted = length
+        while wanted > 1:
+            if not left:
+                return None
+            size, stride = left.pop()
+            if wanted % size and size % wanted:
+                return None
+            taken = min(size, wanted)
+            held.append((taken, stride * (size // taken)))
+            if size > taken:
+                left.append((size // taken, stride))
+            wanted //= taken
+        axes.append(held)
+    return None if left else axes
+
+
+def _home(pieces: Sequence[Piece], size: int, stride: int) -> int | None:
+    """The piece that an axis of the source lies in as a whole."""
+    for index, (length, step) in enumerate(pieces):
+        if step <= stride and size * stride <= length * step:
+            return index
+    return None
+
+
+def _effort(steps: Sequence[Step]) -> tuple[int, int]:
+    """How many, and the rank of the transpose."""
+    return len(steps), max(len(step.sizes) for step in steps if step.transposes)

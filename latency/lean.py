@@ -1,0 +1,256 @@
+"""Exported programs with the fewest reshapes and transposes, before Core ML is made of them.
+
+Modules are written for any number of clips and with einops: exported at one clip, much of what
+they say about shapes is said twice. Outputs stay equal, rank and count never grow.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.export.graph_signature import TensorArgument
+from torch.fx import Graph, Node
+
+from latency.layout import LONGEST_AXIS, Layout, Step
+
+aten = torch.ops.aten
+RESHAPE = aten.reshape.default
+# Their result has their input's numbers in the same order.
+RESHAPES = frozenset(
+    {
+        *(aten.view.default, aten._unsafe_view.default, aten.reshape.default),  # noqa: SLF001
+        *(aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
+        *(aten.clone.default, aten.contiguous.default, aten.alias.default, aten.detach.default),
+        *(aten.flatten.using_ints, aten.unflatten.int),
+    }
+)
+TRANSPOSES = frozenset({aten.permute.default, aten.transpose.int, aten.t.default})
+Layouts = dict[Node, Layout]  # of a node, seen from each node before it
+
+
+def lean(program: Any) -> Any:
+    """The program itself (torch.export's, decomposed, of fixed shapes), rewritten in place."""
+    graph: Graph = program.graph_module.graph
+    for node in graph.nodes:
+        if node.target is aten._assert_tensor_metadata.default:  # noqa: SLF001
+            graph.erase_node(node)  # torch.export's own check, which computes nothing
+    _spell_group_norms(graph)
+    _widen_last(graph)
+    for root, chain in _chains(graph):
+        _rewrite(graph, root, chain)
+    graph.eliminate_dead_code()
+    graph.lint()
+    (made,) = graph.output_node().args
+    specs = program.graph_signature.output_specs
+    for index, node in enumerate(made):
+        specs[index] = replace(specs[index], arg=TensorArgument(node.name))
+    program.graph_module.recompile()
+    return program
+
+
+def call(graph: Graph, before: Node, target: Any, *arguments: Any) -> Node:
+    """A new node with its value and the place of `before` in the network."""
+    with graph.inserting_before(before):
+        listed = tuple(list(a) if isinstance(a, tuple) else a for a in arguments)
+        node = graph.call_function(target, listed)  # coremltools knows no tuple of sizes
+    values = [a.meta["val"] if isinstance(a, Node) else a for a in arguments]
+    node.meta["val"] = target(*values)
+    for name in ("nn_module_stack", "torch_fn"):
+        if name in before.meta:
+            node.meta[name] = before.meta[name]
+    return node
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Of the tensor that a node makes."""
+    return tuple(int(size) for size in node.meta["val"].shape)
+
+
+# Group norms -------------------------------------------------------------------------------------
+
+
+def _spell_group_norms(graph: Graph) -> None:
+    """A group norm is an instance norm of groups, which Core ML has: rank 4, four operations.
+
+    Coremltools spells it in ten, at rank 5, and squares deviations in float16, which overflow at
+    256; inside one operation the runtime chooses how to add up.
+    """
+    for node in list(graph.nodes):
+        if node.target is not aten.group_norm.default:
+            continue
+        x, groups, weight, bias, eps = _group_norm(*node.args)
+        shape = shape_of(x)
+        grouped = _grouped(shape, groups)
+        if grouped is None:
+            continue
+        h = call(graph, node, RESHAPE, x, grouped)
+        normed = (h, None, None, None, None, True, 0.0, eps, False)
+        h = call(graph, node, aten.instance_norm.default, *normed)
+        h = call(graph, node, RESHAPE, h, shape)
+        for target, factor in ((aten.mul.Tensor, weight), (aten.add.Tensor, bias)):
+            if factor is not None:
+                spread = (1, -1, *(1 for _ in shape[2:]))
+                h = call(graph, node, target, h, call(graph, node, RESHAPE, factor, spread))
+        node.replace_all_uses_with(h)
+        graph.erase_node(node)
+
+
+def _group_norm(
+    x: Any, groups: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, _: Any = None
+) -> tuple[Node, int, Node | None, Node | None, float]:
+    """The arguments of aten.group_norm, of which a graph leaves out the last."""
+    return x, groups, weight, bias, eps
+
+
+def _grouped(shape: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
+    """(images, groups, ..., ...) with two axes to normalise over, neither of them too long."""
+    images, channels, *pixels = shape
+    numbers = [channels // groups, *pixels]
+    for cut in range(len(numbers) - 1, 0, -1):
+        sides = (math.prod(numbers[:cut]), math.prod(numbers[cut:]))
+        if max(sides) <= LONGEST_AXIS:
+            return (images, groups, *sides)
+    return None
+
+
+# Repetition --------------------------------------------------------------------------------------
+
+
+def _widen_last(graph: Graph) -> None:
+    """Repeat after reshaping, where that only adds or drops axes of 1: one chain then, not two."""
+    for node in reversed(list(graph.nodes)):
+        if node.target not in RESHAPES:
+            continue
+        expand = node.args[0]
+        if expand.target is not aten.expand.default or len(expand.users) > 1:
+            continue
+        wide, shape = shape_of(expand), shape_of(node)
+        narrow = _aligned(shape_of(expand.args[0]), wide)
+        if [n for n in wide if n > 1] != [n for n in shape if n > 1]:
+            continue
+        sizes = iter([n for n, w in zip(narrow, wide, strict=True) if w > 1])
+        before = tuple(1 if size == 1 else next(sizes) for size in shape)
+        h = call(graph, node, RESHAPE, expand.args[0], before)
+        node.replace_all_uses_with(call(graph, node, aten.expand.default, h, shape))
+        graph.erase_node(node)
+
+
+def _aligned(narrow: tuple[int, ...], wide: tuple[int, ...]) -> tuple[int, ...]:
+    """With the axes in front that an expansion adds."""
+    return (1,) * (len(wide) - len(narrow)) + narrow
+
+
+# Chains ------------------------------------------------------------------------------------------
+
+
+def _chains(graph: Graph) -> Iterator[tuple[Node, list[Node]]]:
+    """Each value that is reshaped or transposed, with all that is made of it so, in order."""
+    chains: dict[Node, list[Node]] = {}
+    roots: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if node.target in RESHAPES or node.target in TRANSPOSES:
+            roots[node] = roots.get(node.args[0], node.args[0])
+            chains.setdefault(roots[node], []).append(node)
+    yield from chains.items()
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which nodes of a chain are made, and of which earlier one each."""
+
+    bases: dict[Node, Node]
+    steps: dict[Node, tuple[Step, ...]]
+
+    @property
+    def operations(self) -> int:
+        """How many it takes; equal beginnings of equal bases are shared."""
+        return len(
+            {
+                (b, s[:i])
+                for n, b in self.bases.items()
+                for s in [self.steps[n]]
+                for i in range(1, len(s) + 1)
+            }
+        )
+
+
+def _rewrite(graph: Graph, root: Node, chain: list[Node]) -> None:
+    chained = set(chain)
+    layouts = _layouts(chain)
+    needed = [node for node in chain if any(user not in chained for user in node.users)]
+    # Fewer and fewer of the values in between: none may be needed, or one may serve two.
+    best = _plan(root, chain, layouts)
+    assert best is not None, "each node can be made of the one before it"
+    kept = list(chain)
+    for node in (*reversed(chain), *chain):
+        if node in kept and node not in needed:
+            without = [other for other in kept if other is not node]
+            plan = _plan(root, without, layouts)
+            if plan is not None and plan.operations <= best.operations:
+                best, kept = plan, without
+    new = _made(graph, root, kept, best)
+    for node, replacement in new.items():
+        for user in [user for user in node.users if node is not root and user not in chained]:
+            user.replace_input_with(node, replacement)
+    for node in reversed(chain):
+        graph.erase_node(node)
+
+
+def _made(graph: Graph, root: Node, kept: list[Node], plan: _Plan) -> dict[Node, Node]:
+    """What the graph has in place of each kept node, once the plan's operations stand in it."""
+    shared: dict[tuple[Node, tuple[Step, ...]], Node] = {}
+    new = {root: root}
+    for node in kept:
+        base, steps = plan.bases[node], plan.steps[node]
+        h = new[base]
+        for index, step in enumerate(steps, start=1):
+            key = (base, steps[:index])
+            if key not in shared:
+                target = aten.permute.default if step.transposes else RESHAPE
+                shared[key] = call(graph, node, target, h, step.sizes)
+            h = shared[key]
+        new[node] = h
+    return new
+
+
+def _layouts(chain: list[Node]) -> dict[Node, Layouts]:
+    """Each node of a chain as seen from every node before it that it can be made of."""
+    found: dict[Node, Layouts] = {}
+    for node in chain:
+        source = node.args[0]
+        assert isinstance(source, Node)
+        seen = {**found.get(source, {}), source: Layout.of(shape_of(source))}
+        moved = ((base, _moved(layout, node)) for base, layout in seen.items())
+        found[node] = {base: layout for base, layout in moved if layout is not None}
+    return found
+
+
+def _moved(layout: Layout, node: Node) -> Layout | None:
+    if node.target in RESHAPES:
+        return layout.reshaped(shape_of(node))
+    rank = len(layout.shape)
+    if node.target is aten.permute.default:
+        axes: Any = node.args[1]
+        order = [axis % rank for axis in axes]
+    else:
+        order = list(range(rank))
+        swapped: Any = node.args[1:] or (0, -1)  # aten.t names none
+        a, b = (axis % rank for axis in swapped)
+        order[a], order[b] = order[b], order[a]
+    return layout.transposed(order)
+
+
+def _plan(root: Node, kept: list[Node], layouts: dict[Node, Layouts]) -> _Plan | None:
+    """Each kept node made of the kept one from which it takes the fewest operations."""
+    bases: dict[Node, Node] = {}
+    steps: dict[Node, tuple[Step, ...]] = {}
+    for node in kept:
+        options = {b: layouts[node][b].steps() for b in (root, *bases) if b in layouts[node]}
+        possible = {base: found for base, found in options.items() if found is not None}
+        if not possible:
+            return None
+        bases[node] = min(possible, key=lambda base: len(possible[base]))
+        steps[node] = possible[bases[node]]
+    return _Plan(bases, steps)

@@ -1,0 +1,192 @@
+"""Fewer reshapes and transposes, and the same numbers: layouts, programs, real conversions."""
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from latency.coreml import exported, save
+from latency.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
+from latency.lean import RESHAPES, TRANSPOSES, lean
+from latency.package import open_package
+from nas.testing.operators import randomised
+
+Chain = tuple[tuple[int, ...], list[tuple[bool, tuple[int, ...]]]]
+MANY = settings(max_examples=300, deadline=None, derandomize=True)
+
+
+@st.composite
+def shapes(draw: st.DrawFn, numbers: int) -> tuple[int, ...]:
+    """A shape of so many numbers, of at most five axes, some of them of 1."""
+    sizes = []
+    while numbers > 1 and len(sizes) < 3:
+        divisors = [n for n in range(2, numbers + 1) if numbers % n == 0]
+        sizes.append(draw(st.sampled_from(divisors)))
+        numbers //= sizes[-1]
+    sizes += [numbers] if numbers > 1 or not sizes else []
+    for _ in range(draw(st.integers(0, MOST_AXES - len(sizes)))):
+        sizes.insert(draw(st.integers(0, len(sizes))), 1)
+    return tuple(sizes)
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> Chain:
+    """A shape, and reshapes (to a shape) and transposes (in an order) that follow."""
+    numbers = draw(st.sampled_from([12, 24, 30, 60, 72]))
+    first = shape = draw(shapes(numbers))
+    steps = []
+    for _ in range(draw(st.integers(1, 6))):
+        turns = draw(st.booleans())
+        if turns:
+            order = tuple(draw(st.permutations(range(len(shape)))))
+            shape = tuple(shape[axis] for axis in order)
+            steps.append((True, order))
+        else:
+            shape = draw(shapes(numbers))
+            steps.append((False, shape))
+    return first, steps
+
+
+def run(x: np.ndarray, steps: tuple[Step, ...]) -> np.ndarray:
+    for step in steps:
+        x = x.transpose(step.sizes) if step.transposes else x.reshape(step.sizes)
+    return x
+
+
+@MANY
+@given(chains())
+def test_layouts_say_where_every_number_stands(chain: Chain) -> None:
+    shape, steps = chain
+    wanted = np.arange(math.prod(shape)).reshape(shape)
+    first, layout, done = wanted, Layout.of(shape), 0
+    for turns, sizes in steps:
+        following = layout.transposed(sizes) if turns else layout.reshaped(sizes)
+        if following is None:  # cuts through a transposed axis: the chain ends before it
+            break
+        layout, done = following, done + 1
+        wanted = wanted.transpose(sizes) if turns else wanted.reshape(sizes)
+    found = layout.steps()
+    if found is None:
+        return
+    assert len(found) <= done
+    assert sum(step.transposes for step in found) <= 1
+    for index in range(1, len(found) + 1):
+        assert run(first, found[:index]).ndim <= MOST_AXES
+    np.testing.assert_array_equal(run(first, found), wanted)
+    assert layout.shape == wanted.shape
+
+
+class Chained(nn.Module):
+    """A chain whose values in between are read too."""
+
+    def __init__(self, steps: list[tuple[bool, tuple[int, ...]]], read: list[int]) -> None:
+        super().__init__()
+        self.steps, self.read = steps, read
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        h, found = x, []
+        for index, (turns, sizes) in enumerate(self.steps):
+            h = h.permute(sizes) if turns else h.reshape(sizes)
+            found += [h * 2] if index in self.read else []
+        return (h + 1, *found)
+
+
+def moves(program: torch.export.ExportedProgram) -> int:
+    """Reshapes and transposes that change something."""
+    plain = {"clone", "contiguous", "alias"}
+    return sum(
+        (node.target in RESHAPES or node.target in TRANSPOSES)
+        and not any(name in str(node.target) for name in plain)
+        for node in program.graph.nodes
+    )
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(chains(), st.lists(st.integers(0, 5), max_size=2))
+def test_programs_give_equal_outputs_with_no_more_moves(chain: Chain, read: list[int]) -> None:
+    shape, steps = chain
+    x = torch.randn(shape)
+    program = torch.export.export(Chained(steps, read), (x,)).run_decompositions({})
+    wanted, before = program.module()(x), moves(program)
+    lean(program)
+    for one, other in zip(program.module()(x), wanted, strict=True):
+        assert torch.equal(one, other)
+    assert moves(program) <= before
+
+
+def view_of(x: Tensor) -> Tensor:
+    """Clips in a batch, as einops writes them: at one clip, two of four operations."""
+    h = x.view(1, 4, 6, 5, 3).permute(0, 2, 1, 3, 4).reshape(1, 6, 4, 15)
+    return h * 2
+
+
+def norm_of(x: Tensor) -> Tensor:
+    return torch.nn.functional.group_norm(x, 3, eps=1e-3)
+
+
+def repeated(x: Tensor) -> Tensor:
+    return x[None].expand(2, 4, 6, 5, 3).reshape(8, 6, 5, 3) + 1
+
+
+def heads_of(x: Tensor) -> Tensor:
+    """Moved there and back with nothing between, and a copy that is read twice."""
+    h = x.flatten(2).transpose(1, 2).contiguous()
+    return h.sum(1) + h.transpose(1, 2).reshape(4, 6, 5, 3).sum((2, 3))
+
+
+CASES: dict[Callable[[Tensor], Tensor], dict[str, int]] = {
+    view_of: {"reshape": 1, "transpose": 1, "mul": 1},
+    norm_of: {"reshape": 2, "instance_norm": 1},
+    repeated: {"reshape": 2, "tile": 1, "add": 1},
+    heads_of: {"reshape": 1, "transpose": 1, "reduce_sum": 2, "add": 1},
+}
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+@pytest.mark.parametrize("function", CASES, ids=lambda f: f.__name__)
+def test_what_is_left_after_conversion(
+    function: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    x = torch.randn(4, 6, 5, 3)
+    found = exported(Function(function), (x,)).program.module()(x)
+    torch.testing.assert_close(found, function(x))
+    save(Function(function), (x,), tmp_path / "a.mlpackage")
+    calls = open_package(tmp_path / "a.mlpackage").calls
+    assert Counter(call.type for call in calls) == CASES[function]
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (2, 12, 5), (2, 12, 5, 7), (2, 12, 3, 5, 7)])
+@pytest.mark.parametrize("affine", [True, False])
+def test_group_norms_of_any_rank(shape: tuple[int, ...], affine: bool, tmp_path: Path) -> None:
+    norm = randomised(nn.GroupNorm(3, 12, affine=affine))
+    x = torch.randn(shape) * 3 + 1
+    found = exported(norm, (x,))
+    torch.testing.assert_close(found.program.module()(x), norm(x))
+    save(norm, (x,), tmp_path / "a.mlpackage")
+    opened = open_package(tmp_path / "a.mlpackage")
+    assert all(len(v.shape or ()) <= 5 for call in opened.calls for v in call.outputs)
+
+
+def test_no_axis_gets_too_long() -> None:
+    """Axes of a group that would be too long as one stay apart."""
+    x = torch.empty(1, 2, 300, 300, device="meta")
+    with torch.device("meta"):
+        program = exported(nn.GroupNorm(1, 2), (x,)).program
+    made = [node.meta["val"].shape for node in program.graph.nodes if node.op == "call_function"]
+    sizes = [size for shape in made for size in shape]
+    assert max(sizes) <= LONGEST_AXIS
