@@ -47,6 +47,10 @@ class Autoencoder(Protocol):
         """Images in [-1, 1]."""
         ...
 
+    def to(self, device: torch.device) -> object:
+        """Move the weights; images and latents are given and returned there, too."""
+        ...
+
 
 class ImageAutoencoder(nn.Module):
     """RGB to 4 channels at an eighth of the sides, and back; 0.9 million parameters."""

@@ -49,6 +49,10 @@ class DiffusersVAE:
         decoded: Tensor = self.vae.decode(latents_NCHW / self.scaling + self.shift).sample
         return decoded.clamp(-1, 1)
 
+    def to(self, device: torch.device) -> object:
+        """Move the weights; images and latents are given and returned there, too."""
+        return self.vae.to(device)
+
 
 def open_vae(folder: Path) -> DiffusersVAE:
     """The VAE in a folder, in float32.

@@ -78,9 +78,11 @@ class Encoding:
         height: of the latents, not of the pixels.
         width: likewise.
         fps: frames a second; None takes every frame as it was filmed.
+        accelerator: "cpu" or "cuda".
 
     Raises:
-        InputError: nothing to encode, a size that is none, an autoencoder that does not open.
+        InputError: nothing to encode, a size that is none, an autoencoder that does not open, or
+            no such device here.
     """
 
     videos: Path
@@ -88,9 +90,12 @@ class Encoding:
     height: int
     width: int
     fps: float | None = None
+    accelerator: str = "cpu"
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
+        if self.accelerator != "cpu" and not torch.cuda.is_available():
+            raise InputError("there is no GPU here that torch can use; encode without --gpu")
         if not (1 <= self.height <= LARGEST and 1 <= self.width <= LARGEST):
             raise InputError(
                 f"latents must be 1 to {LARGEST} high and wide; found {self.height} x "
@@ -153,7 +158,8 @@ class Encoding:
                     if advance is not None:
                         advance(begun + frames)
 
-                damage = _encode_film(film, self._coder, (self.height, self.width), path, report)
+                size = self.height, self.width
+                damage = _encode_film(film, self._coder, self._device, size, path, report)
                 if damage is not None:
                     warnings.warn(f"{film.video.path}: {damage}; skipped", SkippedVideoWarning, 3)
             done += film.video.frames_at(self.fps)
@@ -195,7 +201,13 @@ class Encoding:
 
     @cached_property
     def _coder(self) -> Autoencoder:
-        return open_autoencoder(self.autoencoder)
+        coder = open_autoencoder(self.autoencoder)
+        coder.to(self._device)
+        return coder
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(self.accelerator)
 
     @cached_property
     def _opened(self) -> tuple[tuple[Video, ...], tuple[str, ...]]:
@@ -236,7 +248,12 @@ def _begin(unfinished: Path, settings: Json) -> None:
 
 
 def _encode_film(
-    film: _Film, coder: Autoencoder, size: tuple[int, int], path: Path, report: Advance
+    film: _Film,
+    coder: Autoencoder,
+    device: torch.device,
+    size: tuple[int, int],
+    path: Path,
+    report: Advance,
 ) -> str | None:
     """Write a film's latents up to its first damage, which is returned in words."""
     height, width = (side * coder.factor for side in size)
@@ -250,7 +267,12 @@ def _encode_film(
                 taken, damage = _take(pictures, chunk)
                 if not taken:
                     break
-                latents = _encoded(coder, taken, (height, width), film.source)
+                x_NCHW = _middle(taken, (height, width)).to(device)
+                latents = coder.encode(x_NCHW).half().cpu().contiguous()
+                if not torch.isfinite(latents).all():
+                    raise InputError(
+                        f"{film.source}: its latents are not finite; take another autoencoder"
+                    )
                 file.write(latents.numpy().tobytes())
                 frames += len(taken)
                 report(frames)
@@ -282,14 +304,9 @@ def _take(pictures: Iterator[Pictures], count: int) -> tuple[list[Pictures], str
     return taken, None
 
 
-def _encoded(
-    coder: Autoencoder, taken: list[Pictures], pixels: tuple[int, int], source: str
-) -> Tensor:
-    """Latents (frames, C, h, w) in float16 of the middle of each frame."""
+def _middle(taken: list[Pictures], pixels: tuple[int, int]) -> Tensor:
+    """The middle of each frame, (frames, 3, H, W) in [-1, 1]."""
     top, left = ((taken[0].shape[axis] - side) // 2 for axis, side in enumerate(pixels))
     cut = np.stack([p[top : top + pixels[0], left : left + pixels[1]] for p in taken])
     x_NCHW = torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 127.5 - 1
-    latents = coder.encode(x_NCHW.contiguous()).half().contiguous()
-    if not torch.isfinite(latents).all():
-        raise InputError(f"{source}: its latents are not finite; take another autoencoder")
-    return latents
+    return x_NCHW.contiguous()

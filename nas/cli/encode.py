@@ -72,6 +72,7 @@ def encode(
     fps: Annotated[
         float | None, typer.Option(help="Frames a second; without it, every frame as filmed.")
     ] = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Encode on a GPU.")] = False,
     resume: options.Resume = False,
     json: options.AsJson = False,
 ) -> None:
@@ -83,7 +84,7 @@ def encode(
     for folder in (out, unfinished_path(out)):
         if folder.exists() and not resume:
             raise InputError(f"{folder}: exists; go on by --resume, or choose another --out")
-    encoding = Encoding(videos, autoencoder, height, width, fps)
+    encoding = Encoding(videos, autoencoder, height, width, fps, "cuda" if gpu else "cpu")
     pixels = " x ".join(map(str, encoding.pixels))
     title = f"encode frames of {pixels} pixels to latents of {height} x {width}"
     with resumable(), Progress().stage(title, encoding.frames) as advance:
