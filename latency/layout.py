@@ -67,6 +67,8 @@ class Layout:
 
     def _first(self) -> tuple[Step, ...] | None:
         """A transpose of the source, and what reshape is left."""
+        if len(self.source) > MOST_AXES:
+            return None
         strides = _strides(self.source)
         axes = [axis for axis, size in enumerate(self.source) if size > 1]
         homes = {a: _home(self.pieces, self.source[a], strides[a]) for a in axes}

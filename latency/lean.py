@@ -13,20 +13,11 @@ import torch
 from torch.export.graph_signature import TensorArgument
 from torch.fx import Graph, Node
 
+from latency.fx import RESHAPE, RESHAPES, TRANSPOSES, call, shape_of
 from latency.layout import LONGEST_AXIS, Layout, Step
+from latency.lifting import lift
 
 aten = torch.ops.aten
-RESHAPE = aten.reshape.default
-# Their result has their input's numbers in the same order.
-RESHAPES = frozenset(
-    {
-        *(aten.view.default, aten._unsafe_view.default, aten.reshape.default),  # noqa: SLF001
-        *(aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
-        *(aten.clone.default, aten.contiguous.default, aten.alias.default, aten.detach.default),
-        *(aten.flatten.using_ints, aten.unflatten.int),
-    }
-)
-TRANSPOSES = frozenset({aten.permute.default, aten.transpose.int, aten.t.default})
 Layouts = dict[Node, Layout]  # of a node, seen from each node before it
 
 
@@ -38,34 +29,16 @@ def lean(program: Any) -> Any:
             graph.erase_node(node)  # torch.export's own check, which computes nothing
     _spell_group_norms(graph)
     _widen_last(graph)
-    for root, chain in _chains(graph):
-        _rewrite(graph, root, chain)
-    graph.eliminate_dead_code()
+    _shorten(graph)
+    lift(graph)
+    _shorten(graph)
     graph.lint()
-    (made,) = graph.output_node().args
+    made: Any = graph.output_node().args[0]
     specs = program.graph_signature.output_specs
     for index, node in enumerate(made):
         specs[index] = replace(specs[index], arg=TensorArgument(node.name))
     program.graph_module.recompile()
     return program
-
-
-def call(graph: Graph, before: Node, target: Any, *arguments: Any) -> Node:
-    """A new node with its value and the place of `before` in the network."""
-    with graph.inserting_before(before):
-        listed = tuple(list(a) if isinstance(a, tuple) else a for a in arguments)
-        node = graph.call_function(target, listed)  # coremltools knows no tuple of sizes
-    values = [a.meta["val"] if isinstance(a, Node) else a for a in arguments]
-    node.meta["val"] = target(*values)
-    for name in ("nn_module_stack", "torch_fn"):
-        if name in before.meta:
-            node.meta[name] = before.meta[name]
-    return node
-
-
-def shape_of(node: Node) -> tuple[int, ...]:
-    """Of the tensor that a node makes."""
-    return tuple(int(size) for size in node.meta["val"].shape)
 
 
 # Group norms -------------------------------------------------------------------------------------
@@ -135,6 +108,7 @@ def _widen_last(graph: Graph) -> None:
         h = call(graph, node, RESHAPE, expand.args[0], before)
         node.replace_all_uses_with(call(graph, node, aten.expand.default, h, shape))
         graph.erase_node(node)
+        graph.erase_node(expand)
 
 
 def _aligned(narrow: tuple[int, ...], wide: tuple[int, ...]) -> tuple[int, ...]:
@@ -143,6 +117,12 @@ def _aligned(narrow: tuple[int, ...], wide: tuple[int, ...]) -> tuple[int, ...]:
 
 
 # Chains ------------------------------------------------------------------------------------------
+
+
+def _shorten(graph: Graph) -> None:
+    for root, chain in list(_chains(graph)):
+        _rewrite(graph, root, chain)
+    graph.eliminate_dead_code()
 
 
 def _chains(graph: Graph) -> Iterator[tuple[Node, list[Node]]]:

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from latency.coreml import exported, save
+from latency.fx import RESHAPES, TRANSPOSES
 from latency.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
-from latency.lean import RESHAPES, TRANSPOSES, lean
+from latency.lean import lean
 from latency.package import open_package
 from nas.testing.operators import randomised
 
@@ -128,7 +130,7 @@ def view_of(x: Tensor) -> Tensor:
 
 
 def norm_of(x: Tensor) -> Tensor:
-    return torch.nn.functional.group_norm(x, 3, eps=1e-3)
+    return F.group_norm(x, 3, eps=1e-3)
 
 
 def repeated(x: Tensor) -> Tensor:
@@ -141,10 +143,31 @@ def heads_of(x: Tensor) -> Tensor:
     return h.sum(1) + h.transpose(1, 2).reshape(4, 6, 5, 3).sum((2, 3))
 
 
+def over_time(x: Tensor) -> Tensor:
+    """Neighbouring frames side by side, as a convolution over time sees them, with a weight."""
+    h = F.pad(x.reshape(1, 4, 6, 15), (0, 0, 0, 0, 1, 1)) + torch.arange(6.0)[:, None]
+    h = torch.cat([h[:, 0:4], F.silu(h[:, 1:5]), h[:, 2:6]], dim=2)
+    return h.reshape(4, 18, 5, 3) * 2
+
+
+def over_pixels(x: Tensor) -> Tensor:
+    """A slice of joined axes, which has no like in the shape before."""
+    return F.silu(x.reshape(4, 6, 15)[:, :, 2:14]).reshape(4, 6, 4, 3)
+
+
+def and_elsewhere(x: Tensor) -> Tensor:
+    """A sum between, which asks for the shape that it is in."""
+    h = F.silu(x.reshape(4, 6, 15))
+    return h.reshape(4, 6, 5, 3) * h.sum()
+
+
 CASES: dict[Callable[[Tensor], Tensor], dict[str, int]] = {
     view_of: {"reshape": 1, "transpose": 1, "mul": 1},
     norm_of: {"reshape": 2, "instance_norm": 1},
     repeated: {"reshape": 2, "tile": 1, "add": 1},
+    over_time: {"pad": 1, "add": 1, "slice_by_index": 3, "silu": 1, "concat": 1, "mul": 1},
+    over_pixels: {"reshape": 2, "slice_by_index": 1, "silu": 1},
+    and_elsewhere: {"reshape": 2, "silu": 1, "reduce_sum": 1, "mul": 1},
     heads_of: {"reshape": 1, "transpose": 1, "reduce_sum": 2, "add": 1},
 }
 
