@@ -15,6 +15,7 @@ from nas.cli import (
     dashboard,
     devices,
     encode,
+    export,
     import_,
     predict,
     profile,
@@ -42,6 +43,8 @@ app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("bench")(bench.bench)
+app.command("export")(export.export)
+app.command("lint")(export.lint)
 app.command("dashboard")(dashboard.dashboard)
 app.command("spaces")(show.spaces)
 app.command("devices")(devices.devices)

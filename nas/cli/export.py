@@ -1,0 +1,106 @@
+"""`nas export` and `nas lint`: Core ML packages, and what keeps the Neural Engine from them."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line, print_note, print_table
+
+if TYPE_CHECKING:
+    from latency.lint import Lint
+
+
+class Format(StrEnum):
+    """What a network is exported to."""
+
+    coreml = "coreml"
+
+
+def export(
+    bundle: Annotated[Path, typer.Argument(help="A bundle, the folder that a search leaves.")],
+    to: Annotated[Format, typer.Option(help="The format to write.")],  # noqa: ARG001
+    out: Annotated[Path, typer.Option("--out", help="The .mlpackage to write.")],
+    palettise: Annotated[
+        int, typer.Option(help="Bits of a palettised weight: 8, 6 or 4; 0 is float16.")
+    ] = 0,
+    chunks: Annotated[
+        int,
+        typer.Option(min=1, help="Split in so many packages, in a folder that ends in .chunks."),
+    ] = 1,
+    chunk_mb: Annotated[
+        float | None, typer.Option(help="Split so that no package has more MB of weights.")
+    ] = None,
+    json: options.AsJson = False,
+) -> None:
+    """Write a bundle's network as a Core ML package, read it back and look it over."""
+    from nas.export import ExportError, check_settings, export_network, open_bundle
+    from nas.progress import Progress
+
+    check_settings(out, palettise, chunks, chunk_mb)
+    network, space = open_bundle(bundle)
+    try:
+        report = export_network(
+            network,
+            space,
+            out,
+            bits=palettise,
+            chunks=chunks,
+            chunk_mb=chunk_mb,
+            progress=Progress(),
+        )
+    except ExportError as error:
+        print_note(str(error))
+        sys.exit(1)
+    if json:
+        print_json(report.to_json())
+        return
+    for package in report.packages:
+        print_line(str(package))
+    print_line(
+        f"{report.size_mb:.1f} MB, {report.seconds:.0f} s, peak {report.peak_gb:.1f} GB of memory; "
+        f"read back: {report.products} products, {report.flops / 1e9:.2f} GFLOPs, as traced"
+    )
+    _print_lint(report.lint)
+
+
+def lint(
+    package: Annotated[Path, typer.Argument(help="An .mlpackage.")], json: options.AsJson = False
+) -> None:
+    """Say what keeps the Neural Engine from running a Core ML package, slot by slot."""
+    from latency.lint import lint as look_over
+
+    found = look_over(package)
+    if json:
+        print_json(found.to_json())
+    else:
+        _print_lint(found)
+
+
+def _print_lint(found: "Lint") -> None:
+    print_table(
+        ["part", ">operations", ">reshapes", ">transposes", ">moved MB", ">casts"],
+        (
+            (p.part, p.operations, p.reshapes, p.transposes, f"{p.moved_mb:.1f}", p.casts)
+            for p in (*found.parts, found.total)
+        ),
+    )
+    if not found.findings:
+        print_line("nothing found that would leave the Neural Engine")
+        return
+    print_table(
+        ["part", "found", ">times", "why it matters", "first at"],
+        (
+            (
+                f.part,
+                f"{f.rule} (refused)" if f.refused else f.rule,
+                f.count,
+                f.says,
+                f.operation,
+            )
+            for f in found.findings
+        ),
+    )

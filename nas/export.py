@@ -1,0 +1,215 @@
+"""A network to Core ML: converted, read back, compared with what was traced, and looked over."""
+
+import resource
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from latency import Workload, read_package
+from latency.chunks import split, split_to_fit
+from latency.coreml import Exported, exported
+from latency.lint import Lint, lint, merged
+from latency.packaging import write_chain, write_package
+from latency.palette import BITS
+from latency.tracing import trace
+from nas.bundle import MANIFEST, read_manifest
+from nas.costs import clip_inputs
+from nas.progress import Progress
+from search_spaces import InputError, TemporalSpace
+from search_spaces.temporal import read_space
+from supernet import VideoUNet
+from supernet.checkpoint import check_weights
+
+INPUTS = ("clip", "time", "context")
+CHUNKS = ".chunks"  # what the folder of several packages ends in
+IMAGE = "image"  # the part of what belongs to no slot
+PRODUCTS = frozenset({"convolution", "depthwise", "matmul", "attention"})
+FLOAT16_BITS = 16
+
+
+class ExportError(Exception):
+    """What was written is not what was traced: a fault of this toolkit, and nothing is left."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export made, and what it took."""
+
+    packages: tuple[Path, ...]
+    lint: Lint
+    size_mb: float  # of all packages, in MB (1e6 bytes)
+    seconds: float
+    peak_gb: float  # of this process so far, in GB (1e9 bytes)
+    products: int  # convolutions, matrix products and attentions, as traced
+    flops: int  # of one run
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        plain = {n: v for n, v in vars(self).items() if n not in {"packages", "lint"}}
+        return {
+            "packages": [str(path) for path in self.packages],
+            **plain,
+            "lint": self.lint.to_json(),
+        }
+
+
+def export_network(
+    network: VideoUNet,
+    space: TemporalSpace,
+    out: Path,
+    *,
+    bits: int = 0,
+    chunks: int = 1,
+    chunk_mb: float | None = None,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write a network as a Core ML package for one clip, float16, iOS 18 and later.
+
+    Args:
+        network: of `space`, with the weights that count.
+        space: what it was built for; gives frames and sizes.
+        out: the .mlpackage; several chunks go to the folder beside it that ends in .chunks.
+        bits: 8, 6 or 4 for palettised weights; 0 for float16.
+        chunks: in how many packages.
+        chunk_mb: instead, the most MB of weights in each.
+        progress: who is told.
+
+    Raises:
+        InputError: settings that contradict each other, no room on the disk.
+        ExportError: the package's operations are not those that were traced.
+    """
+    check_settings(out, bits, chunks, chunk_mb)
+    begun = time.monotonic()
+    inputs = clip_inputs(space)
+    progress = progress or Progress()
+    with progress.stage("export to Core ML", 3) as advance:
+        wanted = trace(network, *inputs)
+        found = exported(network, inputs, part_of, INPUTS)
+        parts = _split(found, bits, chunks, chunk_mb)
+        advance(1)
+        report: list[Lint] = []
+
+        def check(packages: list[Path]) -> None:
+            advance(2)
+            compare(wanted, [read_package(package) for package in packages])
+            report.append(merged([lint(package) for package in packages]))
+
+        if len(parts) == 1:
+            packages = [write_package(found, out, bits=bits, check=check)]
+        else:
+            packages = write_chain(parts, out.with_suffix(CHUNKS), bits=bits, check=check)
+        advance(3)
+    return ExportReport(
+        packages=tuple(packages),
+        lint=report[0],
+        size_mb=sum(size_mb(package) for package in packages),
+        seconds=time.monotonic() - begun,
+        peak_gb=peak_gb(),
+        products=sum(_products(wanted).values()),
+        flops=wanted.flops,
+    )
+
+
+def part_of(path: str) -> str:
+    """The part that a module of a VideoUNet belongs to: its slot, or a block of the image U-Net."""
+    where, *inside = path.split(".")
+    if where == "temporal" and inside:
+        return inside[0]
+    if where == "backbone" and inside:
+        return "_".join([IMAGE, inside[0], *(name for name in inside[1:2] if name.isdigit())])
+    return IMAGE
+
+
+def compare(wanted: Workload, found: list[Workload]) -> None:
+    """Refuse packages that hold other products than were traced, each with its FLOPs.
+
+    Raises:
+        ExportError: with the first that differs.
+    """
+    traced, packaged = _products(wanted), Counter[tuple[str, int]]()
+    for workload in found:
+        packaged += _products(workload)
+    for kind, flops in sorted((traced - packaged) | (packaged - traced)):
+        raise ExportError(
+            f"the package holds {packaged[kind, flops]} of kind {kind} with {flops} FLOPs, traced "
+            f"were {traced[kind, flops]}: the conversion changed the network; nothing was written"
+        )
+
+
+def _products(workload: Workload) -> Counter[tuple[str, int]]:
+    return Counter((o.kind, o.flops) for o in workload.operations if o.kind in PRODUCTS)
+
+
+def open_bundle(path: Path) -> tuple[VideoUNet, TemporalSpace]:
+    """The network of a bundle, its files' hashes checked; no code of the bundle is run.
+
+    Raises:
+        InputError: no bundle, changed files, a space with operators of a user's own, weights
+            that are not those of the architecture.
+    """
+    where = path / MANIFEST
+    manifest = read_manifest(path)
+    for name in ("architecture.json", "weights.safetensors"):
+        if name not in manifest["files"]:
+            raise InputError(f"{where}: lists no hash of {name}; make the bundle again")
+    study = manifest.get("study")
+    content = study.get("space") if isinstance(study, dict) else None
+    space = read_space(content, f"{where}: space") if isinstance(content, dict) else None
+    if not isinstance(space, TemporalSpace):
+        raise InputError(f"{where}: holds no space of a video network; make the bundle again")
+    architecture = space.read_architecture(path / "architecture.json")
+    file = path / "weights.safetensors"
+    weights = _read_weights(file)
+    with torch.device("meta"):  # a shape that somebody made up costs no memory
+        network = VideoUNet(space, architecture)
+    check_weights(network, weights, file)
+    network.load_state_dict(weights, assign=True)
+    return network.eval(), space
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            found = {name: tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{file}: not a whole safetensors file: {error}") from None
+    for name, tensor in found.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{file}: tensor {name!r} holds NaN or infinity; train again")
+    return found
+
+
+def check_settings(out: Path, bits: int, chunks: int, chunk_mb: float | None) -> None:
+    """Refuse, before anything is opened, settings that cannot be kept."""
+    if bits and bits not in BITS:
+        raise InputError(f"--palettise {bits}: give {', '.join(map(str, BITS))}")
+    if chunks < 1:
+        raise InputError(f"--chunks {chunks}: give 1 or more")
+    if chunk_mb is not None and (chunks > 1 or not chunk_mb > 0):
+        raise InputError("--chunk-mb: give a size above 0, and no --chunks beside it")
+    if out.suffix != ".mlpackage":
+        raise InputError(f"--out {out}: give a name that ends in .mlpackage")
+
+
+def _split(found: Exported, bits: int, chunks: int, chunk_mb: float | None) -> list[Exported]:
+    if chunk_mb is None:
+        return split(found, chunks)
+    return split_to_fit(found, chunk_mb, bits or FLOAT16_BITS)
+
+
+def size_mb(package: Path) -> float:
+    """Of all files of a package, in MB (1e6 bytes)."""
+    return sum(file.stat().st_size for file in package.rglob("*") if file.is_file()) / 1e6
+
+
+def peak_gb() -> float:
+    """The most memory that this process has had, in GB (1e9 bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

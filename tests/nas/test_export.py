@@ -1,0 +1,272 @@
+"""A winner to Core ML: what is read back is what was traced, whole, palettised, in chunks."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Call
+from torch import Tensor
+
+from latency import read_package
+from latency.chunks import split, split_to_fit
+from latency.coreml import Exported, exported
+from latency.packaging import CHAIN
+from latency.palette import BITS, palette
+from latency.tracing import trace
+from nas import bundle
+from nas.costs import clip_inputs
+from nas.export import (
+    INPUTS,
+    ExportError,
+    compare,
+    open_bundle,
+    part_of,
+    size_mb,
+)
+from nas.testing.operators import randomised
+from search_spaces import Architecture, InputError, TemporalSpace, document
+from supernet import VideoUNet
+
+
+def mixed(space: TemporalSpace) -> Architecture:
+    """Another operator in each slot."""
+    one_of_each = list({block.operator: block for block in space.blocks()}.values())
+    return space.arranged(one_of_each[-len(space.slots) :])
+
+
+@pytest.fixture(scope="module")
+def network(space: TemporalSpace) -> VideoUNet:
+    return randomised(VideoUNet(space, mixed(space))).eval()
+
+
+@pytest.fixture(scope="module")
+def whole(space: TemporalSpace, network: VideoUNet) -> Exported:
+    return exported(network, clip_inputs(space), part_of, INPUTS)
+
+
+@pytest.fixture(scope="module")
+def bundle_path(
+    space: TemporalSpace, network: VideoUNet, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A bundle without its programs, which an export does not read."""
+    path = tmp_path_factory.mktemp("export") / "bundle"
+    programs = bundle.Programs(b"", b"")
+    study = {"space": space.to_json()}
+    bundle.write_bundle(path, network, mixed(space), programs, {}, study, b"", "")
+    return path
+
+
+def run_chunks(chunks: list[Exported], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    values = dict(inputs)
+    for chunk in chunks:
+        made = chunk.program.module()(*(values[name] for name in chunk.inputs))
+        values |= dict(
+            zip(chunk.outputs, made if isinstance(made, tuple) else (made,), strict=True)
+        )
+    return values
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_chunks_in_a_row_are_the_network(
+    count: int, space: TemporalSpace, network: VideoUNet, whole: Exported
+) -> None:
+    torch.manual_seed(0)
+    inputs = [torch.rand_like(x) for x in clip_inputs(space)]
+    chunks = split(whole, count)
+    assert len(chunks) == count
+    with torch.inference_mode():
+        found = run_chunks(chunks, dict(zip(INPUTS, inputs, strict=True)))["output"]
+        torch.testing.assert_close(found, network(*inputs), rtol=1e-4, atol=1e-5)
+    held = [sum(t.numel() for t in chunk.program.state_dict.values()) for chunk in chunks]
+    assert sum(held) == sum(p.numel() for p in network.parameters())
+    assert max(held) < 2 * sum(held) / count
+
+
+def test_chunks_that_fit(whole: Exported) -> None:
+    numbers = sum(tensor.numel() for tensor in whole.program.state_dict.values())
+    limit_mb = numbers * 2 / 1e6 / 2.5
+    chunks = split_to_fit(whole, limit_mb)
+    assert 3 <= len(chunks) <= 5
+    for chunk in chunks:
+        assert sum(t.numel() for t in chunk.program.state_dict.values()) * 2 / 1e6 <= limit_mb
+    assert len(split_to_fit(whole, limit_mb, bits=4)) == 1
+    with pytest.raises(InputError, match="a single operation has 1 MB of weights"):
+        split_to_fit(whole, 0.001)
+    with pytest.raises(InputError, match="100000 chunks: give 1 to"):
+        split(whole, 100_000)
+
+
+def test_a_bundle_is_exported_and_looked_over(call: Call, bundle_path: Path) -> None:
+    code, printed, said = call(
+        "export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage", "--json"
+    )
+    assert code == 0, said
+    found = json.loads(printed)
+    assert found["packages"] == ["w.mlpackage"]
+    assert found["size_mb"] == pytest.approx(size_mb(Path("w.mlpackage")))
+    workload = read_package(Path("w.mlpackage"))
+    assert workload.flops == found["flops"]
+    parts = {part["part"]: part for part in found["lint"]["parts"]}
+    assert {"down0", "down1", "mid", "up1", "up0", "image_mid"} <= {*parts}
+    rules = {finding["rule"] for finding in found["lint"]["findings"]}
+    assert not rules & {"kernel", "dimension", "3-D convolution"}
+    assert [path.name for path in Path.cwd().iterdir()] == ["w.mlpackage"]
+    code, table, _ = call("lint", "w.mlpackage")
+    assert code == 0
+    assert all(part in table for part in parts)
+    code, printed, _ = call("lint", "w.mlpackage", "--json")
+    assert json.loads(printed) == found["lint"]
+
+
+def test_chunks_of_a_bundle_add_up(call: Call, bundle_path: Path, whole: Exported) -> None:
+    arguments = ("export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage")
+    code, printed, said = call(*arguments, "--chunks", "2", "--palettise", "6")
+    assert code == 0, said
+    assert "as traced" in printed
+    folder = Path("w.chunks")
+    chain = document.read(folder / CHAIN, "temporal-nas/coreml-chain", major=1)["chunks"]
+    assert [entry["package"] for entry in chain] == ["chunk0.mlpackage", "chunk1.mlpackage"]
+    known = {*INPUTS}
+    for entry in chain:
+        assert {each["name"] for each in entry["inputs"]} <= known
+        known |= {each["name"] for each in entry["outputs"]}
+    assert "output" in known
+    read = [read_package(part) for part in folder.glob("*.mlpackage")]
+    stored = sum(tensor.numel() for tensor in whole.program.state_dict.values()) * 6 / 8
+    assert stored < sum(each.weight_bytes for each in read) < 1.4 * stored  # small ones stay
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_palettes_are_near_and_small(bits: int) -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.standard_normal((64, 32, 3, 3)) * 0.05).astype(np.float16)
+    table, indices = palette(weight, bits)
+    assert table.shape == (2**bits,)
+    assert table.dtype == weight.dtype
+    again = table[indices].reshape(weight.shape).astype(np.float64)
+    wrong = np.sqrt(np.mean((again - weight) ** 2)) / 0.05
+    # An even grid from end to end is off by its step over the square root of 12.
+    grid = (weight.max() - weight.min()) / 0.05 / (2**bits - 1) / np.sqrt(12)
+    assert wrong < 0.85 * grid
+    for special in (np.zeros(4096, np.float16), np.float16([1, -1] * 2048)):
+        table, indices = palette(special, bits)
+        np.testing.assert_array_equal(table[indices], special)
+
+
+def test_other_operations_than_were_traced_are_refused(
+    space: TemporalSpace, network: VideoUNet
+) -> None:
+    inputs = clip_inputs(space)
+    wanted = trace(network, *inputs)
+    compare(wanted, [trace(network, *inputs)])
+    other = trace(VideoUNet(space, space.uniform(space.blocks()[0])), *inputs)
+    for one, two in ((wanted, other), (other, wanted)):
+        with pytest.raises(ExportError, match="the conversion changed the network"):
+            compare(one, [two])
+
+
+def changed(path: Path, to: Path, **files: str | bytes | None) -> Path:
+    """A copy of a bundle with other files, hashes to match."""
+    import hashlib
+
+    shutil.copytree(path, to)
+    manifest = json.loads((to / "bundle.json").read_text())
+    for name, content in files.items():
+        file = name.replace("__", ".")
+        if content is None:
+            del manifest["files"][file]
+            continue
+        data = content.encode() if isinstance(content, str) else content
+        (to / file).write_bytes(data)
+        manifest["files"][file] = hashlib.sha256(data).hexdigest()
+    (to / "bundle.json").write_text(json.dumps(manifest))
+    return to
+
+
+def test_hostile_bundles_get_one_line(bundle_path: Path, tmp_path: Path, call: Call) -> None:
+    weights = (bundle_path / "weights.safetensors").read_bytes()
+    cases: dict[str, Path] = {
+        "no such file": tmp_path / "nothing",
+        "lists no hash of weights": changed(bundle_path, tmp_path / "a", weights__safetensors=None),
+        "not a whole safetensors": changed(
+            bundle_path, tmp_path / "b", weights__safetensors=weights[:1000]
+        ),
+        "architecture.json": changed(bundle_path, tmp_path / "c", architecture__json="{}"),
+    }
+    outside = changed(bundle_path, tmp_path / "d")
+    manifest = json.loads((outside / "bundle.json").read_text())
+    spaces: dict[str, object] = {
+        "is no file name": manifest | {"files": {"../d/bundle.json": "0"}},
+        "holds no space": manifest | {"study": {"space": 3}},
+        "names code of your own": json.loads(
+            json.dumps(manifest).replace("supernet.operators:", "os.path:")
+        ),
+        "lacks|too many|has shape": json.loads(
+            json.dumps(manifest).replace('"in_channels": 1', '"in_channels": 70000')
+        ),
+    }
+    for says, content in spaces.items():
+        folder = tmp_path / f"s{len(cases)}"
+        shutil.copytree(outside, folder)
+        (folder / "bundle.json").write_text(json.dumps(content))
+        cases[says] = folder
+    for says, path in cases.items():
+        with pytest.raises(InputError, match=says) as caught:
+            open_bundle(path)
+        assert "\n" not in str(caught.value)
+    code, printed, said = call(
+        "export", str(tmp_path / "b"), "--to", "coreml", "--out", "w.mlpackage"
+    )
+    assert (code, printed) == (2, "")
+    assert said.startswith("nas: ")
+    assert said.count("\n") == 1
+    assert not Path("w.mlpackage").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--out", "w.zip"), "ends in .mlpackage"),
+        (("--out", "w.mlpackage", "--palettise", "5"), "give 8, 6, 4"),
+        (("--out", "w.mlpackage", "--chunk-mb", "0"), "above 0"),
+        (("--out", "w.mlpackage", "--chunks", "2", "--chunk-mb", "1"), "no --chunks beside it"),
+    ],
+)
+def test_settings_that_cannot_be_kept(
+    call: Call, bundle_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    code, _, said = call("export", str(bundle_path), "--to", "coreml", *arguments)
+    assert code == 2
+    assert says in said
+    assert not list(Path.cwd().iterdir())
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from nas.cli import main
+sys.argv = ["nas", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(bundle_path: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a limit, which is what a full disk does to one."""
+    (tmp_path / "w.mlpackage").mkdir()
+    arguments = ("export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *arguments],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("nas: w.")
+    assert "cannot be written" in last
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["w.mlpackage"]
