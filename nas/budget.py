@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from nas.costs import Costs, layout
+from nas.feasible import contradicting
+from nas.fixed_parts import FixedPart, published_parts
 from nas.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError
-from search_spaces.codes import Coder
 
 QUALITY = "validation_loss"
 DEFAULT_OBJECTIVES = (QUALITY, "latency_ms")
 Meter = Callable[[Sequence[Architecture]], Vector]
-TRIES = 2000  # draws in search of a network that keeps all limits
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Budget:
 
     `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
     on every device, or on the first where `other_latency` says it of the others. `energy_mj` is of
-    all denoising steps.
+    all denoising steps. `parts` run once a clip, on every device; None takes what is published of
+    the space.
     """
 
     latency: str | None = "60%"
@@ -32,7 +33,7 @@ class Budget:
     memory_mb: float | None = None
     energy_mj: float | None = None
     steps: int = 4
-    fixed_ms: float = 0.0
+    parts: tuple[FixedPart, ...] | None = None
     other_latency: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -42,8 +43,9 @@ class Budget:
                 raise InputError(f"latency budget {latency!r} is not positive")
         if self.steps < 1:
             raise InputError(f"steps must be at least 1; found {self.steps}")
-        if not (math.isfinite(self.fixed_ms) and self.fixed_ms >= 0):
-            raise InputError(f"fixed parts of the pipeline cannot take {self.fixed_ms} ms")
+        names = [part.name for part in self.parts or ()]
+        if len(set(names)) < len(names):
+            raise InputError(f"a part of the pipeline is given twice: {', '.join(names)}")
         for name in ("parameters", "memory_mb", "energy_mj"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
@@ -57,6 +59,16 @@ class Target:
     costs: Costs
     latency_ms: float  # infinite where there is no limit
     objective: str  # what its latency is called: latency_ms, of other devices latency_NAME_ms
+    parts: tuple[FixedPart, ...] = ()  # that run once a clip, beside the network
+
+    @property
+    def fixed_ms(self) -> float:
+        """What the fixed parts take together."""
+        return math.fsum(part.latency_ms for part in self.parts)
+
+    def network_ms(self, steps: int) -> float:
+        """What the budget leaves for one call of the network; infinite without a budget."""
+        return (self.latency_ms - self.fixed_ms) / steps
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ class Limits:
     def pipelines_ms(self, architectures: Sequence[Architecture], target: Target) -> Vector:
         """The same of n architectures on one of the devices, (n,)."""
         network_ms = target.costs.table.latencies_ms(architectures)
-        return self.budget.steps * network_ms + self.budget.fixed_ms
+        return self.budget.steps * network_ms + target.fixed_ms
 
     def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
         """On the device that needs most, (n,)."""
@@ -195,42 +207,61 @@ def resolve(budget: Budget, *costs: Costs, energy: Costs | None = None) -> Limit
     memory_mb = min((mb for mb in given if mb is not None), default=None)
     limits = Limits(budget, targets, memory_mb, energy)
     _check_energy(limits)
-    smallest = main.smallest
-    for name in ("parameters", "memory_mb"):
-        excess = limits.excess(smallest).get(name, 0.0)
-        if excess > 0:
-            raise InputError(
-                f"the {name} budget is passed by {excess:.4g} by the smallest network, "
-                f"{describe(main, smallest)}; raise it"
-            )
-    coder = Coder(main.space)
-    drawn = coder.architectures(coder.drawn(TRIES, np.random.default_rng(0)))
-    cheapest = [*(each.fastest for each in (*costs, *([energy] if energy else []))), smallest]
-    if not limits.problem().keeps([*cheapest, *drawn]).any():
-        raise InputError(
-            f"no network keeps all budgets together: none of {TRIES} at random, neither the "
-            f"fastest ({describe(main, main.fastest)}) nor the smallest; raise one of them"
-        )
+    apart = contradicting(limits)
+    if apart:
+        raise InputError(_refusal(limits, apart))
     return limits
 
 
 def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -> Target:
     """A device with its limit in ms; InputError where its fastest network passes it."""
+    parts = budget.parts
+    if parts is None:
+        parts = published_parts(costs.space, costs.device, costs.image)
+    free = Target(costs, math.inf, objective, parts)
     if latency is None:
-        return Target(costs, math.inf, objective)
+        return free
     value, is_share = _parse(latency)
-    free = Target(costs, math.inf, objective)
     slowest_ms, fastest_ms = Limits(budget, (free,)).pipelines_ms(
         [costs.slowest, costs.fastest], free
     )
     latency_ms = value * float(slowest_ms) if is_share else value
     if fastest_ms > latency_ms:
+        listed = "".join(f" and {part.latency_ms:.4g} ms of {part.name}" for part in parts)
         raise InputError(
             f"the latency budget of {latency_ms:.4g} ms is below the fastest network: "
             f"{describe(costs, costs.fastest)} takes {fastest_ms:.4g} ms "
-            f"({budget.steps} steps) on {costs.device.name}; raise --latency-ms"
+            f"({budget.steps} steps{listed}) on {costs.device.name}; raise --latency-ms"
         )
-    return Target(costs, latency_ms, objective)
+    return replace(free, latency_ms=latency_ms)
+
+
+def _refusal(limits: Limits, apart: Sequence[str]) -> str:
+    """Why no network keeps the limits that are named."""
+    main, smallest = limits.costs, limits.costs.smallest
+    if len(apart) == 1:
+        excess = limits.excess(smallest)[apart[0]]
+        return (
+            f"the {apart[0]} budget is passed by {excess:.4g} by the smallest network, "
+            f"{describe(main, smallest)}, and kept by no other; raise it"
+        )
+    said = " and ".join(f"{name} ({_allowed(limits, name)})" for name in apart)
+    return (
+        f"no network keeps the budgets of {said} together, though each of them can be kept; the "
+        f"fastest is {describe(main, main.fastest)}, the smallest {describe(main, smallest)}; "
+        "raise one of them"
+    )
+
+
+def _allowed(limits: Limits, name: str) -> str:
+    """A limit as people write it."""
+    latencies = {t.objective: f"{t.latency_ms:.4g} ms" for t in limits.targets}
+    others = {
+        "parameters": f"{limits.budget.parameters or 0:,}",
+        "memory_mb": f"{limits.memory_mb or 0:g} MB",
+        "energy_mj": f"{limits.budget.energy_mj or 0:g} mJ",
+    }
+    return (latencies | others)[name]
 
 
 def _check_energy(limits: Limits) -> None:

@@ -4,7 +4,6 @@ Exactly the sums of `Costs`, in the same order, so that one network and a thousa
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +60,13 @@ class CostTable:
         image_ms: the image U-Net alone.
         image: its workload and its parameters.
         part: by slot and block, what the block adds in ms, its workload and its parameters.
+
+    Attributes:
+        index: which block an architecture has in which slot.
+        ms: (slots, blocks), what each adds to a call.
+        parameter_counts: (slots, blocks).
+        weights_mb: (slots, blocks).
+        peaks_mb: (slots, blocks), of which the largest of a network's adds to the image U-Net's.
     """
 
     def __init__(
@@ -71,57 +77,56 @@ class CostTable:
         image: tuple[Workload, int],
         part: Callable[[str, str], tuple[float, Workload | None, int]],
     ) -> None:
-        self._index = BlockIndex(space)
-        self._device = device
-        self._image_ms, (self._image, self._image_parameters) = image_ms, image
-        self._parts = [
-            [part(slot.name, str(block)) for block in space.blocks()] for slot in space.slots
-        ]
+        self.index = BlockIndex(space)
+        self.image_ms, (workload, self.image_parameters) = image_ms, image
+        parts = [[part(slot.name, str(block)) for block in space.blocks()] for slot in space.slots]
+        # A number of the device over a number as it was traced; of all parts the widest decides.
+        held = [w for slot in parts for _, w, _ in slot if w] + [workload]
+        widest = max(each.number_bytes for each in held)
+        wanted = (device.physical and device.physical.number_bytes) or widest
+        scale = wanted / widest / MB
+        self.image_mb = (workload.weight_bytes + workload.peak_bytes) * scale
+        self.ms = np.array([[ms for ms, _, _ in slot] for slot in parts])
+        self.parameter_counts = np.array([[float(count) for _, _, count in s] for s in parts])
+        self.weights_mb = scale * np.array(
+            [[w.weight_bytes if w else 0 for _, w, _ in s] for s in parts]
+        )
+        self.peaks_mb = scale * np.array(
+            [[w.peak_bytes if w else 0 for _, w, _ in s] for s in parts]
+        )
 
     def latencies_ms(self, architectures: Sequence[Architecture]) -> Vector:
         """One forward pass over one clip, (n,)."""
-        total = np.full(len(architectures), self._image_ms)
-        for slot, blocks in enumerate(self._index.of(architectures).T):
-            total = total + self._ms[slot, blocks]
+        return self.latencies_of(self.index.of(architectures))
+
+    def latencies_of(self, blocks: Indices) -> Vector:
+        """The same by the number of each slot's block, (n, slots)."""
+        total = np.full(len(blocks), self.image_ms)
+        for costs_ms, chosen in zip(self.ms, blocks.T, strict=True):
+            total += costs_ms[chosen]
         return np.asarray(np.maximum(total, SHORTEST_MS))
 
     def parameters(self, architectures: Sequence[Architecture]) -> Vector:
         """How many numbers each network holds, (n,)."""
-        return np.asarray(self._image_parameters + self._summed(self._parameters, architectures))
+        return self.parameters_of(self.index.of(architectures))
+
+    def parameters_of(self, blocks: Indices) -> Vector:
+        """The same by the number of each slot's block, (n, slots)."""
+        return self._summed(self.parameter_counts, blocks) + self.image_parameters
 
     def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
         """Weights and peak activations in MB (1e6 bytes), (n,); see `latency.concatenate`."""
-        image, indices = self._image, self._index.of(architectures)
-        weights = image.weight_bytes + self._summed(self._weight_bytes, architectures)
-        peaks = image.peak_bytes + self._largest(self._peak_bytes, indices)
-        widths = np.maximum(image.number_bytes, self._largest(self._number_bytes, indices))
-        physical = self._device.physical
-        wanted = physical.number_bytes if physical and physical.number_bytes else widths
-        return np.asarray((weights + peaks) * (wanted / widths) / MB)
+        return self.memories_of(self.index.of(architectures))
 
-    def _summed(self, table: Vector, architectures: Sequence[Architecture]) -> Vector:
-        indices = self._index.of(architectures)
-        return np.asarray(table[np.arange(len(table)), indices].sum(axis=1))
+    def memories_of(self, blocks: Indices) -> Vector:
+        """The same by the number of each slot's block, (n, slots)."""
+        largest = np.zeros(len(blocks))
+        for peaks_mb, chosen in zip(self.peaks_mb, blocks.T, strict=True):
+            np.maximum(largest, peaks_mb[chosen], out=largest)
+        return self._summed(self.weights_mb, blocks) + largest + self.image_mb
 
-    def _largest(self, table: Vector, indices: Indices) -> Vector:
-        return np.asarray(table[np.arange(len(table)), indices].max(axis=1))
-
-    @cached_property
-    def _ms(self) -> Vector:
-        return np.array([[ms for ms, _, _ in slot] for slot in self._parts])
-
-    @cached_property
-    def _parameters(self) -> Vector:
-        return np.array([[float(count) for _, _, count in slot] for slot in self._parts])
-
-    @cached_property
-    def _weight_bytes(self) -> Vector:
-        return np.array([[w.weight_bytes if w else 0.0 for _, w, _ in s] for s in self._parts])
-
-    @cached_property
-    def _peak_bytes(self) -> Vector:
-        return np.array([[w.peak_bytes if w else 0.0 for _, w, _ in s] for s in self._parts])
-
-    @cached_property
-    def _number_bytes(self) -> Vector:
-        return np.array([[w.number_bytes if w else 0.0 for _, w, _ in s] for s in self._parts])
+    def _summed(self, costs: Vector, blocks: Indices) -> Vector:
+        total = np.zeros(len(blocks))
+        for of_slot, chosen in zip(costs, blocks.T, strict=True):
+            total += of_slot[chosen]
+        return total

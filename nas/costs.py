@@ -110,6 +110,18 @@ class SpaceCosts:
         workload = self._traced(network, inputs, BACKBONE_SLOT)
         return Part(workload, parameter_count(network))
 
+    def trace_all(self, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Trace what is not traced yet; `advance` is told after each of `pieces`."""
+        _ = self.backbone
+        for done, (slot, block) in enumerate(self.pieces, 1):
+            self.block(slot, block)
+            advance(done)
+
+    @property
+    def pieces(self) -> list[tuple[Slot, Block]]:
+        """Every block in every slot."""
+        return [(slot, block) for slot in self.space.slots for block in self.space.blocks()]
+
     def block(self, slot: Slot, block: Block) -> Part | None:
         """A block in a slot; None where nothing stands. Slots of one shape are traced once."""
         if not block.operator.module:
@@ -204,6 +216,11 @@ class Costs:
             name: float(self._parts[name, block][0][0])
             for name, block in self._blocks(architecture)
         }
+
+    @property
+    def image(self) -> Workload:
+        """The image U-Net over one clip."""
+        return self._backbone.workload
 
     @property
     def image_ms(self) -> float:

@@ -9,6 +9,7 @@ import latency
 from latency import Device, Measurement
 from nas.budget import Budget, resolve
 from nas.costs import Costs, SpaceCosts, clip_inputs
+from nas.fixed_parts import FixedPart
 from search_spaces import InputError, Slot, TemporalSpace, encode
 from supernet import VideoUNet, parameter_count
 
@@ -58,7 +59,7 @@ def test_costs_of_many_are_those_of_each(
 
 def test_a_share_is_of_the_slowest_network(plain_costs: SpaceCosts, device: Device) -> None:
     costs = Costs(plain_costs, device)
-    limits = resolve(Budget("80%", steps=4, fixed_ms=10.0), costs)
+    limits = resolve(Budget("80%", steps=4, parts=(FixedPart("decoder", 10.0),)), costs)
     slowest_ms = 4 * costs.network_ms(costs.slowest).latency_ms + 10.0
     assert limits.latency_ms == pytest.approx(0.8 * slowest_ms)
     assert limits.pipeline_ms(costs.slowest) == pytest.approx(slowest_ms)
