@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from latency.shipped import HOST
@@ -19,13 +20,16 @@ from nas.costs import clip_inputs, layout
 from nas.found import Found, front, winner
 from nas.preview import preview_gif
 from nas.progress import Progress
+from nas.published import published_beside
 from nas.run_folder import RunFolder, Settings
-from search_spaces import NONE, Architecture, Block, document
-from supernet import ClipSource, Supernet, Validation
+from nas.trust import status, trust
+from search_spaces import NONE, Architecture, Block, TemporalSpace, document
+from supernet import ClipSource, Supernet, Validation, VideoUNet, open_backbone
 from supernet.temporal_metrics import Measured, Metric, Playback
 
 WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
 PLAYED_CLIPS = 32
+INHERITED = "inherited from the supernet"
 PROTOCOL = Protocol(rounds=12, runs_per_visit=4)
 
 
@@ -42,27 +46,32 @@ def hand_over(
 ) -> dict[str, Any]:
     """Write everything that a finished run leaves; the summary comes back.
 
-    `data` are clips that nothing was trained or chosen on, `metrics` a user's own.
+    `supernet` may be of a twin: it shows what the winner generates, and the bundle holds the
+    network of the space itself. `data` are clips that nothing was trained or chosen on, `metrics`
+    a user's own.
     """
-    space, settings = supernet.space, folder.settings
+    space, settings = limits.costs.space, folder.settings
     named = {WINNER: best.architecture}
     if NONE in space.operators:
         named[IMAGE] = space.uniform(Block(NONE))
     named |= {SLOWEST: limits.costs.slowest, RANDOM: winner(picks).architecture}
     with folder.timed("compare", again=True):
         compared = _compared(named, limits, supernet, settings, data, metrics, progress)
-    network = supernet.extract(best.architecture).eval()
+    learned = supernet.extract(best.architecture).eval()
     with progress.stage("export and report", 3) as advance:
         with folder.timed("export", again=True):
-            programs = bundle.export_programs(network, space, best.architecture)
+            gif = preview_gif(learned, data, settings.seed)
             advance(1)
-            gif = preview_gif(network, data, settings.seed)
+            network, weights = (learned, INHERITED)
+            if settings.twin:
+                network, weights = full_size(space, best.architecture, settings)
+            programs = bundle.export_programs(network, space, best.architecture)
             advance(2)
         _write_trials(folder, evaluated, limits)
         summary = {
             "objectives": list(settings.objectives),
             "finalists": folder.results.get("finalists"),
-            **_summary(best, evaluated, picks, limits, compared),
+            **_summary(best, evaluated, picks, limits, compared, supernet.space),
         }
         folder.results |= summary
         folder.save()
@@ -73,12 +82,28 @@ def hand_over(
             best.architecture,
             programs,
             latency_of(best.architecture, limits),
-            {"space": space.to_json(), "settings": _public(settings)},
+            {"space": space.to_json(), "settings": _public(settings), "weights": weights},
             gif,
             html,
         )
         advance(3)
     return summary
+
+
+def full_size(
+    space: TemporalSpace, architecture: Architecture, settings: Settings
+) -> tuple[VideoUNet, str]:
+    """The network that a twin stood for, and what its weights are.
+
+    The image U-Net's are those of the folder that was given, else random; the temporal blocks are
+    fresh, and begin as the identity.
+    """
+    torch.manual_seed(settings.seed)
+    if settings.backbone is None:
+        return VideoUNet(space, architecture).eval(), "random: no image U-Net was given"
+    folder = Path(settings.backbone)
+    network = VideoUNet(space, architecture, open_backbone(folder, space.unet))
+    return network.eval(), f"the image U-Net of {folder.name}, and temporal blocks without training"
 
 
 def _compared(
@@ -168,6 +193,7 @@ def _summary(
     picks: list[Found],
     limits: Limits,
     compared: list[dict[str, Any]],
+    quality_space: TemporalSpace,
 ) -> dict[str, Any]:
     costs = limits.costs
     validation = costs.device.validation
@@ -189,11 +215,28 @@ def _summary(
         "latency_ms": best.latency_ms,
         "per_slot_ms": costs.per_slot_ms(best.architecture),
         "image_ms": costs.image_ms,
+        "pipeline": _pipeline(limits, best.architecture),
+        "device_status": f"{status(costs.device)}; {trust(costs.device)}",
+        "quality_space": quality_space.name,
+        "published": published_beside(limits),
         "trials": len(evaluated),
         "random_picks": len(picks),
         "front": [found.trial for found in front(evaluated)],
         "compared": compared,
         "prediction": asdict(validation) if validation else None,
+    }
+
+
+def _pipeline(limits: Limits, architecture: Architecture) -> dict[str, Any]:
+    """A clip on the main device, with bounds, and what the budget leaves for the network."""
+    target, steps = limits.targets[0], limits.budget.steps
+    network, left_ms = target.costs.network_ms(architecture), target.network_ms(steps)
+    return {
+        "parts": [asdict(part) for part in target.parts],
+        "fixed_ms": target.fixed_ms,
+        "low_ms": steps * network.low_ms + target.fixed_ms,
+        "high_ms": steps * network.high_ms + target.fixed_ms,
+        "network_budget_ms": left_ms if np.isfinite(left_ms) else None,
     }
 
 
@@ -206,7 +249,7 @@ def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
         "facts": costs.device.facts,
         "network": asdict(costs.network_ms(architecture)),
         "steps": limits.budget.steps,
-        "fixed_ms": limits.budget.fixed_ms,
+        "parts": [asdict(part) for part in limits.targets[0].parts],
         "pipeline_ms": limits.pipeline_ms(architecture),
         "image_ms": costs.image_ms,
         "slots": {
@@ -221,7 +264,7 @@ def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
 def _public(settings: Settings) -> dict[str, Any]:
     """Settings without the paths of somebody's machine."""
     plain = asdict(settings)
-    for name in ("space", "device", "supernet", "energy"):
+    for name in ("space", "device", "twin", "backbone", "supernet", "energy"):
         value = plain[name]
         plain[name] = Path(value).name if isinstance(value, str) else value
     plain["other_devices"] = [Path(name).name for name in settings.other_devices]

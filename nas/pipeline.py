@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import latency
 from latency import Device
 from latency.shipped import HOST, load_device
@@ -37,11 +39,11 @@ from nas.study import Study
 from nas.tables import write_rows
 from nas.training import trained_supernet
 from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
-from supernet import ClipSource, Supernet, Validation, load_supernet
+from supernet import ClipSource, Supernet, Validation, load_supernet, open_backbone
 from supernet.data import load_clips
 from supernet.digits import Split
 from supernet.recipes import Recipe, load_recipe
-from supernet.temporal_metrics import Playback, load_metric
+from supernet.temporal_metrics import Metric, Playback, load_metric
 
 PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -87,30 +89,21 @@ def search(
     settings = settings or Settings()
     space = temporal(load(settings.space))
     folder = RunFolder(Path(out), settings, storage, resume=resume)
-    job = _Job(space, settings, folder, progress or Progress(stages(settings)))
-    # Opened first: data that is not there, or does not fit the U-Net, is refused at once.
-    splits = {split: load_clips(settings.plan.data, space.unet, split) for split in SPLITS}
-    strategy = strategies.load_strategy(settings.strategy)
-    recipe = load_recipe(settings.recipe)
-    metrics = {name: load_metric(name) for name in settings.metrics}
-    Playback(splits["test"], clips=2).try_out(metrics)
-    given = Path(settings.supernet) if settings.supernet else None
-    supernet = load_supernet(given, space) if given else None
-    # Devices too: one that is misspelt is refused before a minute is spent on measuring this one.
-    known = None if settings.device == HOST else _measured_in("ms", settings.device)
-    others = [_measured_in("ms", name) for name in settings.other_devices]
-    energy = (
-        Costs(job.space_costs, _measured_in("mJ", settings.energy)) if settings.energy else None
-    )
+    learned = twin_space(space, settings.twin) if settings.twin else space
+    job = _Job(space, learned, settings, folder, progress or Progress(stages(settings)))
+    given = _opened(settings, space, learned)
     if workers is not None:
         workers.check()
     with folder.opened():
-        device = known or job.profiled_host()
-        costs = [Costs(job.space_costs, each) for each in (device, *others)]
+        job.trace()
+        device = given.device or job.profiled_host()
+        costs = [Costs(job.space_costs, each) for each in (device, *given.others)]
+        energy = Costs(job.space_costs, given.energy) if given.energy else None
         limits = resolve(settings.budget, *costs, energy=energy)
         if limits.too_large:
             listed = ", ".join(limits.too_large)
             job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
+        job.progress.say(pipeline_line(limits))
         problem = limits.problem(settings.objectives, settings.seed)
         scores = BlockScores(folder.file("guesses.json"), job.progress)
         if settings.scores_blocks:
@@ -123,26 +116,72 @@ def search(
             for name in ("search", "random")
         ]
         try:
-            searched = Study(problem, strategy, records[0])
+            searched = Study(problem, given.strategy, records[0])
             picked = Study(problem, strategies.random, records[1])
-            supernet = supernet or job.trained_supernet(recipe)
-            validation = Validation(splits["validation"], settings.validation_clips)
+            supernet = given.supernet or job.trained_supernet(given.recipe)
+            validation = Validation(given.splits["validation"], settings.validation_clips)
             evaluator = Remembering(_evaluator(supernet, validation, settings, workers))
             with closing(evaluator):
                 if settings.scores_blocks and len(searched.finished()) < settings.trials:
                     with folder.timed("guess"):
-                        scores.make(supernet, splits["validation"])
+                        scores.make(supernet, given.splits["validation"])
                     job.start_warm(searched)
                 evaluated = job.evaluated(SEARCH, searched, evaluator, limits)
                 picks = job.evaluated(PICKS, picked, evaluator, limits)
         finally:
             for record in records:
                 record.close()
-        best = job.best(evaluated, supernet, splits["validation"])
+        best = job.best(evaluated, supernet, given.splits["validation"])
         summary = hand_over(
-            folder, limits, supernet, evaluated, picks, best, splits["test"], metrics, job.progress
+            folder,
+            limits,
+            supernet,
+            evaluated,
+            picks,
+            best,
+            given.splits["test"],
+            given.metrics,
+            job.progress,
         )
     return SearchResult(folder.path, best, front(evaluated), evaluated, summary)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What settings name."""
+
+    splits: dict[Split, ClipSource]
+    strategy: strategies.Strategy
+    recipe: Recipe
+    metrics: dict[str, Metric]
+    supernet: Supernet | None  # None: to be trained
+    device: Device | None  # None: this machine, to be measured
+    others: list[Device]
+    energy: Device | None
+
+
+def _opened(settings: Settings, space: TemporalSpace, learned: TemporalSpace) -> _Opened:
+    """Open all that settings name, so that what is misspelt or does not fit is refused at once."""
+    if settings.device == HOST and settings.twin:
+        raise InputError(
+            f"space {space.name!r} is searched by a twin because it is large, and measuring all of "
+            "its blocks on this machine would take hours; give a --device"
+        )
+    splits = {split: load_clips(settings.plan.data, learned.unet, split) for split in SPLITS}
+    metrics = {name: load_metric(name) for name in settings.metrics}
+    Playback(splits["test"], clips=2).try_out(metrics)
+    if settings.backbone:
+        open_backbone(Path(settings.backbone), space.unet)
+    return _Opened(
+        splits,
+        strategies.load_strategy(settings.strategy),
+        load_recipe(settings.recipe),
+        metrics,
+        load_supernet(Path(settings.supernet), learned) if settings.supernet else None,
+        None if settings.device == HOST else _measured_in("ms", settings.device),
+        [_measured_in("ms", name) for name in settings.other_devices],
+        _measured_in("mJ", settings.energy) if settings.energy else None,
+    )
 
 
 def _measured_in(unit: str, name: str) -> Device:
@@ -180,7 +219,7 @@ def _described(limits: Limits, architecture: Architecture) -> dict[str, float]:
 def stages(settings: Settings) -> int:
     """How many stages a run with these settings shows progress of."""
     return (
-        4
+        5
         + (settings.finalists > 1)
         + (settings.device == HOST)
         + 2 * (settings.supernet is None)
@@ -196,17 +235,50 @@ def temporal(space: object) -> TemporalSpace:
     return space
 
 
+def twin_space(space: TemporalSpace, name: str) -> TemporalSpace:
+    """The space in which another's quality is searched.
+
+    Raises:
+        InputError: nothing of that name, or a space of other choices.
+    """
+    twin = temporal(load(name))
+    if twin.choices != space.choices:
+        raise InputError(
+            f"space {twin.name!r} is no twin of {space.name!r}: slots or options differ, so that a "
+            "network of one is none of the other"
+        )
+    return twin
+
+
+def pipeline_line(limits: Limits) -> str:
+    """The pipeline on the main device, and what its budget leaves for the network."""
+    target, steps = limits.targets[0], limits.budget.steps
+    parts = "".join(f" + {part.name} {part.latency_ms:.4g} ms" for part in target.parts)
+    line = f"pipeline on {target.costs.device.name}: {steps} x network{parts}"
+    if np.isfinite(target.latency_ms):
+        left_ms = target.network_ms(steps)
+        line += f"; {target.latency_ms:.5g} ms leave {left_ms:.4g} ms for a call of the network"
+    return line
+
+
 @dataclass
 class _Job:
     """The stages of one run."""
 
     space: TemporalSpace
+    learned: TemporalSpace  # in which quality is searched: a twin, or the space itself
     settings: Settings
     folder: RunFolder
     progress: Progress
 
     def __post_init__(self) -> None:
         self.space_costs = SpaceCosts(self.space)
+
+    def trace(self) -> None:
+        """Find what every block costs on any device."""
+        pieces = len(self.space_costs.pieces)
+        with self.folder.timed("trace"), self.progress.stage("trace the blocks", pieces) as advance:
+            self.space_costs.trace_all(advance)
 
     def profiled_host(self) -> Device:
         """Measure every block and some networks here; others, unseen, judge the predictions."""
@@ -289,10 +361,12 @@ class _Job:
 
     def trained_supernet(self, recipe: Recipe) -> Supernet:
         """The supernet of this run, trained here or before."""
-        files = [self.folder.file(f"{name}.safetensors") for name in ("backbone", "supernet")]
+        backbone, file = (self.folder.file(f"{n}.safetensors") for n in ("backbone", "supernet"))
+        if self.settings.backbone and not self.settings.twin:
+            backbone = Path(self.settings.backbone)
         plan = self.settings.plan
         return trained_supernet(
-            self.space, plan, recipe, files[0], files[1], self.progress, self.folder.timed
+            self.learned, plan, recipe, backbone, file, self.progress, self.folder.timed
         )
 
     def start_warm(self, study: Study) -> None:

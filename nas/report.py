@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nas.found import Found
+from nas.layout_picture import layout_png
 from nas.pictures import pareto_png, prediction_png
 from nas.run_folder import RunFolder, versions
 from search_spaces import TemporalSpace, document
@@ -28,10 +29,13 @@ def write(
     results = folder.results
     pareto = pareto_png(evaluated, picks, best, results["budget_ms"])
     document.write_atomically(folder.file("pareto.png"), pareto)
+    drawing = layout_png(space, best.architecture, results["per_slot_ms"], results["image_ms"])
+    document.write_atomically(folder.file("layout.png"), drawing)
     unseen = results.get("unseen")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     html = environment.from_string(TEMPLATE.read_text()).render(
         results=results,
+        drawing=_embedded(drawing, "png"),
         race=results.get("finalists"),
         space=space,
         settings=folder.settings,

@@ -33,6 +33,8 @@ class Settings:
     trials: int = 36
     strategy: str = "cost-aware"
     warm_start: int = 0  # so many networks first that scores of blocks alone arrange
+    twin: str | None = None  # a narrow space of the same choices, in which quality is searched
+    backbone: str | None = None  # a folder of diffusers: the image U-Net that the space describes
     supernet: str | None = None
     recipe: str = "fair"
     plan: TrainingPlan = field(default_factory=TrainingPlan)

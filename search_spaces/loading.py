@@ -6,10 +6,11 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from search_spaces import document
 from search_spaces.errors import InputError
+from search_spaces.published import Published
 from search_spaces.space import FORMAT, MAJOR, SearchSpace
 from search_spaces.temporal import read_space
 
@@ -48,11 +49,21 @@ def load(name: str) -> SearchSpace:
 
 def twin_of(name: str) -> str | None:
     """The shipped space in which the quality of another is searched, by its name; None for most."""
+    found: str | None = _said_of(name, "TWIN")
+    return found
+
+
+def published_of(name: str) -> Published | None:
+    """What was published of a system that a shipped space follows; None for most."""
+    found: Published | None = _said_of(name, "PUBLISHED")
+    return found
+
+
+def _said_of(name: str, what: str) -> Any:
     module = name.partition("(")[0]
     if module not in SHIPPED:
         return None
-    found: str | None = getattr(importlib.import_module(f"search_spaces.{module}"), "TWIN", None)
-    return found
+    return getattr(importlib.import_module(f"search_spaces.{module}"), what, None)
 
 
 def _with_parameters(name: str, text: str) -> SearchSpace:
@@ -74,7 +85,7 @@ def _with_parameters(name: str, text: str) -> SearchSpace:
         given[parameter] = int(value)
     changed = {each: value for each, value in given.items() if value != defaults[each]}
     if not changed:
-        return cast("SearchSpace", load(name))
+        return load(name)
     inside = ",".join(f"{each}={changed[each]}" for each in defaults if each in changed)
     assert make is not None
     return cast("SearchSpace", make(f"{name}({inside})", **changed))

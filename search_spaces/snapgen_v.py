@@ -23,6 +23,7 @@ paper leaves open is decided here, for these reasons:
 from dataclasses import replace
 
 from search_spaces.errors import InputError
+from search_spaces.published import Published
 from search_spaces.stable_diffusion import StableDiffusionShape
 from search_spaces.temporal import (
     CONV1D,
@@ -66,6 +67,36 @@ UNET = StableDiffusionShape(
     transformer_layers_per_block=(1, 1, 1),
     cross_attention_dim=768,
     sample_size=64,
+)
+
+_CONV = "conv1d(kernel=3,width=1.0,repeats={})"
+_FRAMES = "self_attention1d(heads=8,width=1.0,repeats={})"
+_SPACE_TIME = "self_attention3d(heads=8,width=1.0,window=1.0,repeats={})"
+_ASKS = "cross_attention1d(kernel=3,heads=8,width=1.0,repeats={})"
+
+# The layout that was found is unknown but for its kind. From down0 over mid to up0:
+PUBLISHED = Published(
+    device="iphone-16-pro-max",
+    steps=4,
+    latency_ms=4120.0,
+    parameters=600_000_000,
+    source="SnapGen-V, arXiv:2412.10494: 0.6B parameters, 4 steps in 4.12 s, 3D attention at low "
+    "resolutions and 1D operators at high ones; whether the total counts its decoder (0.54 s) and "
+    "its text encoder is not said",
+    layouts={
+        "1D convolution high, 3D attention low": (
+            *(_CONV.format(1), _CONV.format(1), _SPACE_TIME.format(1), _SPACE_TIME.format(1)),
+            *(_SPACE_TIME.format(1), _CONV.format(1), _CONV.format(1)),
+        ),
+        "1D convolution, then 1D attention, then 3D attention twice": (
+            *(_CONV.format(1), _FRAMES.format(1), _SPACE_TIME.format(2), _SPACE_TIME.format(2)),
+            *(_SPACE_TIME.format(2), _FRAMES.format(1), _CONV.format(1)),
+        ),
+        "1D convolution twice, then 1D cross-attention, then 3D attention": (
+            *(_CONV.format(2), _ASKS.format(1), _SPACE_TIME.format(1), _SPACE_TIME.format(2)),
+            *(_SPACE_TIME.format(1), _ASKS.format(1), _CONV.format(2)),
+        ),
+    },
 )
 
 # The space in which quality is searched: at full size nobody trains a supernet on one machine.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.devices import trust
 from nas.cli.output import print_json, print_line
 from search_spaces.errors import InputError
 
@@ -105,6 +104,8 @@ def _print(device: "Device", out: Path, report: Path) -> None:
     if device.choices:
         free = [f"{name} (a number)" if name in device.numeric else name for name in device.choices]
         print_line(f"choices: {', '.join(free)}")
+    from nas.trust import trust
+
     if device.validation is None:
         print_line("no whole networks were given, so how well it predicts them is not known")
     else:

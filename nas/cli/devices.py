@@ -10,7 +10,6 @@ from nas.cli.output import print_json, print_line, print_table
 if TYPE_CHECKING:
     from latency import Device
 
-RANKED = 5  # with fewer networks a rank correlation says nothing
 HOST_STATUS = "this machine: measured by each search"
 
 
@@ -22,6 +21,7 @@ def devices(
 ) -> None:
     """List the shipped devices, with how far to trust them; or show one device and its costs."""
     from latency import load_device, shipped
+    from nas.trust import status, trust
 
     if device is not None:
         _one(load_device(device), json=json)
@@ -31,7 +31,7 @@ def devices(
         host = {"name": "host", "status": HOST_STATUS, "validation": None}
         print_json({"devices": [host, *map(_plain, found)]})
         return
-    rows = [(each.name, each.facts.get("soc", ""), _status(each), trust(each)) for each in found]
+    rows = [(each.name, each.facts.get("soc", ""), status(each), trust(each)) for each in found]
     print_table(
         ["device", "chip", "how it came about", "error on networks left out"],
         [("host", "", HOST_STATUS, ""), *rows],
@@ -42,33 +42,14 @@ def devices(
     )
 
 
-def trust(device: "Device") -> str:
-    """How predictions came out for networks that the fit had not seen."""
-    found = device.validation
-    if found is None:
-        return "not validated"
-    usual = ""
-    if found.median_error_pct is not None and found.within_10pct_share is not None:
-        usual = (
-            f" (median {found.median_error_pct:.1f}%, {found.within_10pct_share:.0%} within 10%)"
-        )
-    ranks = f", Spearman {found.spearman:.3f}" if found.networks >= RANKED else ""
-    return (
-        f"{found.networks} networks, {found.how}: MAPE {found.mape_pct:.1f}%{usual}{ranks}, "
-        f"{found.within_bounds_share:.0%} inside the 90% bounds"
-    )
-
-
-def _status(device: "Device") -> str:
-    return str(device.facts.get("status") or f"{device.model.networks} networks measured")
-
-
 def _plain(device: "Device") -> dict[str, Any]:
     from dataclasses import asdict
 
+    from nas.trust import status
+
     return {
         "name": device.name,
-        "status": _status(device),
+        "status": status(device),
         "memory_limit_mb": device.memory_limit_mb,
         "facts": device.facts,
         "validation": asdict(device.validation) if device.validation else None,
@@ -79,7 +60,9 @@ def _one(device: "Device", *, json: bool) -> None:
     if json:
         print_json({**_plain(device), "measurements": device.to_json()["measurements"]})
         return
-    print_line(f"{device.name}: {_status(device)}; {trust(device)}")
+    from nas.trust import status, trust
+
+    print_line(f"{device.name}: {status(device)}; {trust(device)}")
     for name, value in device.facts.items():
         if isinstance(value, str) and name != "status":
             print_line(f"{name}: {value}")

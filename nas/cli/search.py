@@ -10,6 +10,8 @@ from nas.cli.output import print_json, print_line, print_table
 from nas.cli.resume import resumable
 from search_spaces.errors import InputError
 
+NO_TWIN = "none"
+
 
 def search(
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
@@ -33,9 +35,13 @@ def search(
         float | None, typer.Option(help="Budget: weights and activations.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps of the pipeline.")] = 4,
-    fixed_ms: Annotated[
-        float, typer.Option(min=0, help="The rest of the pipeline: text encoder, decoder.")
-    ] = 0.0,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the pipeline runs once a clip beside the network, NAME=MS (decoder=540); "
+            "several times. Default: what is published of the space; none=0 for nothing."
+        ),
+    ] = None,
     energy: Annotated[
         Path | None,
         typer.Option(help="A device file calibrated on a column in _mj, for energy_mj."),
@@ -62,6 +68,17 @@ def search(
             "the supernet on few clips.",
         ),
     ] = 0,
+    twin: Annotated[
+        str | None,
+        typer.Option(
+            help="A narrow space of the same choices, in which quality is searched; default: the "
+            "space's own where it has one; none to train at full size."
+        ),
+    ] = None,
+    backbone: Annotated[
+        Path | None,
+        typer.Option(help="The image U-Net: a unet folder of diffusers that fits the space."),
+    ] = None,
     supernet: Annotated[
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")
     ] = None,
@@ -104,11 +121,14 @@ def search(
     """Search for the best network inside a budget: train, measure, search, hand over."""
     from nas.budget import Budget
     from nas.evaluators.workers import Workers
+    from nas.fixed_parts import parse_part
     from nas.pipeline import search as run_search
     from nas.run_folder import Settings
+    from search_spaces.loading import twin_of
     from supernet import TrainingPlan
 
     main, *others = device or ["host"]
+    parts = tuple(parse_part(each) for each in part) if part else None
     latency, *other_latency = latency_ms or ["60%"]
     settings = Settings(
         space=space,
@@ -116,7 +136,9 @@ def search(
         other_devices=tuple(others),
         energy=str(energy) if energy else None,
         objectives=tuple(name.strip() for name in objectives.split(",")),
-        budget=Budget(latency, params, memory_mb, energy_mj, steps, fixed_ms, tuple(other_latency)),
+        budget=Budget(latency, params, memory_mb, energy_mj, steps, parts, tuple(other_latency)),
+        twin=twin_of(space) if twin is None else None if twin == NO_TWIN else twin,
+        backbone=str(backbone) if backbone else None,
         trials=trials,
         strategy=strategy,
         warm_start=warm_start,
@@ -163,7 +185,20 @@ def search(
             for row in result.summary["compared"]
         ],
     )
-    race = result.summary.get("finalists")
+    summary, pipeline = result.summary, result.summary["pipeline"]
+    allowed = f" of {summary['budget_ms']:.5g} allowed" if summary["budget_ms"] else ""
+    print_line(
+        f"a clip: {summary['latency_ms']:.5g} ms predicted{allowed}, 90% bounds "
+        f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
+        f"{summary['device_status']}"
+    )
+    if summary["published"]:
+        found = ", ".join(f"{row['latency_ms']:.0f}" for row in summary["published"]["layouts"])
+        print_line(
+            f"layouts of the published kind: {found} ms predicted, beside "
+            f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
+        )
+    race = summary.get("finalists")
     if race and not race["decided"]:
         print_line(
             f"{race['clips']} more clips did not tell the winner from all others; the report says "

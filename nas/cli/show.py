@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.devices import trust
 from nas.cli.output import print_json, print_line, print_table
 from search_spaces.errors import InputError
 
@@ -129,6 +128,7 @@ def _document(path: Path) -> dict[str, Any]:
     kind = found.get("format") if isinstance(found, dict) else None
     if kind == "temporal-nas/device":
         from latency import read_device
+        from nas.trust import trust
 
         device = read_device(path)
         return {
