@@ -96,7 +96,7 @@ class SelfAttention1D(SelfAttention):
         """See SelfAttention."""
         height, width = like_NCHW.shape[2:]
         h = rearrange(h_PMSD, "(b p) m t d -> (b t) (m d) p", p=height * width)
-        return h.unflatten(2, (height, width))
+        return torch.unflatten(h, 2, (height, width))
 
 
 class SelfAttention3D(SelfAttention):

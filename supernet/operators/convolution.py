@@ -1,5 +1,6 @@
 """Temporal blocks that convolve."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -90,7 +91,7 @@ class SeparableConv3D(TemporalOperator):
         """See TemporalOperator."""
         inner = inner_channels(self.slot, settings)
         kernel = kernel_frames(self.settings)
-        time = first(self.time.weight, inner).unflatten(1, (kernel, -1))
+        time = torch.unflatten(first(self.time.weight, inner), 1, (kernel, -1))
         time = first(middle(time, kernel_frames(settings), dim=1), inner, dim=2)
         return {
             "space.weight": first(self.space.weight, inner),
@@ -106,7 +107,7 @@ def _in_time(weight: Tensor, built: Settings, settings: Settings) -> Tensor:
     kernel, wanted = kernel_frames(built), kernel_frames(settings)
     if kernel == wanted:
         return weight
-    return middle(weight.unflatten(1, (kernel, -1)), wanted, dim=1).flatten(1, 2)
+    return middle(torch.unflatten(weight, 1, (kernel, -1)), wanted, dim=1).flatten(1, 2)
 
 
 def _bias(layer: nn.Conv2d, channels: int) -> Tensor:

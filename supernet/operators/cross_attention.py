@@ -1,5 +1,6 @@
 """Temporal blocks that ask the context: what the clip is said to show."""
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class CrossAttention1D(TemporalOperator):
         kv = kv.unsqueeze(1).expand(-1, frames, -1, -1, -1).flatten(0, 1)
         k, v = kv.chunk(2, dim=1)
         h = rearrange(F.scaled_dot_product_attention(q, k, v), "n m p d -> n (m d) p")
-        h = h.unflatten(2, tuple(x_NCHW.shape[2:]))
+        h = torch.unflatten(h, 2, tuple(x_NCHW.shape[2:]))
         return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
 
     def mixed(self, x_NCHW: Tensor, frames: int, w: dict[str, Tensor]) -> Tensor:

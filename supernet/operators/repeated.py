@@ -37,11 +37,11 @@ class Repeated(TemporalOperator):
         return {
             f"each.{index}.{name}": weight
             for index, block in enumerate(self.each[:count])
-            for name, weight in block.state_for(inner).items()  # type: ignore[operator,union-attr]
+            for name, weight in block.state_for(inner).items()  # type: ignore[operator]
         }
 
 
 def split_repeats(settings: Settings) -> tuple[int, dict[str, int | float | str]]:
     """How often a block stands, and its other settings."""
     inner = {name: value for name, value in settings.items() if name != "repeats"}
-    return int(settings["repeats"]), inner  # type: ignore[return-value]
+    return int(settings["repeats"]), inner

@@ -3,6 +3,7 @@
 import math
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from search_spaces import InputError, Slot
@@ -83,7 +84,7 @@ def first_of_each(weight: Tensor, parts: int, count: int) -> Tensor:
     """The first `count` rows of each of `parts` equal parts that stand one after another."""
     if weight.shape[0] == parts * count:
         return weight
-    return weight.unflatten(0, (parts, -1)).narrow(1, 0, count).flatten(0, 1)
+    return torch.unflatten(weight, 0, (parts, -1)).narrow(1, 0, count).flatten(0, 1)
 
 
 def middle(weight: Tensor, frames: int, dim: int = 2) -> Tensor:
