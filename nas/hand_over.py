@@ -21,6 +21,7 @@ from nas.found import Found, front, winner
 from nas.preview import preview_gif
 from nas.progress import Progress
 from nas.published import published_beside
+from nas.quality import Quality
 from nas.run_folder import RunFolder, Settings
 from nas.trust import status, trust
 from search_spaces import NONE, Architecture, Block, TemporalSpace, document
@@ -28,6 +29,7 @@ from supernet import ClipSource, Supernet, Validation, VideoUNet, open_backbone
 from supernet.temporal_metrics import Measured, Metric, Playback
 
 WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
+UNIFORM = "best uniform layout"
 PLAYED_CLIPS = 32
 INHERITED = "inherited from the supernet"
 PROTOCOL = Protocol(rounds=12, runs_per_visit=4)
@@ -40,6 +42,7 @@ def hand_over(
     evaluated: list[Found],
     picks: list[Found],
     best: Found,
+    validation: Validation,
     data: ClipSource,
     metrics: dict[str, Metric],
     progress: Progress,
@@ -47,13 +50,16 @@ def hand_over(
     """Write everything that a finished run leaves; the summary comes back.
 
     `supernet` may be of a twin: it shows what the winner generates, and the bundle holds the
-    network of the space itself. `data` are clips that nothing was trained or chosen on, `metrics`
-    a user's own.
+    network of the space itself. `validation` are the search's clips, `data` others, that nothing
+    was trained or chosen on, `metrics` a user's own.
     """
     space, settings = limits.costs.space, folder.settings
     named = {WINNER: best.architecture}
     if NONE in space.operators:
         named[IMAGE] = space.uniform(Block(NONE))
+    uniform = best_uniform(limits, Quality(supernet, validation))
+    if uniform is not None:
+        named[UNIFORM] = uniform
     named |= {SLOWEST: limits.costs.slowest, RANDOM: winner(picks).architecture}
     with folder.timed("compare", again=True):
         compared = _compared(named, limits, supernet, settings, data, metrics, progress)
@@ -88,6 +94,23 @@ def hand_over(
         )
         advance(3)
     return summary
+
+
+def best_uniform(limits: Limits, quality: Quality) -> Architecture | None:
+    """The best network with one block in every slot: what a search must beat to be worth it.
+
+    Of every operator the dearest that keeps all limits is evaluated; None where none keeps them.
+    """
+    space = limits.costs.space
+    dearest: dict[str, tuple[float, Architecture]] = {}
+    for block in space.blocks():
+        architecture = space.uniform(block)
+        if block.operator.module and limits.keeps(architecture):
+            found = limits.pipeline_ms(architecture), architecture
+            name = block.operator.name
+            dearest[name] = max(dearest.get(name, found), found, key=lambda each: each[0])
+    rivals = [architecture for _, architecture in dearest.values()]
+    return min(rivals, key=quality, default=None)
 
 
 def full_size(

@@ -139,6 +139,7 @@ def search(
             evaluated,
             picks,
             best,
+            validation,
             given.splits["test"],
             given.metrics,
             job.progress,

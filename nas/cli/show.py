@@ -3,7 +3,7 @@
 import json as json_
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +11,14 @@ from nas.cli import options
 from nas.cli.output import print_json, print_line, print_table
 from search_spaces.errors import InputError
 
+if TYPE_CHECKING:
+    from search_spaces import Operator
+
 
 def spaces(json: options.AsJson = False) -> None:
     """List the shipped search spaces."""
     from search_spaces import TemporalSpace, load
-    from search_spaces.loading import SHIPPED
+    from search_spaces.loading import SHIPPED, twin_of
 
     rows: list[dict[str, Any]] = []
     for name in SHIPPED:
@@ -24,22 +27,34 @@ def spaces(json: options.AsJson = False) -> None:
         if isinstance(space, TemporalSpace):
             row["slots"] = [slot.name for slot in space.slots]
             row["options"] = [str(block) for block in space.blocks()]
+            row["operators"] = [_spelled(operator) for operator in space.operators]
+            unet = space.unet
+            row["clip"] = [unet.in_channels, unet.frames, unet.height, unet.width]
+            row["twin"] = twin_of(name)
         rows.append(row)
     if json:
         print_json({"spaces": rows})
         return
     print_table(
-        ["space", ">networks", "slots", "options of a slot"],
+        ["space", ">networks", "a clip", "slots", ">blocks", "operators, with their sizes"],
         (
             (
                 r["name"],
-                f"{r['networks']:,}",
-                " ".join(r.get("slots", ())),
-                ", ".join(r.get("options", ())),
+                f"{r['networks']:,}" if r["networks"] < 1e9 else f"{r['networks']:.3g}",
+                "x".join(map(str, r.get("clip", ()))),
+                "\n".join(r.get("slots", ())),
+                len(r.get("options", ())),
+                "\n".join(r.get("operators", ())),
             )
             for r in rows
         ),
     )
+
+
+def _spelled(operator: "Operator") -> str:
+    """An operator with all options of its sizes."""
+    sizes = ", ".join(f"{s.name} {'|'.join(map(str, s.options))}" for s in operator.settings)
+    return f"{operator.name}: {sizes}" if sizes else operator.name
 
 
 def show(
