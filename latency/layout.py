@@ -22,6 +22,11 @@ class Step:
     transposes: bool
     sizes: Shape
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it makes an axis that the Neural Engine does not take."""
+        return not self.transposes and max(self.sizes, default=1) > LONGEST_AXIS
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -119,8 +124,8 @@ class Layout:
         """Pieces that are too long, cut where the result's axes end, if the rank allows it."""
         cut = _cut(self.pieces, self.shape)
         assert cut is not None, "a layout's shape fits its pieces"
-        finer = [piece for axis in cut for piece in axis]
-        return tuple(finer) if len(finer) <= MOST_AXES else self.pieces
+        finer = _joined((piece for axis in cut for piece in axis), LONGEST_AXIS)
+        return finer if len(finer) <= MOST_AXES else self.pieces
 
 
 def _digits(shape: Shape) -> Iterator[Piece]:
@@ -133,11 +138,12 @@ def _strides(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _joined(pieces: Iterator[Piece]) -> tuple[Piece, ...]:
-    """Neighbours that follow one another in the source, as one."""
+def _joined(pieces: Iterator[Piece], longest: float = math.inf) -> tuple[Piece, ...]:
+    """Neighbours that follow one another in the source, as one, if that is not too long."""
     found: list[Piece] = []
     for size, stride in pieces:
-        if found and found[-1][1] == size * stride:
+        follows = found and found[-1][1] == size * stride
+        if follows and found[-1][0] * size <= longest:
             found[-1] = (found[-1][0] * size, stride)
         else:
             found.append((size, stride))

@@ -30,7 +30,7 @@ def lean(program: Any) -> Any:
     _spell_group_norms(graph)
     _widen_last(graph)
     _shorten(graph)
-    lift(graph)
+    lift(graph, frozenset(program.graph_signature.user_inputs))
     _shorten(graph)
     graph.lint()
     made: Any = graph.output_node().args[0]
@@ -144,16 +144,14 @@ class _Plan:
     steps: dict[Node, tuple[Step, ...]]
 
     @property
-    def operations(self) -> int:
-        """How many it takes; equal beginnings of equal bases are shared."""
-        return len(
-            {
-                (b, s[:i])
-                for n, b in self.bases.items()
-                for s in [self.steps[n]]
-                for i in range(1, len(s) + 1)
-            }
-        )
+    def cost(self) -> tuple[int, int]:
+        """Axes too long, and operations; equal beginnings on equal bases are shared."""
+        begun = {
+            (base, self.steps[node][:end])
+            for node, base in self.bases.items()
+            for end in range(1, len(self.steps[node]) + 1)
+        }
+        return sum(steps[-1].is_long for _, steps in begun), len(begun)
 
 
 def _rewrite(graph: Graph, root: Node, chain: list[Node]) -> None:
@@ -168,7 +166,7 @@ def _rewrite(graph: Graph, root: Node, chain: list[Node]) -> None:
         if node in kept and node not in needed:
             without = [other for other in kept if other is not node]
             plan = _plan(root, without, layouts)
-            if plan is not None and plan.operations <= best.operations:
+            if plan is not None and plan.cost <= best.cost:
                 best, kept = plan, without
     new = _made(graph, root, kept, best)
     for node, replacement in new.items():
@@ -231,6 +229,10 @@ def _plan(root: Node, kept: list[Node], layouts: dict[Node, Layouts]) -> _Plan |
         possible = {base: found for base, found in options.items() if found is not None}
         if not possible:
             return None
-        bases[node] = min(possible, key=lambda base: len(possible[base]))
+        bases[node] = min(possible, key=lambda base: _effort(possible[base]))
         steps[node] = possible[bases[node]]
     return _Plan(bases, steps)
+
+
+def _effort(steps: tuple[Step, ...]) -> tuple[int, int]:
+    return sum(step.is_long for step in steps), len(steps)

@@ -4,7 +4,7 @@ A convolution over time reads (clips, frames, channels, pixels); of one clip tha
 its images with two axes joined and a 1 in front, and padding, slicing and adding need neither.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,25 +86,22 @@ class _Region:
         return [number for sides in reversed(pads) for number in sides]
 
 
-def lift(graph: Graph) -> None:
-    """Lift every region after which fewer reshapes are left."""
-    fed = _fed(graph)
+def lift(graph: Graph, inputs: Container[str]) -> None:
+    """Lift every region after which fewer reshapes are left; `inputs` are no weights."""
+    fed = _fed(graph, inputs)
     for start in list(graph.nodes):
         if start.target in RESHAPES and start in fed and start.users:
             region = _region(start, fed)
             if region is not None:
                 region.lift(graph)
-                fed = _fed(graph)
+                fed = _fed(graph, inputs)
 
 
-def _fed(graph: Graph) -> set[Node]:
-    """What is computed of inputs; the rest are weights and constants.
-
-    Parameters are placeholders as inputs are: torch.export names them after their kind.
-    """
+def _fed(graph: Graph, inputs: Container[str]) -> set[Node]:
+    """What is computed of inputs; the rest are weights and constants."""
     fed: set[Node] = set()
     for node in graph.nodes:
-        own = node.op == "placeholder" and not node.name.startswith(("p_", "b_", "c_"))
+        own = node.op == "placeholder" and node.name in inputs
         if own or any(n in fed for n in node.all_input_nodes):
             fed.add(node)
     return fed

@@ -1,6 +1,6 @@
 """Weights as palettes: few values a tensor, and for each number which of them it is.
 
-Coremltools' own k-means takes minutes a million numbers. Float16 has 65,536 values, so that a
+Coremltools' own k-means takes hours for a large network. Float16 has 65,536 values, so that a
 count of each is all that one-dimensional k-means has to see, however large the tensor.
 """
 

@@ -213,3 +213,37 @@ def test_no_axis_gets_too_long() -> None:
     made = [node.meta["val"].shape for node in program.graph.nodes if node.op == "call_function"]
     sizes = [size for shape in made for size in shape]
     assert max(sizes) <= LONGEST_AXIS
+
+
+def test_windows_of_wide_layers_keep_their_axes_short() -> None:
+    """Rows of windows beside frames and channels would be one axis of 87,040."""
+    layout = Layout.of((17, 1280, 16, 16)).reshaped((87_040, 4, 4, 4))
+    assert layout is not None
+    layout = layout.transposed((0, 2, 1, 3)).reshaped((17, 1280, 16, 16))
+    assert layout is not None
+    found = layout.steps()
+    assert found is not None
+    assert [step.transposes for step in found] == [False, True, False]
+    assert found[0].sizes == (17 * 1280, 4, 4, 4, 4)
+
+
+def test_six_axes_become_two_transposes_of_five() -> None:
+    """Coremltools takes six apart in many steps, one of them with all numbers in a row."""
+
+    class Windows(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            h = x.reshape(2, 2, 3, 5, 4, 4, 6).permute(3, 2, 6, 0, 4, 1, 5)
+            return h.reshape(5, 18, 8, 8) * 2
+
+    class Known(Windows):
+        def forward(self, x: Tensor) -> Tensor:
+            h = x.reshape(4, 3, 5, 16, 6).permute(2, 1, 4, 0, 3).reshape(5, 18, 4, 16)
+            h = h.reshape(5 * 18 * 2, 2, 4, 4).transpose(1, 2)
+            return h.reshape(5, 18, 8, 8) * 2
+
+    x = torch.randn(4, 3, 80, 6)
+    torch.testing.assert_close(Known()(x), Windows()(x))
+    program = exported(Known(), (x,)).program
+    torch.testing.assert_close(program.module()(x), Known()(x))
+    assert moves(program) <= 5
+    assert max(len(n.meta["val"].shape) for n in program.graph.nodes if n.op != "output") <= 5
