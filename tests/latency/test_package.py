@@ -150,7 +150,8 @@ def test_a_whole_video_unet(tmp_path: Path) -> None:
     assert {k: v for k, v in theirs.items() if k in PRODUCTS} == {
         k: v for k, v in ours.items() if k in PRODUCTS
     }
-    assert theirs["normalisation"] == 2 * ours["normalisation"]
+    # A product and a sum of each channel may become a batch norm as well.
+    assert 2 * ours["normalisation"] <= theirs["normalisation"] < 3 * ours["normalisation"]
     assert ours["elementwise"] <= theirs["elementwise"] < 0.05 * wanted.weight_bytes
     assert wanted.peak_bytes <= found.peak_bytes <= 1.05 * wanted.peak_bytes
 

@@ -30,14 +30,39 @@ from nas.export import (
     size_mb,
 )
 from nas.testing.operators import randomised
-from search_spaces import Architecture, InputError, TemporalSpace, document
+from search_spaces import (
+    CONV1D,
+    CROSS_ATTENTION_1D,
+    SELF_ATTENTION_3D,
+    Architecture,
+    InputError,
+    TemporalSpace,
+    UNetShape,
+    document,
+    temporal_space,
+)
 from supernet import VideoUNet
+
+SHAPE = UNetShape(
+    in_channels=2,
+    channels=(8, 32),
+    frames=3,
+    height=8,
+    width=8,
+    context_tokens=2,
+    context_channels=6,
+)
+OPERATORS = (CONV1D, SELF_ATTENTION_3D, CROSS_ATTENTION_1D)
 
 
 def mixed(space: TemporalSpace) -> Architecture:
     """Another operator in each slot."""
-    one_of_each = list({block.operator: block for block in space.blocks()}.values())
-    return space.arranged(one_of_each[-len(space.slots) :])
+    return space.arranged(list(space.blocks()))
+
+
+@pytest.fixture(scope="module")
+def space() -> TemporalSpace:
+    return temporal_space("small", SHAPE, tuple(o.elastic() for o in OPERATORS))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +97,7 @@ def run_chunks(chunks: list[Exported], inputs: Mapping[str, Tensor]) -> dict[str
     return values
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("count", [2, 4])
 def test_chunks_in_a_row_are_the_network(
     count: int, space: TemporalSpace, network: VideoUNet, whole: Exported
 ) -> None:
@@ -113,7 +138,7 @@ def test_a_bundle_is_exported_and_looked_over(call: Call, bundle_path: Path) -> 
     workload = read_package(Path("w.mlpackage"))
     assert workload.flops == found["flops"]
     parts = {part["part"]: part for part in found["lint"]["parts"]}
-    assert {"down0", "down1", "mid", "up1", "up0", "image_mid"} <= {*parts}
+    assert {"down0", "mid", "up0", "image_mid", "image_down_0"} <= {*parts}
     rules = {finding["rule"] for finding in found["lint"]["findings"]}
     assert not rules & {"kernel", "dimension", "3-D convolution"}
     assert [path.name for path in Path.cwd().iterdir()] == ["w.mlpackage"]
@@ -138,8 +163,9 @@ def test_chunks_of_a_bundle_add_up(call: Call, bundle_path: Path, whole: Exporte
         known |= {each["name"] for each in entry["outputs"]}
     assert "output" in known
     read = [read_package(part) for part in folder.glob("*.mlpackage")]
-    stored = sum(tensor.numel() for tensor in whole.program.state_dict.values()) * 6 / 8
-    assert stored < sum(each.weight_bytes for each in read) < 1.4 * stored  # small ones stay
+    numbers = sum(tensor.numel() for tensor in whole.program.state_dict.values())
+    # Small weights stay in float16.
+    assert numbers * 6 / 8 < sum(each.weight_bytes for each in read) < 0.8 * numbers * 2
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -208,7 +234,7 @@ def test_hostile_bundles_get_one_line(bundle_path: Path, tmp_path: Path, call: C
             json.dumps(manifest).replace("supernet.operators:", "os.path:")
         ),
         "lacks|too many|has shape": json.loads(
-            json.dumps(manifest).replace('"in_channels": 1', '"in_channels": 70000')
+            json.dumps(manifest).replace('"in_channels": 2', '"in_channels": 70000')
         ),
     }
     for says, content in spaces.items():
@@ -249,7 +275,7 @@ def test_settings_that_cannot_be_kept(
 
 FULL = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 from nas.cli import main
 sys.argv = ["nas", *sys.argv[1:]]
 main()
