@@ -161,8 +161,8 @@ def _liftable(node: Node, groups: Groups, inside: set[Node]) -> bool:
         return all(n in inside for n in parts) and _axis_of(node) in single
     if node.target is SLICE:
         return _axis_of(node) in single
-    if node.target is PAD:
-        return set(_padded(node)) <= single
+    if node.target is PAD:  # mirrors are for the last axes alone
+        return "constant" in (*node.args, "constant")[2:3] and set(_padded(node)) <= single
     return False
 
 

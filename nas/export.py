@@ -1,5 +1,6 @@
 """A network to Core ML: converted, read back, compared with what was traced, and looked over."""
 
+import json
 import resource
 import sys
 import time
@@ -71,6 +72,9 @@ def export_network(
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write a network as a Core ML package for one clip, float16, iOS 18 and later.
+
+    Coremltools folds scales of 1 and shifts of 0 away: an untrained network has fewer operations
+    than a trained one, but all of its products.
 
     Args:
         network: of `space`, with the weights that count.
@@ -147,12 +151,14 @@ def _products(workload: Workload) -> Counter[tuple[str, int]]:
     return Counter((o.kind, o.flops) for o in workload.operations if o.kind in PRODUCTS)
 
 
-def open_bundle(path: Path) -> tuple[VideoUNet, TemporalSpace]:
-    """The network of a bundle, its files' hashes checked; no code of the bundle is run.
+def open_bundle(path: Path, space: TemporalSpace | None = None) -> tuple[VideoUNet, TemporalSpace]:
+    """The network of a bundle, its files' hashes checked; no code that a bundle names is run.
+
+    `space` is needed where operators are a user's own, which the bundle may name but not load.
 
     Raises:
-        InputError: no bundle, changed files, a space with operators of a user's own, weights
-            that are not those of the architecture.
+        InputError: no bundle, changed files, another space than the given one, weights that are
+            not those of the architecture.
     """
     where = path / MANIFEST
     manifest = read_manifest(path)
@@ -161,9 +167,13 @@ def open_bundle(path: Path) -> tuple[VideoUNet, TemporalSpace]:
             raise InputError(f"{where}: lists no hash of {name}; make the bundle again")
     study = manifest.get("study")
     content = study.get("space") if isinstance(study, dict) else None
-    space = read_space(content, f"{where}: space") if isinstance(content, dict) else None
-    if not isinstance(space, TemporalSpace):
-        raise InputError(f"{where}: holds no space of a video network; make the bundle again")
+    if space is None:
+        found = read_space(content, f"{where}: space") if isinstance(content, dict) else None
+        if not isinstance(found, TemporalSpace):
+            raise InputError(f"{where}: holds no space of a video network; make the bundle again")
+        space = found
+    elif content != json.loads(json.dumps(space.to_json())):
+        raise InputError(f"{where}: was made for another space than the given {space.name!r}")
     architecture = space.read_architecture(path / "architecture.json")
     file = path / "weights.safetensors"
     weights = _read_weights(file)

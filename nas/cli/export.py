@@ -9,9 +9,11 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
+from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from latency.lint import Lint
+    from search_spaces import TemporalSpace
 
 
 class Format(StrEnum):
@@ -34,6 +36,7 @@ def export(
     chunk_mb: Annotated[
         float | None, typer.Option(help="Split so that no package has more MB of weights.")
     ] = None,
+    space: options.MaybeSpace = None,
     json: options.AsJson = False,
 ) -> None:
     """Write a bundle's network as a Core ML package, read it back and look it over."""
@@ -41,11 +44,11 @@ def export(
     from nas.progress import Progress
 
     check_settings(out, palettise, chunks, chunk_mb)
-    network, space = open_bundle(bundle)
+    network, built_for = open_bundle(bundle, load_temporal(space) if space else None)
     try:
         report = export_network(
             network,
-            space,
+            built_for,
             out,
             bits=palettise,
             chunks=chunks,
@@ -65,6 +68,16 @@ def export(
         f"read back: {report.products} products, {report.flops / 1e9:.2f} GFLOPs, as traced"
     )
     _print_lint(report.lint)
+
+
+def load_temporal(name: str) -> "TemporalSpace":
+    """A space whose networks can be exported."""
+    from search_spaces import TemporalSpace, load
+
+    found = load(name)
+    if not isinstance(found, TemporalSpace):
+        raise InputError(f"--space {name}: no space of video networks")
+    return found
 
 
 def lint(

@@ -197,6 +197,16 @@ def test_other_operations_than_were_traced_are_refused(
             compare(one, [two])
 
 
+def test_a_space_may_be_given(bundle_path: Path, space: TemporalSpace, call: Call) -> None:
+    """Whose operators are a user's own, the bundle does not load them."""
+    network, found = open_bundle(bundle_path, space)
+    assert found is space
+    assert network.temporal.keys() == {slot.name for slot in space.slots}
+    arguments = ("export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage")
+    code, _, said = call(*arguments, "--space", "moving_digits")
+    assert (code, "was made for another space" in said) == (2, True)
+
+
 def changed(path: Path, to: Path, **files: str | bytes | None) -> Path:
     """A copy of a bundle with other files, hashes to match."""
     import hashlib
