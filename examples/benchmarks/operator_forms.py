@@ -23,7 +23,7 @@ from latency.packaging import write_package
 from latency.quiet import import_coremltools
 from nas.costs import block_inputs, block_run
 from nas.testing.operators import randomised
-from search_spaces import NONE, UNetShape, temporal_space
+from search_spaces import KERNEL, NONE, SEPARABLE_CONV3D, WIDTH, UNetShape, temporal_space
 from search_spaces.moving_digits import OPERATORS
 from supernet.supernet import largest
 
@@ -80,7 +80,7 @@ def main() -> None:
     print(
         "reshapes/transposes, operations, MB moved   before     coremltools alone        rewritten"
     )
-    for operator in OPERATORS:
+    for operator in (*OPERATORS, SEPARABLE_CONV3D.elastic(KERNEL, WIDTH)):
         if not operator.module:
             continue
         space = temporal_space("forms", shape, (NONE, operator))
