@@ -54,8 +54,11 @@ def twin_of(name: str) -> str | None:
 
 
 def published_of(name: str) -> Published | None:
-    """What was published of a system that a shipped space follows; None for most."""
-    found: Published | None = _said_of(name, "PUBLISHED")
+    """What was published of a system that a shipped space follows; None for most.
+
+    A space with parameters of its own is no longer the one that was published.
+    """
+    found: Published | None = _said_of(name, "PUBLISHED") if name in SHIPPED else None
     return found
 
 

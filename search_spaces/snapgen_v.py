@@ -17,7 +17,8 @@ paper leaves open is decided here, for these reasons:
 - Windows of 3D attention are an eighth, a quarter or all of the image's sides: 8, 16 or 64 pixels
   at the highest resolution, 2, 4 or 16 at the lowest.
 
-`snapgen_v(frames=9,height=48,width=80)` is the same for other clips.
+`snapgen_v(frames=9,height=48,width=80)` is the same for other clips, `snapgen_v(channels=256)` for
+a narrower image U-Net.
 """
 
 from dataclasses import replace
@@ -104,15 +105,33 @@ TWIN = "snapgen_v_mini"
 
 
 def space(
-    name: str = "snapgen_v", frames: int = 17, height: int = 64, width: int = 64
+    name: str = "snapgen_v",
+    frames: int = 17,
+    height: int = 64,
+    width: int = 64,
+    channels: int = 320,
 ) -> TemporalSpace:
     """The space for clips of so many latent frames of so many latent pixels.
 
+    `channels` are those of the highest resolution; they double from one to the next.
+
     Raises:
-        InputError: height or width is no multiple of 4, as the three resolutions need it.
+        InputError: height or width is no multiple of 4, as the three resolutions need it; channels
+            are no multiple of the norms' 32 groups.
     """
     check_sides(name, height, width)
-    unet = replace(UNET, frames=frames, height=height, width=width)
+    if channels % UNET.norm_num_groups:
+        raise InputError(
+            f"space {name!r}: {channels} channels; choose a multiple of {UNET.norm_num_groups}, "
+            "the groups of its norms"
+        )
+    unet = replace(
+        UNET,
+        frames=frames,
+        height=height,
+        width=width,
+        block_out_channels=(channels, 2 * channels, 4 * channels),
+    )
     return temporal_space(name, unet, OPERATORS)
 
 

@@ -71,11 +71,12 @@ def test_a_space_with_parameters_survives_its_document(tmp_path: Path) -> None:
     [
         ("snapgen_v(height=50)", "latents of 50 x 64 do not divide by 4"),
         ("snapgen_v_mini(width=6)", "latents of 16 x 6 do not divide by 4"),
+        ("snapgen_v(channels=100)", "100 channels; choose a multiple of 32"),
         ("snapgen_v_mini(channels=20)", "20 channels; choose a multiple of 16"),
         ("snapgen_v(frames=0)", "'frames=0' is none of its parameters"),
         ("snapgen_v(frames=1e3)", "'frames=1e3' is none of its parameters"),
         ("snapgen_v(frames=9,frames=9)", "'frames=9' is none of its parameters"),
-        ("snapgen_v(fps=8)", "it has frames=17, height=64, width=64"),
+        ("snapgen_v(fps=8)", "it has frames=17, height=64, width=64, channels=320"),
         ("moving_digits(frames=8)", "it has none"),
         ("snapgen(frames=8)", "unknown space"),
         ("snapgen_v()()", "unknown space"),
