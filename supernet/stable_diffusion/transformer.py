@@ -1,5 +1,10 @@
-"""The attention parts; N images, C channels, H x W pixels, S tokens, L context tokens."""
+"""The attention parts; N images, C channels, H x W pixels, L context tokens.
 
+Parameters are those of diffusers, which has tokens before channels. Here features keep the form of
+images, and projections are 1 x 1 convolutions: what attention looks at is moved once, and back.
+"""
+
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -8,25 +13,36 @@ EXPANSION = 4  # of channels inside a feed-forward part
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens to others, or to themselves."""
+    """Multi-head attention of pixels to tokens of a context, or to one another."""
 
-    def __init__(self, channels: int, heads: int, context_channels: int) -> None:
+    def __init__(self, channels: int, heads: int, context_channels: int | None = None) -> None:
         super().__init__()
         self.heads = heads
+        self.asks_context = context_channels is not None
+        given = channels if context_channels is None else context_channels
         self.to_q = nn.Linear(channels, channels, bias=False)
-        self.to_k = nn.Linear(context_channels, channels, bias=False)
-        self.to_v = nn.Linear(context_channels, channels, bias=False)
+        self.to_k = nn.Linear(given, channels, bias=False)
+        self.to_v = nn.Linear(given, channels, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
-    def forward(self, x_NSC: Tensor, context_NLC: Tensor) -> Tensor:
-        """Shape of `x_NSC` kept."""
-        q, k, v = (
-            rearrange(part, "n s (m d) -> n m s d", m=self.heads)
-            for part in (self.to_q(x_NSC), self.to_k(context_NLC), self.to_v(context_NLC))
-        )
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.to_out[0](rearrange(mixed, "n m s d -> n s (m d)"))
-        return out
+    def forward(self, x_NCHW: Tensor, context_NLC: Tensor) -> Tensor:
+        """Shape of `x_NCHW` kept."""
+        if self.asks_context:
+            q = rearrange(at_each_pixel(self.to_q.weight, x_NCHW).flatten(2), _HEADS, m=self.heads)
+            weight = torch.cat([self.to_k.weight, self.to_v.weight])
+            kv = F.linear(context_NLC, weight)
+            k, v = rearrange(kv, "n l (m d) -> n m l d", m=2 * self.heads).chunk(2, dim=1)
+        else:
+            weight = torch.cat([self.to_q.weight, self.to_k.weight, self.to_v.weight])
+            qkv = at_each_pixel(weight, x_NCHW).flatten(2)
+            q, k, v = rearrange(qkv, _HEADS, m=3 * self.heads).chunk(3, dim=1)
+        mixed = rearrange(F.scaled_dot_product_attention(q, k, v), "n m p d -> n (m d) p")
+        mixed = torch.unflatten(mixed, 2, tuple(x_NCHW.shape[2:]))
+        way_out: nn.Linear = self.to_out[0]  # type: ignore[assignment]
+        return at_each_pixel(way_out.weight, mixed, way_out.bias)
+
+
+_HEADS = "n (m d) p -> n m p d"
 
 
 class GatedGELU(nn.Module):
@@ -36,15 +52,15 @@ class GatedGELU(nn.Module):
         super().__init__()
         self.proj = nn.Linear(channels_in, 2 * channels_out)
 
-    def forward(self, x_NSC: Tensor) -> Tensor:
-        """(N, S, channels_in) to (N, S, channels_out)."""
-        h, gate = self.proj(x_NSC).chunk(2, dim=-1)
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """(N, channels_in, H, W) to (N, channels_out, H, W)."""
+        h, gate = at_each_pixel(self.proj.weight, x_NCHW, self.proj.bias).chunk(2, dim=1)
         out: Tensor = h * F.gelu(gate)
         return out
 
 
 class FeedForward(nn.Module):
-    """Each token on its own."""
+    """Each pixel on its own."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,10 +70,24 @@ class FeedForward(nn.Module):
             GatedGELU(channels, inner), nn.Identity(), nn.Linear(inner, channels)
         )
 
-    def forward(self, x_NSC: Tensor) -> Tensor:
+    def forward(self, x_NCHW: Tensor) -> Tensor:
         """Shape kept."""
-        out: Tensor = self.net(x_NSC)
-        return out
+        way_out: nn.Linear = self.net[2]  # type: ignore[assignment]
+        return at_each_pixel(way_out.weight, self.net[0](x_NCHW), way_out.bias)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation of each pixel's channels."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Shape kept."""
+        if not torch.compiler.is_exporting():
+            return super().forward(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        # torch normalises the last axes alone, and turning features round is dear on a device;
+        # coremltools makes one operation of this. Computed here it would be slower than the above.
+        away = x_NCHW - x_NCHW.mean(1, keepdim=True)
+        scale = torch.rsqrt((away * away).mean(1, keepdim=True) + self.eps)
+        return away * scale * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class TransformerBlock(nn.Module):
@@ -65,17 +95,16 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int, heads: int, context_channels: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
-        self.attn1 = Attention(channels, heads, channels)
-        self.norm2 = nn.LayerNorm(channels)
+        self.norm1 = ChannelNorm(channels)
+        self.attn1 = Attention(channels, heads)
+        self.norm2 = ChannelNorm(channels)
         self.attn2 = Attention(channels, heads, context_channels)
-        self.norm3 = nn.LayerNorm(channels)
+        self.norm3 = ChannelNorm(channels)
         self.ff = FeedForward(channels)
 
-    def forward(self, x_NSC: Tensor, context_NLC: Tensor) -> Tensor:
-        """Shape of `x_NSC` kept."""
-        normed = self.norm1(x_NSC)
-        h = x_NSC + self.attn1(normed, normed)
+    def forward(self, x_NCHW: Tensor, context_NLC: Tensor) -> Tensor:
+        """Shape of `x_NCHW` kept."""
+        h = x_NCHW + self.attn1(self.norm1(x_NCHW), context_NLC)
         h = h + self.attn2(self.norm2(h), context_NLC)
         out: Tensor = h + self.ff(self.norm3(h))
         return out
@@ -95,7 +124,6 @@ class Transformer(nn.Module):
         linear: bool,
     ) -> None:
         super().__init__()
-        self.linear = linear
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = _projection(channels, linear=linear)
         self.transformer_blocks = nn.ModuleList(
@@ -105,18 +133,16 @@ class Transformer(nn.Module):
 
     def forward(self, x_NCHW: Tensor, context_NLC: Tensor) -> Tensor:
         """Shape of `x_NCHW` kept."""
-        height = x_NCHW.shape[2]
-        h = self.norm(x_NCHW)
-        h = h if self.linear else self.proj_in(h)
-        h = rearrange(h, "n c h w -> n (h w) c")
-        h = self.proj_in(h) if self.linear else h
+        h = at_each_pixel(self.proj_in.weight, self.norm(x_NCHW), self.proj_in.bias)
         for block in self.transformer_blocks:
             h = block(h, context_NLC)
-        h = self.proj_out(h) if self.linear else h
-        h = rearrange(h, "n (h w) c -> n c h w", h=height)
-        out: Tensor = x_NCHW + (h if self.linear else self.proj_out(h))
-        return out
+        return x_NCHW + at_each_pixel(self.proj_out.weight, h, self.proj_out.bias)
 
 
-def _projection(channels: int, *, linear: bool) -> nn.Module:
+def at_each_pixel(weight: Tensor, x_NCHW: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer over the channels: a weight (out, in), or (out, in, 1, 1)."""
+    return F.conv2d(x_NCHW, weight if weight.dim() == 4 else weight[:, :, None, None], bias)
+
+
+def _projection(channels: int, *, linear: bool) -> nn.Linear | nn.Conv2d:
     return nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)

@@ -21,6 +21,7 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import DownFeatures, Supernet, VideoUNet, build_backbone, parameter_count
+from supernet.stable_diffusion.transformer import ChannelNorm
 
 
 @pytest.fixture(params=["BK-SDM tiny", "BK-SDM v2, two stages"])
@@ -158,3 +159,13 @@ def two_clips(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
 
 # diffusers 0.42.1 with the same weights and inputs.
 GOLDEN = [-0.075889, -0.093176, -0.065362, -0.00457]
+
+
+def test_norms_compute_the_same_when_they_are_exported() -> None:
+    norm = ChannelNorm(8)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x_NCHW = 3 * torch.randn(2, 8, 4, 4) + 1
+    program = torch.export.export(norm, (x_NCHW,))
+    assert not [n for n in program.graph.nodes if "permute" in str(n.target)]
+    assert torch.allclose(program.module()(x_NCHW), norm(x_NCHW), atol=1e-5)
