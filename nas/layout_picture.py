@@ -33,7 +33,7 @@ def layout_png(
     places = _places(space)
     columns = 1 + max(column for column, _ in places.values())
     rows = 1 + max(row for _, row in places.values())
-    width, height = columns * (WIDE + GAP_X) + 0.4, rows * (HIGH + GAP_Y) + 1.0
+    width, height = columns * (WIDE + GAP_X) + 0.4, rows * (HIGH + GAP_Y) + 0.5
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)

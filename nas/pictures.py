@@ -18,7 +18,7 @@ def pareto_png(
     axes.step(*_points(curve(evaluated)), where="post", c=BLUE, lw=1.5, label="front of the trials")
     axes.scatter([best.latency_ms], [best.loss], s=220, c=ORANGE, marker="*", label="winner")
     if budget_ms is not None:
-        axes.axvline(budget_ms, c=GREEN, ls="--", lw=1.2, label=f"budget {budget_ms:.3g} ms")
+        axes.axvline(budget_ms, c=GREEN, ls="--", lw=1.2, label=f"budget {budget_ms:.5g} ms")
     axes.set_xlabel("predicted latency of the pipeline (ms)")
     axes.set_ylabel("validation loss")
     return _png(figure, axes)
