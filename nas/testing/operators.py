@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from latency.coreml import save
+from latency.coreml import exported, save
 from latency.package import read_package
 from latency.tracing import trace
 from nas.costs import BlockRun, block_inputs
@@ -131,10 +131,9 @@ class OperatorConformance:
                 module = self._build(block, slot)
                 x_NCHW = torch.empty(slot.frames, slot.channels, slot.height, slot.width)
                 context_BLC = torch.empty(1, 77, slot.context_channels)
-                program = torch.export.export(
-                    BlockRun(module, slot.frames).eval(), (x_NCHW, context_BLC)
-                ).run_decompositions({})
-            for node in program.graph.nodes:
+                run = BlockRun(module, slot.frames)
+                program = exported(run, (x_NCHW, context_BLC)).program
+            for node in program.graph_module.graph.nodes:
                 value = node.meta.get("val")
                 if isinstance(value, Tensor):
                     shape = tuple(value.shape)
