@@ -4,8 +4,9 @@ Here a space meets a device: rows and architectures become workloads, workloads 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -216,6 +217,27 @@ class Costs:
             name: float(self._parts[name, block][0][0])
             for name, block in self._blocks(architecture)
         }
+
+    def block_rows(self) -> list[dict[str, Any]]:
+        """A row for every block in every slot: what it adds to a call, with bounds, and its size.
+
+        `peak_mb` is what its activations add while it runs beside the image U-Net's.
+        """
+        found = []
+        for (slot, block), (row, part) in self._parts.items():
+            if part is not None:
+                alone = self.device.bounded(row)
+                found.append(
+                    {
+                        "slot": slot,
+                        "option": block,
+                        **asdict(alone),
+                        "parameters_count": part.parameters,
+                        "weights_mb": self.device.memory_mb(replace(part.workload, peak_bytes=0)),
+                        "peak_mb": self.device.memory_mb(replace(part.workload, operations=())),
+                    }
+                )
+        return found
 
     @property
     def image(self) -> Workload:

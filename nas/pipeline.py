@@ -47,6 +47,7 @@ from supernet.temporal_metrics import Metric, Playback, load_metric
 
 PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+MEMORY_MEND = "give --memory-mb, or memory_limit_mb in the device's file"
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
 
 
@@ -100,6 +101,10 @@ def search(
         costs = [Costs(job.space_costs, each) for each in (device, *given.others)]
         energy = Costs(job.space_costs, given.energy) if given.energy else None
         limits = resolve(settings.budget, *costs, energy=energy)
+        if limits.memory_mb is None and given.device is not None:
+            job.progress.say(
+                f"{device.name} names no memory limit, so nothing is excluded for it; {MEMORY_MEND}"
+            )
         if limits.too_large:
             listed = ", ".join(limits.too_large)
             job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
@@ -173,16 +178,28 @@ def _opened(settings: Settings, space: TemporalSpace, learned: TemporalSpace) ->
     Playback(splits["test"], clips=2).try_out(metrics)
     if settings.backbone:
         open_backbone(Path(settings.backbone), space.unet)
+    device = None if settings.device == HOST else _measured_in("ms", settings.device)
+    if device is not None:
+        _check_memory(device, settings)
     return _Opened(
         splits,
         strategies.load_strategy(settings.strategy),
         load_recipe(settings.recipe),
         metrics,
         load_supernet(Path(settings.supernet), learned) if settings.supernet else None,
-        None if settings.device == HOST else _measured_in("ms", settings.device),
+        device,
         [_measured_in("ms", name) for name in settings.other_devices],
         _measured_in("mJ", settings.energy) if settings.energy else None,
     )
+
+
+def _check_memory(device: Device, settings: Settings) -> None:
+    """Refuse to search a large space where nobody knows which of its blocks fit."""
+    if settings.twin and device.memory_limit_mb is None and settings.budget.memory_mb is None:
+        raise InputError(
+            f"device {device.name!r} names no memory limit, and some blocks of space "
+            f"{settings.space!r} need gigabytes; {MEMORY_MEND}"
+        )
 
 
 def _measured_in(unit: str, name: str) -> Device:

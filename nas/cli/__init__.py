@@ -12,6 +12,7 @@ import typer
 from nas.cli import (
     bench,
     calibrate,
+    costs,
     dashboard,
     devices,
     encode,
@@ -46,6 +47,7 @@ app.command("bench")(bench.bench)
 app.command("export")(export.export)
 app.command("lint")(export.lint)
 app.command("dashboard")(dashboard.dashboard)
+app.command("costs")(costs.costs)
 app.command("spaces")(show.spaces)
 app.command("devices")(devices.devices)
 app.command("show")(show.show)

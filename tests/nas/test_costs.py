@@ -1,6 +1,9 @@
 """Costs are the sum of what was measured; budgets are said in numbers."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from latency import Device, Measurement
 from nas.budget import Budget, resolve
 from nas.costs import Costs, SpaceCosts, clip_inputs
 from nas.fixed_parts import FixedPart
-from search_spaces import InputError, Slot, TemporalSpace, encode
+from search_spaces import InputError, Slot, TemporalSpace, encode, load, read_table
 from supernet import VideoUNet, parameter_count
 
 
@@ -147,3 +150,50 @@ def test_encoded_costs_are_the_costs(plain_costs: SpaceCosts, device: Device, na
         one = costs.network_ms(architecture)
         for values, value in zip(found, (one.latency_ms, one.low_ms, one.high_ms), strict=True):
             assert values[index] == pytest.approx(value, rel=1e-3)
+
+
+def test_the_costs_of_all_blocks_are_told(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    asked = ["costs", "--device", "iphone-13", "--out", "costs.csv"]
+    code, out, _ = call(*asked, "--memory-mb", "1.2", "--json")
+    assert code == 0
+    found = json.loads(out)
+    space = load("moving_digits")
+    assert isinstance(space, TemporalSpace)
+    costs = Costs(SpaceCosts(space), latency.load_device("iphone-13"))
+    assert len(found["blocks"]) == len(space.slots) * (len(space.blocks()) - 1)
+    networks = [space.sample(np.random.default_rng(seed)) for seed in range(5)]
+    told = {(row["slot"], row["option"]): row for row in found["blocks"]}
+    for network in networks:
+        rows = [
+            told[slot.name, str(space.block(network, slot))]
+            for slot in space.slots
+            if space.block(network, slot).operator.module
+        ]
+        summed_ms = found["image"]["latency_ms"] + sum(row["latency_ms"] for row in rows)
+        assert summed_ms == pytest.approx(costs.network_ms(network).latency_ms)
+        peak_mb = max((row["peak_mb"] for row in rows), default=0)
+        memory_mb = found["image"]["memory_mb"] + peak_mb + sum(r["weights_mb"] for r in rows)
+        assert memory_mb == pytest.approx(costs.memory_mb(network))
+        assert all(row["low_ms"] < row["latency_ms"] < row["high_ms"] for row in rows)
+    excluded = {f"{slot}={option}" for (slot, option), row in told.items() if row["notes"]}
+    assert excluded == set(costs.too_large(1.2))
+    assert read_table(tmp_path / "costs.csv").of_blocks, "a table of blocks, as any other"
+    code, out, err = call(*asked[:3], "--memory-mb", "1.2")
+    assert "excluded, as they pass 1.2 MB" in out or not excluded
+    code, _, err = call("costs", "--device", "host")
+    assert (code, "nas profile" in err) == (2, True)
+
+
+def test_a_large_space_needs_a_memory_limit(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    sheet = {"format": "temporal-nas/device", "version": "1.0", "name": "bare"}
+    sheet["rates"] = {"gflop_per_s": 900, "gb_per_s": 25, "launch_ms": 0.02}  # type: ignore[assignment]
+    (tmp_path / "bare.json").write_text(json.dumps(sheet))
+    small = "snapgen_v(frames=2,height=8,width=8,channels=32)"
+    code, _, err = call("search", "--space", small, "--device", "bare.json", "--out", "run")
+    assert code == 2
+    assert "'bare' names no memory limit" in err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,80 @@
+"""`nas costs`: what every block of a space costs on a device, before anything is trained."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line, print_note, print_table
+from search_spaces.errors import InputError
+
+
+def costs(
+    device: options.Device,
+    space: options.Space = "moving_digits",
+    memory_mb: Annotated[
+        float | None, typer.Option(help="Budget: weights and activations; default: the device's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A table of all blocks to write (CSV).")
+    ] = None,
+    json: options.AsJson = False,
+) -> None:
+    """Say what the blocks of a space cost on a device: latency, parameters, memory."""
+    from latency.shipped import HOST, load_device
+    from nas.costs import Costs, SpaceCosts
+    from nas.pipeline import temporal
+    from nas.progress import Progress
+    from nas.tables import write_rows
+    from nas.trust import status, trust
+    from search_spaces import load
+
+    if device == HOST:
+        raise InputError("host has no costs before it is measured; nas profile, nas calibrate")
+    found, known = temporal(load(space)), load_device(device)
+    space_costs = SpaceCosts(found)
+    with Progress().stage("trace the blocks", len(space_costs.pieces)) as advance:
+        space_costs.trace_all(advance)
+    every = Costs(space_costs, known)
+    limit_mb = known.memory_limit_mb if memory_mb is None else memory_mb
+    excluded = set() if limit_mb is None else set(every.too_large(limit_mb))
+    rows = [
+        {**row, "notes": "out of memory" if f"{row['slot']}={row['option']}" in excluded else ""}
+        for row in every.block_rows()
+    ]
+    if out is not None:
+        write_rows(out, rows)
+    if json:
+        image = {"latency_ms": every.image_ms, "parameters": every.table.image_parameters}
+        image["memory_mb"] = every.table.image_mb
+        print_json({"device": known.name, "image": image, "blocks": rows})
+        return
+    print_line(f"{known.name}: {status(known)}; {trust(known)}")
+    print_line(
+        f"image U-Net of {found.name}: {every.image_ms:.4g} ms a call, "
+        f"{every.table.image_parameters:,} parameters, {every.table.image_mb:.0f} MB"
+    )
+    print_table(
+        ["slot", ">blocks", ">out of memory", "cheapest", ">ms", "dearest that fits", ">ms"],
+        [_slot_row(slot.name, rows) for slot in found.slots],
+    )
+    if limit_mb is None:
+        print_note(f"{known.name} names no memory limit, so nothing is excluded: --memory-mb")
+    elif excluded:
+        print_line(f"excluded, as they pass {limit_mb:g} MB: {', '.join(sorted(excluded))}")
+    if out is not None:
+        print_line(f"every block: {out}")
+
+
+def _slot_row(name: str, rows: list[dict[str, Any]]) -> tuple[object, ...]:
+    """A slot in short."""
+    there = [row for row in rows if row["slot"] == name]
+    fits = [row for row in there if not row["notes"]] or there
+    low, high = (pick(fits, key=lambda row: row["latency_ms"]) for pick in (min, max))
+    out_of_memory = sum(bool(row["notes"]) for row in there)
+    return (
+        *(name, len(there), out_of_memory),
+        *(low["option"], f"{low['latency_ms']:.3g}"),
+        *(high["option"], f"{high['latency_ms']:.3g}"),
+    )
