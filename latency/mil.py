@@ -66,7 +66,10 @@ class Call:
     outputs: tuple[Value, ...]
 
     def __str__(self) -> str:
-        return f"operation {short(self.outputs[0].name if self.outputs else '')} ({self.type})"
+        name = short(self.outputs[0].name if self.outputs else "")
+        # A damaged file may call its operations anything.
+        kind = self.type if self.type.isidentifier() else short(self.type)
+        return f"operation {name} ({kind})"
 
     def shape(self, argument: str) -> tuple[int, ...]:
         """Of a tensor that the operation cannot do without."""
