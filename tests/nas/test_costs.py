@@ -11,9 +11,21 @@ import pytest
 import latency
 from latency import Device, Measurement
 from nas.budget import Budget, resolve
-from nas.costs import Costs, SpaceCosts, clip_inputs
+from nas.costs import Costs, SpaceCosts, block_inputs, block_run, clip_inputs
 from nas.fixed_parts import FixedPart
-from search_spaces import InputError, Slot, TemporalSpace, encode, load, read_table
+from search_spaces import (
+    REPEATS,
+    SELF_ATTENTION_3D,
+    WINDOW,
+    InputError,
+    Slot,
+    TemporalSpace,
+    UNetShape,
+    encode,
+    load,
+    read_table,
+    temporal_space,
+)
 from supernet import VideoUNet, parameter_count
 
 
@@ -197,3 +209,22 @@ def test_a_large_space_needs_a_memory_limit(
     assert code == 2
     assert "'bare' names no memory limit" in err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+def test_costs_of_repeats_are_those_of_the_module() -> None:
+    slot_shape = UNetShape(1, (16,), 4, 8, 8, 2, 10)
+    operator = SELF_ATTENTION_3D.elastic(WINDOW, REPEATS)
+    costs = SpaceCosts(temporal_space("repeated", slot_shape, (operator,)))
+    (slot,) = costs.space.slots
+    for block in costs.space.blocks():
+        run = block_run(slot, block)
+        assert run is not None
+        whole = latency.trace(run, *block_inputs(costs.space, slot))
+        part = costs.block(slot, block)
+        assert part is not None
+        assert (part.workload.flops, part.workload.weight_bytes) == (
+            whole.flops, whole.weight_bytes,
+        )  # fmt: skip
+        assert part.workload.peak_bytes == whole.peak_bytes
+        assert part.workload.digest == whole.digest
+        assert part.parameters == parameter_count(run)

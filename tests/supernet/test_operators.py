@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from nas.testing import OperatorConformance
+from nas.testing.operators import randomised
 from search_spaces import (
     CONV1D,
     CONV3D,
@@ -19,6 +20,7 @@ from search_spaces import (
     SELF_ATTENTION_3D,
     SEPARABLE_CONV3D,
     WIDTH,
+    Block,
     InputError,
     Operator,
     Setting,
@@ -113,3 +115,57 @@ def test_operators_that_do_not_exist(module: str) -> None:
     slot = Slot("mid", 0, "mid", 8, 8, 8, 4)
     with pytest.raises(InputError, match="operator 'wrong'"):
         build(largest(Operator("wrong", module)), slot)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("operator", "side"), [(CONV1D, 1), (CONV3D, 3)])
+def test_neighbours_in_the_channels_are_a_convolution_over_time(
+    operator: Operator, side: int, kernel: int
+) -> None:
+    slot = Slot("down0", 0, "down", 8, 6, 4, 5)
+    block = build(Block(operator, (("kernel", kernel),)), slot)
+    assert block is not None
+    block = randomised(block).double()
+    x_NCHW = torch.randn(2 * 5, 8, 6, 4, dtype=torch.float64)
+    w = dict(block.named_parameters())
+    # (inner, kernel * channels, side, side) is (inner, channels, kernel, side, side) of a Conv3d.
+    weight = w["conv.weight"].unflatten(1, (kernel, -1)).transpose(1, 2)
+    h = rearrange(F.silu(block.norm(x_NCHW)), "(b t) c h w -> b c t h w", t=5)
+    h = F.conv3d(h, weight, w["conv.bias"], padding=(kernel // 2, side // 2, side // 2))
+    h = rearrange(F.silu(h), "b c t h w -> (b t) c h w")
+    wanted = x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
+    assert torch.allclose(block(x_NCHW, 5, torch.zeros(2, 1, 1)), wanted)
+
+
+@pytest.mark.parametrize(("window", "sides"), [(1.0, (8, 4)), (0.5, (4, 2)), (0.125, (2, 2))])
+def test_attention_in_windows_sees_its_window_in_all_frames(
+    window: float, sides: tuple[int, int]
+) -> None:
+    slot = Slot("down0", 0, "down", 8, 8, 4, 3)
+    block = build(Block(SELF_ATTENTION_3D, (("window", window), ("heads", 2))), slot)
+    assert block is not None
+    block = randomised(block).double()
+    x_NCHW = torch.randn(2 * 3, 8, 8, 4, dtype=torch.float64)
+    context = torch.zeros(2, 1, 1)
+    changed = x_NCHW.clone()
+    # Groups of channels are normalised over the image, so that only what keeps their statistics
+    # stays inside a window: two pixels of it change places.
+    changed[0, :, 0, 0], changed[0, :, 1, 1] = x_NCHW[0, :, 1, 1], x_NCHW[0, :, 0, 0]
+    moved = (block(changed, 3, context) - block(x_NCHW, 3, context)).abs().amax(1) > 1e-12
+    assert moved[:3, : sides[0], : sides[1]].all(), "every frame of the clip, all of the window"
+    moved[:3, : sides[0], : sides[1]] = False
+    assert not moved.any(), "no other window, no other clip"
+
+
+def test_windows_are_shares_and_repeats_are_counts() -> None:
+    slot = Slot("down0", 0, "down", 8, 8, 4, 3)
+    for window in (0, 1.5, -1):
+        with pytest.raises(InputError, match="share above 0 and up to 1"):
+            build(Block(SELF_ATTENTION_3D, (("window", window),)), slot)
+    once = build(Block(CONV1D, (("kernel", 3),)), slot)
+    twice = build(Block(CONV1D, (("kernel", 3), ("repeats", 2))), slot)
+    assert once is not None
+    assert twice is not None
+    assert 2 * sum(p.numel() for p in once.parameters()) == sum(
+        p.numel() for p in twice.parameters()
+    )
