@@ -28,6 +28,7 @@ def lean(program: Any) -> Any:
         if node.target is aten._assert_tensor_metadata.default:  # noqa: SLF001
             graph.erase_node(node)  # torch.export's own check, which computes nothing
     _spell_group_norms(graph)
+    _spell_channel_norms(graph)
     _widen_last(graph)
     _shorten(graph)
     lift(graph, frozenset(program.graph_signature.user_inputs))
@@ -68,6 +69,52 @@ def _spell_group_norms(graph: Graph) -> None:
                 h = call(graph, node, target, h, call(graph, node, RESHAPE, factor, spread))
         node.replace_all_uses_with(h)
         graph.erase_node(node)
+
+
+def _spell_channel_norms(graph: Graph) -> None:
+    """A layer norm of images' channels, between two turns that put these last and back, needs none.
+
+    Torch normalises the last axes alone; of what is spelled here coremltools makes a layer norm of
+    the first axis again.
+    """
+    for node in list(graph.nodes):
+        if node.target is not aten.layer_norm.default or len(node.users) != 1:
+            continue
+        x, sizes, weight, bias, eps = _layer_norm(*node.args)
+        (after,) = node.users
+        turns = [(x, [0, 2, 3, 1]), (after, [0, 3, 1, 2])]
+        if len(sizes) != 1 or any(not _turns(each, order) for each, order in turns):
+            continue
+        given = x.args[0]
+        mean = call(graph, node, aten.mean.dim, given, [1], True)
+        away = call(graph, node, aten.sub.Tensor, given, mean)
+        squared = call(graph, node, aten.mul.Tensor, away, away)
+        variance = call(graph, node, aten.mean.dim, squared, [1], True)
+        scale = call(graph, node, aten.add.Tensor, variance, eps)
+        scale = call(graph, node, aten.rsqrt.default, scale)
+        h = call(graph, node, aten.mul.Tensor, away, scale)
+        for target, factor in ((aten.mul.Tensor, weight), (aten.add.Tensor, bias)):
+            if factor is not None:
+                h = call(graph, node, target, h, call(graph, node, RESHAPE, factor, (1, -1, 1, 1)))
+        after.replace_all_uses_with(h)
+        graph.erase_node(after)
+        graph.erase_node(node)
+        if not x.users:
+            graph.erase_node(x)
+
+
+def _turns(node: Any, order: list[int]) -> bool:
+    if not (isinstance(node, Node) and node.target is aten.permute.default):
+        return False
+    found: Any = node.args[1]
+    return list(found) == order
+
+
+def _layer_norm(
+    x: Any, sizes: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, _: Any = None
+) -> tuple[Node, list[int], Node | None, Node | None, float]:
+    """The arguments of aten.layer_norm, of which a graph leaves out the last."""
+    return x, sizes, weight, bias, eps
 
 
 def _group_norm(
@@ -160,7 +207,8 @@ def _rewrite(graph: Graph, root: Node, chain: list[Node]) -> None:
     needed = [node for node in chain if any(user not in chained for user in node.users)]
     # Fewer and fewer of the values in between: none may be needed, or one may serve two.
     best = _plan(root, chain, layouts)
-    assert best is not None, "each node can be made of the one before it"
+    if best is None:  # a turn of six axes at once: coremltools has its own way with these
+        return
     kept = list(chain)
     for node in (*reversed(chain), *chain):
         if node in kept and node not in needed:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from nas.costs import Costs, layout
-from nas.feasible import contradicting
+from nas.feasible import contradicting, least_of
 from nas.fixed_parts import FixedPart, published_parts
 from nas.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError
@@ -240,10 +240,11 @@ def _refusal(limits: Limits, apart: Sequence[str]) -> str:
     """Why no network keeps the limits that are named."""
     main, smallest = limits.costs, limits.costs.smallest
     if len(apart) == 1:
-        excess = limits.excess(smallest)[apart[0]]
+        least = least_of(limits, apart[0])
+        found = limits.excess(least)[apart[0]]
         return (
-            f"the {apart[0]} budget is passed by {excess:.4g} by the smallest network, "
-            f"{describe(main, smallest)}, and kept by no other; raise it"
+            f"the {apart[0]} budget ({_allowed(limits, apart[0])}) is kept by no network: "
+            f"{describe(main, least)} needs least and passes it by {found:.4g}; raise it"
         )
     said = " and ".join(f"{name} ({_allowed(limits, name)})" for name in apart)
     return (

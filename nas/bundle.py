@@ -15,7 +15,7 @@ from torch import nn
 
 from nas.costs import clip_inputs
 from nas.run_folder import versions
-from search_spaces import Architecture, TemporalSpace, document
+from search_spaces import Architecture, InputError, TemporalSpace, document
 from supernet import DownFeatures, VideoUNet
 
 SCHEMA = "1.0"
@@ -127,8 +127,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no bundle, a newer version, a missing or a changed file.
     """
-    from search_spaces import InputError
-
     manifest = document.read(path / MANIFEST, "temporal-nas/bundle", major=1)
     files = manifest.get("files")
     if not isinstance(files, dict):

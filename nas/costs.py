@@ -4,7 +4,7 @@ Here a space meets a device: rows and architectures become workloads, workloads 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -231,7 +231,9 @@ class Costs:
                     {
                         "slot": slot,
                         "option": block,
-                        **asdict(alone),
+                        "predicted_ms": alone.latency_ms,  # nothing that a calibration takes
+                        "low_ms": alone.low_ms,
+                        "high_ms": alone.high_ms,
                         "parameters_count": part.parameters,
                         "weights_mb": self.device.memory_mb(replace(part.workload, peak_bytes=0)),
                         "peak_mb": self.device.memory_mb(replace(part.workload, operations=())),

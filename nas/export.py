@@ -33,6 +33,7 @@ CHUNKS = ".chunks"  # what the folder of several packages ends in
 IMAGE = "image"  # the part of what belongs to no slot
 PRODUCTS = frozenset({"convolution", "depthwise", "matmul", "attention"})
 FLOAT16_BITS = 16
+LARGEST_FLOAT16 = 65504.0
 
 
 class ExportError(Exception):
@@ -45,6 +46,7 @@ class ExportReport:
 
     packages: tuple[Path, ...]
     lint: Lint
+    bits: int  # of a palettised weight; 0 for float16
     size_mb: float  # of all packages, in MB (1e6 bytes)
     seconds: float
     peak_gb: float  # of this process so far, in GB (1e9 bytes)
@@ -104,6 +106,12 @@ def export_network(
             advance(2)
             compare(wanted, [read_package(package) for package in packages])
             report.append(merged([lint(package) for package in packages]))
+            for finding in report[0].findings:
+                if finding.refused:
+                    raise ExportError(
+                        f"{finding.part}: {finding.count} x {finding.rule}: {finding.says}; "
+                        "nothing was written"
+                    )
 
         if len(parts) == 1:
             packages = [write_package(found, out, bits=bits, check=check)]
@@ -113,6 +121,7 @@ def export_network(
     return ExportReport(
         packages=tuple(packages),
         lint=report[0],
+        bits=bits,
         size_mb=sum(size_mb(package) for package in packages),
         seconds=time.monotonic() - begun,
         peak_gb=peak_gb(),
@@ -191,8 +200,11 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{file}: not a whole safetensors file: {error}") from None
     for name, tensor in found.items():
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{file}: tensor {name!r} holds NaN or infinity; train again")
+        if not (tensor.abs() <= LARGEST_FLOAT16).all():  # which is no NaN either
+            raise InputError(
+                f"{file}: tensor {name!r} holds NaN, or numbers beyond float16's "
+                f"{LARGEST_FLOAT16:g}; train again"
+            )
     return found
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from search_spaces import Architecture
+from search_spaces import Architecture, InputError
 
 if TYPE_CHECKING:
     from nas.budget import Limits
 
 Matrix = npt.NDArray[np.float64]
+OPTIMAL, INFEASIBLE = 0, 2  # of scipy's statuses
 ROUNDING = 1e-9  # share of a limit that a sum may be off by
 
 
@@ -68,17 +69,35 @@ def rows(limits: "Limits") -> list[Row]:
 
 def witness(limits: "Limits", kept: Sequence[Row]) -> Architecture | None:
     """The fastest network on the main device that keeps the given limits; None: there is none."""
-    space, table = limits.costs.space, limits.costs.table
-    slots, blocks = table.ms.shape
+    return _best(limits, kept, limits.costs.table.ms, None)
+
+
+def least_of(limits: "Limits", name: str) -> Architecture:
+    """The network that needs least of one limit, which is named as `Limits.excess` names it."""
+    (row,) = (each for each in rows(limits) if each.name == name)
+    found = _best(limits, [], row.costs, row.peaks)
+    assert found is not None, "nothing is limited"
+    return found
+
+
+def _best(
+    limits: "Limits", kept: Sequence[Row], wanted: Matrix, peaks: Matrix | None
+) -> Architecture | None:
+    """The network of the least sum of what is wanted, and largest peak, inside the given limits."""
+    space = limits.costs.space
+    tallest = Row("", np.zeros_like(wanted), 0.0, peaks)
+    slots, blocks = wanted.shape
     columns = slots * blocks + 1  # the last is the largest peak
     one_each = np.zeros((slots, columns))
     for slot in range(slots):
         one_each[slot, slot * blocks : (slot + 1) * blocks] = 1
     constraints = [LinearConstraint(one_each, 1, 1)]
-    for row in kept:
-        scale = max(abs(row.most), float(np.abs(row.costs).max()), 1e-300)
-        sums = np.append(row.costs.ravel(), 0.0 if row.peaks is None else 1.0) / scale
-        constraints.append(LinearConstraint(sums[None], -np.inf, row.most / scale + ROUNDING))
+    for row in (*kept, tallest):
+        sizes = [row.costs] if row.peaks is None else [row.costs, row.peaks]
+        scale = max(abs(row.most), *(float(np.abs(each).max()) for each in sizes), 1e-300)
+        if row is not tallest:
+            sums = np.append(row.costs.ravel(), 0.0 if row.peaks is None else 1.0) / scale
+            constraints.append(LinearConstraint(sums[None], -np.inf, row.most / scale + ROUNDING))
         if row.peaks is not None:
             largest = np.zeros((slots * blocks, columns))
             largest[:, :-1] = np.diag(row.peaks.ravel() / scale)
@@ -86,8 +105,17 @@ def witness(limits: "Limits", kept: Sequence[Row]) -> Architecture | None:
             constraints.append(LinearConstraint(largest, -np.inf, 0))
     whole = np.append(np.ones(slots * blocks), 0)
     upper = np.append(np.ones(slots * blocks), np.inf)
-    wanted = np.append(table.ms.ravel() / max(float(np.abs(table.ms).max()), 1e-300), 0.0)
-    result = milp(wanted, constraints=constraints, integrality=whole, bounds=Bounds(0, upper))
+    goal = np.append(wanted.ravel(), 0.0 if peaks is None else 1.0)
+    goal /= max(float(np.abs(goal).max()), 1e-300)
+    result = milp(
+        goal,
+        constraints=constraints,
+        integrality=whole,
+        bounds=Bounds(0, upper),
+        options={"mip_rel_gap": 0},
+    )
+    if result.status not in {OPTIMAL, INFEASIBLE}:
+        raise InputError(f"the budgets could not be checked: {result.message}")
     if result.x is None:
         return None
     chosen = result.x[:-1].reshape(slots, blocks).argmax(axis=1)

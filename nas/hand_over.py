@@ -69,7 +69,7 @@ def hand_over(
             gif = preview_gif(learned, data, settings.seed)
             advance(1)
             network, weights = (learned, INHERITED)
-            if settings.twin:
+            if supernet.space != space:
                 network, weights = full_size(space, best.architecture, settings)
             programs = bundle.export_programs(network, space, best.architecture)
             advance(2)

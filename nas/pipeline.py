@@ -90,7 +90,8 @@ def search(
     settings = settings or Settings()
     space = temporal(load(settings.space))
     folder = RunFolder(Path(out), settings, storage, resume=resume)
-    learned = twin_space(space, settings.twin) if settings.twin else space
+    twin = settings.learned_space
+    learned = twin_space(space, twin) if twin else space
     job = _Job(space, learned, settings, folder, progress or Progress(stages(settings)))
     given = _opened(settings, space, learned)
     if workers is not None:
@@ -168,7 +169,7 @@ class _Opened:
 
 def _opened(settings: Settings, space: TemporalSpace, learned: TemporalSpace) -> _Opened:
     """Open all that settings name, so that what is misspelt or does not fit is refused at once."""
-    if settings.device == HOST and settings.twin:
+    if settings.device == HOST and learned is not space:
         raise InputError(
             f"space {space.name!r} is searched by a twin because it is large, and measuring all of "
             "its blocks on this machine would take hours; give a --device"
@@ -195,7 +196,11 @@ def _opened(settings: Settings, space: TemporalSpace, learned: TemporalSpace) ->
 
 def _check_memory(device: Device, settings: Settings) -> None:
     """Refuse to search a large space where nobody knows which of its blocks fit."""
-    if settings.twin and device.memory_limit_mb is None and settings.budget.memory_mb is None:
+    if (
+        settings.learned_space
+        and device.memory_limit_mb is None
+        and settings.budget.memory_mb is None
+    ):
         raise InputError(
             f"device {device.name!r} names no memory limit, and some blocks of space "
             f"{settings.space!r} need gigabytes; {MEMORY_MEND}"
@@ -380,7 +385,7 @@ class _Job:
     def trained_supernet(self, recipe: Recipe) -> Supernet:
         """The supernet of this run, trained here or before."""
         backbone, file = (self.folder.file(f"{n}.safetensors") for n in ("backbone", "supernet"))
-        if self.settings.backbone and not self.settings.twin:
+        if self.settings.backbone and self.learned is self.space:
             backbone = Path(self.settings.backbone)
         plan = self.settings.plan
         return trained_supernet(

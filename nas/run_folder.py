@@ -13,10 +13,12 @@ from typing import Any
 from nas.budget import DEFAULT_OBJECTIVES, Budget
 from nas.storage import public_url
 from search_spaces import InputError, document
+from search_spaces.loading import twin_of
 from supernet.pretraining import TrainingPlan
 
 FORMAT = "temporal-nas/run"
 MAJOR = 1
+NO_TWIN = "none"
 SEARCH = "search"  # the stage from which on the budget is settled
 
 
@@ -33,7 +35,9 @@ class Settings:
     trials: int = 36
     strategy: str = "cost-aware"
     warm_start: int = 0  # so many networks first that scores of blocks alone arrange
-    twin: str | None = None  # a narrow space of the same choices, in which quality is searched
+    # A narrow space of the same choices, in which quality is searched; None for the space's own
+    # where it has one, `none` to train at full size.
+    twin: str | None = None
     backbone: str | None = None  # a folder of diffusers: the image U-Net that the space describes
     supernet: str | None = None
     recipe: str = "fair"
@@ -46,6 +50,13 @@ class Settings:
     calibration_networks: int = 24
     unseen_networks: int = 24
     seed: int = 0
+
+    @property
+    def learned_space(self) -> str | None:
+        """The twin in which quality is searched; None where it is the space itself."""
+        if self.twin is None:
+            return twin_of(self.space)
+        return None if self.twin == NO_TWIN else self.twin
 
     @property
     def scores_blocks(self) -> bool:
@@ -166,6 +177,11 @@ class RunFolder:
         # A run of an earlier version was begun with what is the default of settings added since.
         begun, defaults = found.get("settings", {}), _plain(Settings())
         budget = {**defaults["budget"], **begun.get("budget", {})}
+        if budget.pop("fixed_ms", 0.0):
+            raise InputError(
+                f"{self.path}: was begun with --fixed-ms, which is now --part NAME=MS; choose "
+                "another folder"
+            )
         begun = {**defaults, **begun, "budget": budget}
         before = {**begun, "storage": found.get("storage")}
         if SEARCH not in self.seconds:  # nothing was evaluated under the budget yet

@@ -12,8 +12,8 @@ paper leaves open is decided here, for these reasons:
   paper's decoder was timed.
 - 17 latent frames: the paper's decoder takes 0.54 s a clip, and 31.75 ms a frame where
   Turbo-VAED's authors cite it. 17 is 1 + 16, as causal video autoencoders count frames.
-- Blocks stand once or twice: with two 3D convolutions of full width in every slot, a network has
-  four times the 0.6B parameters; nobody who has a phone in mind needs more.
+- Blocks stand once or twice: with two 3D convolutions of full width in every slot a network has
+  0.9B parameters, and what is found has to have 0.6B at most.
 - Windows of 3D attention are an eighth, a quarter or all of the image's sides: 8, 16 or 64 pixels
   at the highest resolution, 2, 4 or 16 at the lowest.
 
@@ -116,7 +116,7 @@ def space(
     `channels` are those of the highest resolution; they double from one to the next.
 
     Raises:
-        InputError: height or width is no multiple of 4, as the three resolutions need it; channels
+        InputError: height or width is no multiple of 8, as the three resolutions need it; channels
             are no multiple of the norms' 32 groups.
     """
     check_sides(name, height, width)
@@ -136,12 +136,13 @@ def space(
 
 
 def check_sides(name: str, height: int, width: int) -> None:
-    """Refuse latents that cannot be halved from stage to stage."""
-    parts = 2 ** (len(UNET.channels) - 1)
+    """Refuse latents that cannot be halved from stage to stage, and be cut into windows at last."""
+    parts = 2 ** len(UNET.channels)
     if height % parts or width % parts:
         raise InputError(
             f"space {name!r}: latents of {height} x {width} do not divide by {parts}, as "
-            f"{len(UNET.channels)} resolutions need it; choose multiples of {parts}"
+            f"{len(UNET.channels)} resolutions and their windows need it; choose multiples of "
+            f"{parts}"
         )
 
 

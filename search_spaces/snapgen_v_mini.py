@@ -33,7 +33,7 @@ def space(
     """The space for clips of so many latents; `channels` are those of the highest resolution.
 
     Raises:
-        InputError: height or width is no multiple of 4, channels are no multiple of 16.
+        InputError: height or width is no multiple of 8, channels are no multiple of 16.
     """
     check_sides(name, height, width)
     if channels < 16 or channels % 16:

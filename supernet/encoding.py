@@ -193,7 +193,8 @@ class Encoding:
             listed = {entry["file"] for entry in index["files"]}
         except (KeyError, TypeError):
             raise InputError(f"{out}: exists, and holds no latents; choose another --out") from None
-        if found != self._settings or listed != {film.name for film in self._films}:
+        # Of a film without a whole frame there is nothing.
+        if found != self._settings or not listed <= {film.name for film in self._films}:
             raise InputError(
                 f"{out}: holds latents of other videos or settings; choose another --out"
             )

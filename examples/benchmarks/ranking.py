@@ -12,9 +12,11 @@ the other, and beside what trivial scores reach (counted blocks, FLOPs, paramete
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -62,7 +64,7 @@ def main() -> None:
     if asked.out is None:
         print(printed(pd.read_csv(KEPT)))
         return
-    asked.out.mkdir(parents=True, exist_ok=True)
+    begin(asked.out, asked)
     exam = Exam(
         folder=asked.out,
         space_name=asked.space,
@@ -91,6 +93,23 @@ def main() -> None:
         found = table(exam, asked.recipes, SEEDS)
         found.to_csv(exam.folder / "table.csv", index=False)
         print(printed(found))
+
+
+def begin(out: Path, asked: argparse.Namespace) -> None:
+    """Make the folder of a benchmark, or go on with it: never with other settings."""
+    out.mkdir(parents=True, exist_ok=True)
+    wanted = {n: v for n, v in vars(asked).items() if n not in {"out", "processes", "stages"}}
+    file = out / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != json.loads(json.dumps(wanted)):
+        sys.exit(f"{out}: was begun with other settings, {file.read_text()}; choose another --out")
+    file.write_text(json.dumps(wanted))
+
+
+def kept(file: Path, printed: Callable[[pd.DataFrame], str]) -> str:
+    """A table that the project keeps, for people."""
+    if not file.exists():
+        return f"no table is kept yet ({file.name}); make one with --out DIR"
+    return printed(pd.read_csv(file))
 
 
 def jobs(stage: str, exam: Exam, recipes: Sequence[str]) -> list[Job]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ranking import Job, run
+from ranking import Job, begin, kept, run
 from ranking_work import Exam, train_image, train_shared
 
 from nas.pipeline import temporal
@@ -45,8 +45,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     if asked.out is None:
-        print(printed(pd.read_csv(KEPT)))
+        print(kept(KEPT, printed))
         return
+    begin(asked.out, asked)
     exams = {}
     for width in asked.widths:
         folder = asked.out / f"width-{width}"

@@ -7,8 +7,9 @@
 One supernet is trained. Of every operator the best uniform layout is taken (of all its sizes, the
 one with the lowest loss as a path of the supernet), and for its latency as the budget a network is
 searched. All of them are cut out of the supernet with their weights and trained on alone, by three
-seeds, from the same frozen image U-Net, and judged on the same validation clips. A space that has a
-twin is trained as its twin; latency is that of the space itself. Everything is resumable.
+seeds, beside the same frozen image U-Net, and judged on test clips, which nothing was chosen on. A
+space that has a twin is trained as its twin; latency is that of the space itself. Everything is
+resumable.
 """
 
 import argparse
@@ -22,9 +23,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from ranking import Job, run
-from ranking_work import Exam, judge_alone, train_image, train_shared
-from safetensors.torch import save_file
+from ranking import Job, begin, kept, run
+from ranking_work import Exam, train_image, train_shared
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from latency.shipped import load_device
@@ -85,15 +86,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=60, help="of each search")
     parser.add_argument("--search-clips", type=int, default=128)
     parser.add_argument("--finalist-clips", type=int, default=512)
-    parser.add_argument("--validation-clips", type=int, default=1000)
+    parser.add_argument("--test-clips", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     if given.out is None:
         for name, file in KEPT.items():
-            print(f"{name}:\n{printed(pd.read_csv(file))}\n")
+            print(f"{name}:\n{kept(file, printed)}\n")
         return
-    given.out.mkdir(parents=True, exist_ok=True)
+    begin(given.out, given)
     exam = Exam(
         folder=given.out,
         space_name=twin_of(given.space) or given.space,
@@ -102,7 +103,7 @@ def main() -> None:
         image_passes=given.image_passes,
         alone_passes=given.passes,
         supernet_passes=given.supernet_passes,
-        judged_clips=given.validation_clips,
+        judged_clips=given.test_clips,
         scored_clips=given.search_clips,
     )
     asked = Asked(
@@ -125,7 +126,7 @@ def main() -> None:
     trainings: list[Job] = [(exam.network(*each), train_on, (exam, *each)) for each in every]
     run("train each on", trainings, given.processes)
     verdicts: list[Job] = [
-        (exam.losses(exam.network(*each)), judge_alone, (exam, *each)) for each in every
+        (exam.losses(exam.network(*each)), judge, (exam, *each)) for each in every
     ]
     run("judge", verdicts, given.processes)
     rows = table(asked)
@@ -196,6 +197,20 @@ def train_on(exam: Exam, index: int, seed: int) -> None:
     whole = path.with_suffix(".part")
     save_file({n: t.contiguous() for n, t in network.temporal.state_dict().items()}, whole)
     whole.replace(path)
+
+
+def judge(exam: Exam, index: int, seed: int) -> None:
+    """The loss of each test clip under a network that was trained on."""
+    supernet = load_supernet(exam.supernet(RECIPE, 0), exam.space)
+    network = supernet.extract(exam.architectures()[index])
+    path = exam.network(index, seed)
+    network.temporal.load_state_dict(load_file(path))
+    data = load_clips(exam.data, exam.space.unet, "test")
+    losses = Validation(data, exam.judged_clips).losses(network.eval()).numpy()
+    whole = path.with_suffix(".part")
+    with whole.open("wb") as file:
+        np.save(file, losses)
+    whole.replace(exam.losses(path))
 
 
 def table(asked: Asked) -> pd.DataFrame:

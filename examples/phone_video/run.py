@@ -20,7 +20,9 @@ from pathlib import Path
 from footage import footage
 from page import write_page
 
+from nas.bundle import sha256
 from search_spaces import InputError, TemporalSpace, load
+from search_spaces.document import write_atomically
 from search_spaces.loading import twin_of
 
 QUICK = "snapgen_v(frames=5,height=32,width=32,channels=32)"
@@ -82,15 +84,16 @@ def run(asked: argparse.Namespace) -> None:
         *("--out", out / "run", "--resume"),
     )
     package, looked = out / "network.mlpackage", out / "export.json"
-    if not looked.exists():
+    # What was exported before counts where it is of this bundle, with weights as asked for.
+    bundle = out / "run" / "bundle"
+    wanted = {"bundle": sha256(bundle / "bundle.json"), "bits": int(asked.palettise or 0)}
+    known = json.loads(looked.read_text()) if looked.exists() and package.exists() else {}
+    if {name: known.get(name) for name in wanted} != wanted:
         bits = ["--palettise", asked.palettise] if asked.palettise else []
-        exported = nas(
-            *("export", out / "run" / "bundle", "--to", "coreml", *bits),
-            *("--out", package, "--json"),
-            keep=True,
-        )
-        looked.write_text(exported)
-    page = write_page(out, out / "run", json.loads(looked.read_text()))
+        arguments = ("export", bundle, "--to", "coreml", *bits, "--out", package, "--json")
+        known = {**wanted, "report": json.loads(nas(*arguments, keep=True))}
+        write_atomically(looked, json.dumps(known))
+    page = write_page(out, out / "run", known["report"])
     print(f"package: {package}\nreport: {page}")
 
 

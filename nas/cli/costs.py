@@ -71,10 +71,10 @@ def _slot_row(name: str, rows: list[dict[str, Any]]) -> tuple[object, ...]:
     """A slot in short."""
     there = [row for row in rows if row["slot"] == name]
     fits = [row for row in there if not row["notes"]] or there
-    low, high = (pick(fits, key=lambda row: row["latency_ms"]) for pick in (min, max))
+    low, high = (pick(fits, key=lambda row: row["predicted_ms"]) for pick in (min, max))
     out_of_memory = sum(bool(row["notes"]) for row in there)
     return (
         *(name, len(there), out_of_memory),
-        *(low["option"], f"{low['latency_ms']:.3g}"),
-        *(high["option"], f"{high['latency_ms']:.3g}"),
+        *(low["option"], f"{low['predicted_ms']:.3g}"),
+        *(high["option"], f"{high['predicted_ms']:.3g}"),
     )

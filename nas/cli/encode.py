@@ -26,7 +26,7 @@ def train_autoencoder(
     videos: Videos,
     out: options.OutFile,
     steps: Annotated[int, typer.Option(min=1, help="Changes of the weights.")] = STEPS,
-    size: Size = "32x32",
+    size: Size = "16x16",
     seed: options.Seed = 0,
     resume: options.Resume = False,
     json: options.AsJson = False,

@@ -10,8 +10,6 @@ from nas.cli.output import print_json, print_line, print_table
 from nas.cli.resume import resumable
 from search_spaces.errors import InputError
 
-NO_TWIN = "none"
-
 
 def search(
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
@@ -124,7 +122,6 @@ def search(
     from nas.fixed_parts import parse_part
     from nas.pipeline import search as run_search
     from nas.run_folder import Settings
-    from search_spaces.loading import twin_of
     from supernet import TrainingPlan
 
     main, *others = device or ["host"]
@@ -137,7 +134,7 @@ def search(
         energy=str(energy) if energy else None,
         objectives=tuple(name.strip() for name in objectives.split(",")),
         budget=Budget(latency, params, memory_mb, energy_mj, steps, parts, tuple(other_latency)),
-        twin=twin_of(space) if twin is None else None if twin == NO_TWIN else twin,
+        twin=twin,
         backbone=str(backbone) if backbone else None,
         trials=trials,
         strategy=strategy,

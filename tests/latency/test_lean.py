@@ -17,7 +17,7 @@ from latency.coreml import exported, save
 from latency.fx import RESHAPES, TRANSPOSES
 from latency.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
 from latency.lean import lean
-from latency.package import open_package
+from latency.package import open_package, read_package
 from nas.testing.operators import randomised
 
 Chain = tuple[tuple[int, ...], list[tuple[bool, tuple[int, ...]]]]
@@ -247,3 +247,19 @@ def test_six_axes_become_two_transposes_of_five() -> None:
     torch.testing.assert_close(program.module()(x), Known()(x))
     assert moves(program) <= 5
     assert max(len(n.meta["val"].shape) for n in program.graph.nodes if n.op != "output") <= 5
+
+
+class SixAxes(nn.Module):
+    """Windows of a Swin transformer: a turn that does not join to five axes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.view(4, 8, 2, 4, 2, 4).permute(0, 2, 4, 3, 5, 1)
+        return x.reshape(-1, 16, 8) * 2
+
+
+def test_a_turn_of_six_axes_is_left_to_coremltools(tmp_path: Path) -> None:
+    x = torch.randn(4, 8, 8, 8)
+    module = SixAxes()
+    assert torch.equal(exported(module, (x,)).program.module()(x), module(x))
+    save(module, (x,), tmp_path / "six.mlpackage")
+    assert read_package(tmp_path / "six.mlpackage").operations

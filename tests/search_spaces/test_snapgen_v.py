@@ -69,8 +69,9 @@ def test_a_space_with_parameters_survives_its_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("snapgen_v(height=50)", "latents of 50 x 64 do not divide by 4"),
-        ("snapgen_v_mini(width=6)", "latents of 16 x 6 do not divide by 4"),
+        ("snapgen_v(height=50)", "latents of 50 x 64 do not divide by 8"),
+        ("snapgen_v(height=52)", "latents of 52 x 64 do not divide by 8"),
+        ("snapgen_v_mini(width=6)", "latents of 16 x 6 do not divide by 8"),
         ("snapgen_v(channels=100)", "100 channels; choose a multiple of 32"),
         ("snapgen_v_mini(channels=20)", "20 channels; choose a multiple of 16"),
         ("snapgen_v(frames=0)", "'frames=0' is none of its parameters"),

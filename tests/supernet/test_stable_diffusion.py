@@ -7,7 +7,7 @@ import torch
 from small_unets import BASE, FAMILY, small_shape, write_config
 from torch import Tensor
 
-from latency.coreml import save
+from latency.coreml import exported, save
 from latency.package import read_package
 from latency.tracing import trace
 from nas.costs import SpaceCosts, clip_inputs, image_inputs
@@ -161,11 +161,22 @@ def two_clips(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
 GOLDEN = [-0.075889, -0.093176, -0.065362, -0.00457]
 
 
-def test_norms_compute_the_same_when_they_are_exported() -> None:
+def test_norms_of_channels_are_one_operation_wherever_they_are_read(tmp_path: Path) -> None:
     norm = ChannelNorm(8)
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     x_NCHW = 3 * torch.randn(2, 8, 4, 4) + 1
-    program = torch.export.export(norm, (x_NCHW,))
+    wanted = torch.nn.functional.layer_norm(
+        x_NCHW.movedim(1, -1), (8,), norm.weight, norm.bias
+    ).movedim(-1, 1)
+    assert torch.allclose(norm(x_NCHW), wanted)
+    traced = [o.kind for o in trace(norm, x_NCHW).operations]
+    assert traced.count("normalisation") == 1
+    assert "elementwise" not in traced
+    # For Core ML it is computed where the channels are: nothing is turned round.
+    program = exported(norm, (x_NCHW,)).program
+    assert torch.allclose(program.module()(x_NCHW), wanted, atol=1e-5)
     assert not [n for n in program.graph.nodes if "permute" in str(n.target)]
-    assert torch.allclose(program.module()(x_NCHW), norm(x_NCHW), atol=1e-5)
+    save(norm, (x_NCHW,), tmp_path / "norm.mlpackage")
+    read = [o.kind for o in read_package(tmp_path / "norm.mlpackage").operations]
+    assert set(read) == {"normalisation"}
