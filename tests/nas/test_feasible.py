@@ -97,7 +97,5 @@ def test_a_memory_budget_is_kept_by_who_needs_least_memory(
     networks = list(plain_costs.space.enumerate())
     least_mb = float(costs.table.memories_mb(networks).min())
     assert resolve(Budget(None, memory_mb=least_mb * (1 + 1e-6)), costs)
-    with pytest.raises(
-        InputError, match="memory_mb budget .* is kept by no network: the image"
-    ):
+    with pytest.raises(InputError, match="memory_mb budget .* is kept by no network: the image"):
         resolve(Budget(None, memory_mb=least_mb * (1 - 1e-6)), costs)

@@ -310,14 +310,14 @@ def test_the_front_is_what_nothing_beats(limits: Limits) -> None:
 def test_a_strategy_of_ones_own(
     tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "own_sampler.py").write_text(
         "from optuna.samplers import RandomSampler\n"
         "def reversed_random(problem):\n"
         "    return RandomSampler(seed=problem.seed + 1)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    strategy = load_strategy("mine:reversed_random")
+    strategy = load_strategy("own_sampler:reversed_random")
     assert isinstance(strategy(limits.problem()), BaseSampler)
     assert len(Study(limits.problem(), strategy).run(4, Serial(Quality()))) == 4
     with pytest.raises(InputError, match="unknown strategy 'genetic'"):
