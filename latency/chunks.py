@@ -135,7 +135,13 @@ class _Network:
             allowed = range(found[-1] + 1, most + 1)
             near = [k for k in allowed if abs(sums[k] - index * share) <= SLACK * share]
             near = near or [min(allowed, key=lambda k: abs(sums[k] - index * share))]
-            found.append(min(near, key=lambda k: (self.crossing[k], k)))
+            best = min(near, key=lambda k: (self.crossing[k], k))
+            if math.isinf(self.crossing[best]):
+                raise InputError(
+                    f"{count} chunks: the network cannot be cut in so many about equal parts; "
+                    "choose fewer"
+                )
+            found.append(best)
         return found[1:]
 
     def chunks(self, cuts: Sequence[int]) -> list[Exported]:
@@ -173,6 +179,8 @@ class _Network:
         for node in (*weights, *enters):
             copies[node] = graph.placeholder(node.name)
             copies[node].meta = dict(node.meta)
+            # What comes out of another package lies in its own order, whatever made it.
+            copies[node].meta["val"] = node.meta["val"].contiguous()
         inside = {n for n in constants if n.op != "placeholder"} | set(body)
         for node in self.nodes:
             if node in inside:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.costs import Costs, layout
 from nas.feasible import contradicting, least_of
-from nas.fixed_parts import FixedPart, published_parts
+from nas.fixed_parts import FixedPart, parts_of
 from nas.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError
 
@@ -24,8 +24,8 @@ class Budget:
 
     `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
     on every device, or on the first where `other_latency` says it of the others. `energy_mj` is of
-    all denoising steps. `parts` run once a clip, on every device; None takes what is published of
-    the space.
+    all denoising steps. `parts` run once a clip, on every device, in place of those that are
+    published of the space under the same names.
     """
 
     latency: str | None = "60%"
@@ -215,9 +215,7 @@ def resolve(budget: Budget, *costs: Costs, energy: Costs | None = None) -> Limit
 
 def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -> Target:
     """A device with its limit in ms; InputError where its fastest network passes it."""
-    parts = budget.parts
-    if parts is None:
-        parts = published_parts(costs.space, costs.device, costs.image)
+    parts = parts_of(costs.space, costs.device, budget.parts)
     free = Target(costs, math.inf, objective, parts)
     if latency is None:
         return free

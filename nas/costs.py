@@ -242,11 +242,6 @@ class Costs:
         return found
 
     @property
-    def image(self) -> Workload:
-        """The image U-Net over one clip."""
-        return self._backbone.workload
-
-    @property
     def image_ms(self) -> float:
         """The image U-Net without any temporal block."""
         return float(self._image[0])

@@ -5,6 +5,7 @@ device they are scaled as the predicted time of the image U-Net is.
 """
 
 import csv
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from pathlib import Path
 
 from latency import Device, Workload
 from latency.shipped import load_device
-from search_spaces import InputError, TemporalSpace
+from search_spaces import InputError, TemporalSpace, load
 
 TABLE = Path(__file__).with_name("fixed_parts.csv")
+NOTHING = "none"
 FRAME_PIXELS = 4096  # of the latent frames that the table's decoders were timed on: 64 x 64
 
 
@@ -45,18 +47,35 @@ def parse_part(text: str) -> FixedPart:
         ) from None
 
 
-def published_parts(space: TemporalSpace, device: Device, image: Workload) -> tuple[FixedPart, ...]:
-    """The parts that publications name for a space; none for most.
+def parts_of(
+    space: TemporalSpace, device: Device, given: tuple[FixedPart, ...] | None
+) -> tuple[FixedPart, ...]:
+    """What runs once a clip: the parts that publications name, and those a user gives instead.
+
+    A given part takes the place of the published one of its name; `none=0` alone is for nothing.
 
     Args:
         space: its clips' sizes count.
         device: where the pipeline runs.
-        image: the image U-Net over one clip, by which times are carried from device to device.
+        given: a user's; None or empty for what is published alone.
+
+    Raises:
+        InputError: `none` with a time, or beside other parts.
     """
-    return tuple(_parts(space, device, image))
+    named = {_plain(part.name): part for part in given or ()}
+    if NOTHING in named:
+        if len(named) > 1 or named[NOTHING].latency_ms:
+            raise InputError("part none=0 stands for no parts at all: give it alone, with 0")
+        return ()
+    published = {_plain(part.name): part for part in _published(space, device)}
+    return tuple((published | named).values())
 
 
-def _parts(space: TemporalSpace, device: Device, image: Workload) -> Iterator[FixedPart]:
+def _plain(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ").lower()
+
+
+def _published(space: TemporalSpace, device: Device) -> Iterator[FixedPart]:
     unet = space.unet
     frames = unet.frames * unet.height * unet.width / FRAME_PIXELS
     with TABLE.open(encoding="utf-8", newline="") as file:
@@ -67,9 +86,21 @@ def _parts(space: TemporalSpace, device: Device, image: Workload) -> Iterator[Fi
         latency_ms = float(row["latency_ms"]) * (1.0 if row["per"] == "clip" else frames)
         source = row["source"]
         if row["device"] != device.name:
+            # By one network for all clips: a text encoder does not see how large they are.
+            image = _image(row["space"])
             here_ms, there_ms = (
                 each.predict(image).latency_ms for each in (device, load_device(row["device"]))
             )
             latency_ms *= here_ms / there_ms
             source += f"; from {row['device']}, scaled as the image U-Net's predicted time is"
         yield FixedPart(row["part"], latency_ms, source)
+
+
+@functools.cache
+def _image(name: str) -> Workload:
+    """The image U-Net of a shipped space over one clip of its default sizes."""
+    from nas.costs import SpaceCosts
+
+    found = load(name)
+    assert isinstance(found, TemporalSpace)
+    return SpaceCosts(found).backbone.workload

@@ -76,6 +76,7 @@ def hand_over(
         _write_trials(folder, evaluated, limits)
         summary = {
             "objectives": list(settings.objectives),
+            "weights": weights,
             "finalists": folder.results.get("finalists"),
             **_summary(best, evaluated, picks, limits, compared, supernet.space),
         }

@@ -4,6 +4,7 @@ Latency comes first: it depends on shapes alone, so a budget that nothing keeps 
 a minute is spent on training.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -107,8 +108,7 @@ def search(
                 f"{device.name} names no memory limit, so nothing is excluded for it; {MEMORY_MEND}"
             )
         if limits.too_large:
-            listed = ", ".join(limits.too_large)
-            job.progress.say(f"excluded, as they pass {limits.memory_mb:g} MB: {listed}")
+            job.progress.say(_excluded(limits))
         job.progress.say(pipeline_line(limits))
         problem = limits.problem(settings.objectives, settings.seed)
         scores = BlockScores(folder.file("guesses.json"), job.progress)
@@ -271,6 +271,20 @@ def twin_space(space: TemporalSpace, name: str) -> TemporalSpace:
             "network of one is none of the other"
         )
     return twin
+
+
+def _excluded(limits: Limits) -> str:
+    """How many blocks fit in no network, by slot and operator."""
+    counts: dict[str, Counter[str]] = {}
+    for each in limits.too_large:
+        slot, _, block = each.partition("=")
+        counts.setdefault(slot, Counter())[block.partition("(")[0]] += 1
+    listed = "; ".join(
+        f"{slot}: {', '.join(f'{count} {name}' for name, count in found.items())}"
+        for slot, found in counts.items()
+    )
+    count = len(limits.too_large)
+    return f"excluded, as they pass {limits.memory_mb:g} MB: {count} blocks ({listed})"
 
 
 def pipeline_line(limits: Limits) -> str:

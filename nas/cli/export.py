@@ -25,7 +25,10 @@ class Format(StrEnum):
 def export(
     bundle: Annotated[Path, typer.Argument(help="A bundle, the folder that a search leaves.")],
     to: Annotated[Format, typer.Option(help="The format to write.")],  # noqa: ARG001
-    out: Annotated[Path, typer.Option("--out", help="The .mlpackage to write.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The .mlpackage to write; one that stands there is replaced."),
+    ],
     palettise: Annotated[
         int, typer.Option(help="Bits of a palettised weight: 8, 6 or 4; 0 is float16.")
     ] = 0,

@@ -36,8 +36,8 @@ def search(
     part: Annotated[
         list[str] | None,
         typer.Option(
-            help="What the pipeline runs once a clip beside the network, NAME=MS (decoder=540); "
-            "several times. Default: what is published of the space; none=0 for nothing."
+            help="What the pipeline runs once a clip beside the network, NAME=MS (decoder=540), in "
+            "place of what is published under that name; several times. none=0 for no parts."
         ),
     ] = None,
     energy: Annotated[
@@ -120,6 +120,7 @@ def search(
     from nas.budget import Budget
     from nas.evaluators.workers import Workers
     from nas.fixed_parts import parse_part
+    from nas.hand_over import INHERITED
     from nas.pipeline import search as run_search
     from nas.run_folder import Settings
     from supernet import TrainingPlan
@@ -189,6 +190,8 @@ def search(
         f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
         f"{summary['device_status']}"
     )
+    if summary["weights"] != INHERITED:
+        print_line(f"weights of the bundle: {summary['weights']}")
     if summary["published"]:
         found = ", ".join(f"{row['latency_ms']:.0f}" for row in summary["published"]["layouts"])
         print_line(

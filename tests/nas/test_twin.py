@@ -12,7 +12,7 @@ import nas as nas_api
 from latency.shipped import load_device
 from nas.budget import Budget, resolve
 from nas.costs import Costs, SpaceCosts
-from nas.fixed_parts import FixedPart, parse_part, published_parts
+from nas.fixed_parts import FixedPart, parse_part, parts_of
 from nas.hand_over import best_uniform
 from nas.published import published_beside
 from nas.quality import Quality
@@ -103,6 +103,7 @@ def test_the_bundle_holds_the_network_of_the_space(run: Path) -> None:
     bundle = run / "bundle"
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert manifest["study"]["weights"] == "random: no image U-Net was given"
+    assert "random: no image U-Net was given" in (run / "report.html").read_text()
     architecture = FULL.read_architecture(bundle / "architecture.json")
     weights = load_file(bundle / "weights.safetensors")
     network = VideoUNet(FULL, architecture).eval()
@@ -187,16 +188,32 @@ def test_parts_are_spelled_name_and_ms(text: str) -> None:
 def test_published_parts_follow_clips_and_devices() -> None:
     phone, older = load_device("iphone-16-pro-max"), load_device("iphone-12")
     image = SpaceCosts(space()).backbone.workload
-    text, decoder = published_parts(space(), phone, image)
+    text, decoder = parts_of(space(), phone, None)
     assert decoder.latency_ms == pytest.approx(540, abs=1)  # the 0.54 s of the publication
     assert "scaled" not in decoder.source
     assert "scaled" in text.source
-    shorter = published_parts(space("snapgen_v(frames=9)", frames=9), phone, image)
+    shorter = parts_of(space("snapgen_v(frames=9)", frames=9), phone, None)
     assert shorter[1].latency_ms == pytest.approx(9 * 31.75)
-    slower = published_parts(space(), older, image)
+    assert shorter[0] == text, "a text encoder does not see the clip"
+    slower = parts_of(space(), older, None)
     ratio = older.predict(image).latency_ms / phone.predict(image).latency_ms
     assert slower[1].latency_ms == pytest.approx(ratio * decoder.latency_ms)
-    assert published_parts(FULL, phone, image) == ()
+    assert parts_of(FULL, phone, None) == ()
+
+
+def test_given_parts_take_the_place_of_those_published() -> None:
+    phone = load_device("iphone-16-pro-max")
+    text, _ = parts_of(space(), phone, None)
+    mine = FixedPart("Decoder", 300.0)
+    assert parts_of(space(), phone, (mine,)) == (text, mine)
+    checker = FixedPart("safety checker", 20.0)
+    assert parts_of(space(), phone, (mine, checker)) == (text, mine, checker)
+    typed = FixedPart("text-encoder", 1.0)
+    assert parts_of(space(), phone, (typed,))[0] == typed
+    assert parts_of(space(), phone, (FixedPart("none", 0.0),)) == ()
+    for wrong in ((FixedPart("none", 5.0),), (FixedPart("none", 0.0), mine)):
+        with pytest.raises(InputError, match="give it alone, with 0"):
+            parts_of(space(), phone, wrong)
 
 
 def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
