@@ -5,7 +5,6 @@ a minute is spent on training.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,14 +13,9 @@ from typing import Any
 
 import numpy as np
 
-import latency
 from latency import Device
 from latency.shipped import HOST, load_device
-from latency.sources.contract import Protocol
-from latency.sources.journal import Journal
-from latency.sources.torch_host import TorchSource, host_facts
-from latency.sources.visits import Measured
-from nas import finalists, profiling, strategies
+from nas import finalists, strategies
 from nas.block_scores import BlockScores
 from nas.budget import Limits, resolve
 from nas.costs import Costs, SpaceCosts
@@ -31,15 +25,15 @@ from nas.evaluators.serial import Serial
 from nas.evaluators.workers import Workers
 from nas.found import Found, found, front, winner
 from nas.hand_over import hand_over
-from nas.progress import Progress
+from nas.host_profile import profiled_host
+from nas.progress import Progress, counter
 from nas.quality import Quality, elsewhere
 from nas.record import Record
 from nas.run_folder import SEARCH, RunFolder, Settings
 from nas.storage import sqlite
 from nas.study import Study
-from nas.tables import write_rows
 from nas.training import trained_supernet
-from search_spaces import Architecture, InputError, TemporalSpace, load, read_table
+from search_spaces import Architecture, InputError, TemporalSpace, load
 from supernet import ClipSource, Supernet, Validation, load_supernet, open_backbone
 from supernet.data import load_clips
 from supernet.digits import Split
@@ -49,7 +43,6 @@ from supernet.temporal_metrics import Metric, Playback, load_metric
 PICKS = "random picks, to compare"
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 MEMORY_MEND = "give --memory-mb, or memory_limit_mb in the device's file"
-NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ def search(
         workers.check()
     with folder.opened():
         job.trace()
-        device = given.device or job.profiled_host()
+        device = given.device or profiled_host(job.space_costs, folder, job.progress)
         costs = [Costs(job.space_costs, each) for each in (device, *given.others)]
         energy = Costs(job.space_costs, given.energy) if given.energy else None
         limits = resolve(settings.budget, *costs, energy=energy)
@@ -317,85 +310,6 @@ class _Job:
         with self.folder.timed("trace"), self.progress.stage("trace the blocks", pieces) as advance:
             self.space_costs.trace_all(advance)
 
-    def profiled_host(self) -> Device:
-        """Measure every block and some networks here; others, unseen, judge the predictions."""
-        title = "measure this machine"
-        files = [self.folder.file(f"measured/{n}.csv") for n in ("blocks", "networks", "unseen")]
-        if all(file.exists() for file in files):
-            self.progress.skip(title, "measured before")
-        else:
-            with self.folder.timed("measure"):
-                self._measure(title, *files)
-        return self._calibrated(*files)
-
-    def _measure(self, title: str, blocks: Path, networks: Path, unseen: Path) -> None:
-        space, settings = self.space, self.settings
-        unseen_count = int(min(settings.unseen_networks, space.size // 2))
-        count = int(min(settings.calibration_networks, space.size - unseen_count))
-        fitted = profiling.worth_measuring(space, count, settings.seed)
-        source, names = TorchSource(), profiling.block_names(space)
-        seen = profiling.plan_blocks(space, names), profiling.plan_networks(space, fitted)
-        judged = profiling.plan_networks(
-            space, profiling.held_out(space, fitted, unseen_count, settings.seed)
-        )
-        plans = {"visits": seen[0] + seen[1] + judged, "again": judged}
-        total = sum(len(plan.jobs) for plan in plans.values()) * NETWORK_PROTOCOL.rounds
-        with self.progress.stage(title, total) as advance:
-            count_visit = _counter(advance)
-            first, again = (
-                self._measured(name, plan, source, count_visit) for name, plan in plans.items()
-            )
-        write_rows(blocks, seen[0].measured_rows(first, source))
-        write_rows(networks, seen[1].measured_rows(first, source))
-        second = [
-            {**row, "again_ms": again[row["id"]].timing.latency_ms}
-            for row in judged.measured_rows(first, source)
-        ]
-        write_rows(unseen, second)
-        for name in plans:
-            self._journal(name).unlink(missing_ok=True)
-
-    def _measured(
-        self,
-        name: str,
-        plan: profiling.Planned,
-        source: TorchSource,
-        count_visit: Callable[[], None],
-    ) -> dict[str, Measured]:
-        """Measure what an earlier try of this run has not; one on another machine is forgotten."""
-        protocol = replace(NETWORK_PROTOCOL, seed=self.settings.seed)
-        settings = profiling.settings_of(self.space, source, plan, protocol)
-        with Journal(self._journal(name), settings, forget_others=True) as journal:
-            for _ in journal.visits:
-                count_visit()
-            return profiling.measure(source, plan, protocol, journal, count_visit)
-
-    def _journal(self, name: str) -> Path:
-        return self.folder.file(f"measured/{name}.partial.jsonl")
-
-    def _calibrated(self, blocks: Path, networks: Path, unseen: Path) -> Device:
-        """The device of this run's measurements, judged on the networks it has not seen."""
-        space, costs = self.space, self.space_costs
-        seen = [
-            measurement
-            for table in (read_table(blocks), read_table(networks, space))
-            for measurement in profiling.measurements_of(table, "latency_ms", costs)
-        ]
-        device = latency.calibrate(seen, HOST, dict(host_facts()))
-        table = read_table(unseen, space)
-        judged = profiling.measurements_of(table, "latency_ms", costs)
-        device = device.validated(judged, "held out")
-        device.save(self.folder.file("device.json"))
-        predicted = [device.predict(m.workload) for m in judged]
-        self.folder.results["unseen"] = {
-            "measured_ms": [m.latency_ms for m in judged],
-            "again_ms": [float(ms) for ms in table.metric("again_ms")],
-            "predicted_ms": [p.latency_ms for p in predicted],
-            "low_ms": [p.low_ms for p in predicted],
-            "high_ms": [p.high_ms for p in predicted],
-        }
-        return device
-
     def trained_supernet(self, recipe: Recipe) -> Supernet:
         """The supernet of this run, trained here or before."""
         backbone, file = (self.folder.file(f"{n}.safetensors") for n in ("backbone", "supernet"))
@@ -425,7 +339,7 @@ class _Job:
         evaluator.known |= {network.architecture: (network.loss,) for network in finished}
         trials = self.settings.trials
         with self.folder.timed(title), self.progress.stage(title, trials) as advance:
-            count = _counter(advance, len(finished))
+            count = counter(advance, len(finished))
             evaluated = study.run(trials, evaluator, lambda _: count())
         if study.ended:
             self.progress.say(f"{title}: {study.ended}, so there are {len(evaluated)}")
@@ -453,15 +367,3 @@ class _Job:
                 "--finalist-clips"
             )
         return next(network for network in evaluated if network.trial == verdict.best)
-
-
-def _counter(advance: Callable[[int], None], start: int = 0) -> Callable[[], None]:
-    done = start
-    advance(done)
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        advance(done)
-
-    return count

@@ -75,3 +75,16 @@ class Progress:
 
         yield advance
         self.say(f"{label}: done in {time.monotonic() - begun:.1f} s")
+
+
+def counter(advance: Advance, start: int = 0) -> Callable[[], None]:
+    """Counts steps one by one for what wants their number; to be called after each."""
+    done = start
+    advance(done)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        advance(done)
+
+    return count

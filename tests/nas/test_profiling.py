@@ -17,7 +17,7 @@ import nas as nas_api
 from latency.sources.contract import Protocol
 from latency.sources.journal import Journal, journal_path
 from latency.sources.visits import Visit
-from nas import pipeline, profiling
+from nas import host_profile, profiling
 from nas.costs import SpaceCosts
 from nas.tables import write_rows
 from search_spaces import Choice, InputError, SearchSpace, TemporalSpace, read_table
@@ -96,9 +96,9 @@ def test_a_search_does_not_measure_twice(tmp_path: Path, monkeypatch: pytest.Mon
     def measured(*_: Any) -> None:
         raise StopAsyncIteration  # nothing after the measurement matters here
 
-    monkeypatch.setattr(pipeline, "NETWORK_PROTOCOL", Protocol(rounds=2, runs_per_visit=1))
+    monkeypatch.setattr(host_profile, "NETWORK_PROTOCOL", Protocol(rounds=2, runs_per_visit=1))
     monkeypatch.setattr(Journal, "append", stops)
-    monkeypatch.setattr(pipeline._Job, "_calibrated", measured)
+    monkeypatch.setattr(host_profile._HostProfile, "_calibrated", measured)
     with pytest.raises(KeyboardInterrupt):
         nas_api.search(tmp_path / "run", settings)
     with pytest.raises(StopAsyncIteration):
