@@ -29,6 +29,7 @@ from supernet import (
 )
 from supernet.batches import draw_batch, squared_error
 from supernet.data import load_clips
+from supernet.digits import Split
 from supernet.flow_matching import Denoiser
 from supernet.operators import build
 from supernet.recipes import load_recipe
@@ -165,6 +166,11 @@ def train_alone(exam: Exam, index: int, seed: int) -> None:
     network = VideoUNet(exam.space, exam.architectures()[index])
     network.backbone.load_state_dict(load_backbone(exam.backbone, exam.space).state_dict())
     network.backbone.requires_grad_(False)
+    train_blocks(exam, network, seed, exam.network(index, seed))
+
+
+def train_blocks(exam: Exam, network: VideoUNet, seed: int, path: Path) -> None:
+    """Train a network's temporal blocks, and keep them."""
     data = load_clips(exam.data, exam.space.unet, "train")
 
     def losses(randomness: Randomness) -> Iterator[Tensor]:
@@ -174,7 +180,6 @@ def train_alone(exam: Exam, index: int, seed: int) -> None:
 
     if list(network.temporal.parameters()):
         Trainer(network, losses, Schedule(exam.alone_passes), seed=1000 + seed).run()
-    path = exam.network(index, seed)
     whole = path.with_suffix(".part")
     save_file({n: t.contiguous() for n, t in network.temporal.state_dict().items()}, whole)
     whole.replace(path)
@@ -196,15 +201,15 @@ def judge_alone(exam: Exam, index: int, seed: int) -> None:
     network.backbone.load_state_dict(load_backbone(exam.backbone, exam.space).state_dict())
     path = exam.network(index, seed)
     network.temporal.load_state_dict(load_file(path))
-    _keep(exam.losses(path), _judged(exam, network.eval(), exam.judged_clips))
+    keep(exam.losses(path), judged(exam, network.eval(), exam.judged_clips))
 
 
 def judge_shared(exam: Exam, recipe: str, seed: int) -> None:
     """The loss of each validation clip under each architecture's path."""
     path = exam.supernet(recipe, seed)
     supernet = load_supernet(path, exam.space)
-    found = [_judged(exam, supernet.path(each), exam.scored_clips) for each in exam.architectures()]
-    _keep(exam.losses(path), np.stack(found))
+    found = [judged(exam, supernet.path(each), exam.scored_clips) for each in exam.architectures()]
+    keep(exam.losses(path), np.stack(found))
 
 
 def measure(exam: Exam) -> None:
@@ -218,16 +223,16 @@ def measure(exam: Exam) -> None:
             found.append(visit)
             advance(len(found))
     taken_ms = {name: each.timing.latency_ms for name, each in gather(found).items()}
-    _keep(exam.latency, np.array([taken_ms[network_id(each)] for each in architectures]))
+    keep(exam.latency, np.array([taken_ms[network_id(each)] for each in architectures]))
 
 
-def _judged(exam: Exam, denoiser: Denoiser, clips: int) -> np.ndarray:
-    data = load_clips(exam.data, exam.space.unet, "validation")
+def judged(exam: Exam, denoiser: Denoiser, clips: int, split: Split = "validation") -> np.ndarray:
+    data = load_clips(exam.data, exam.space.unet, split)
     losses: np.ndarray = Validation(data, clips).losses(denoiser).numpy()
     return losses
 
 
-def _keep(path: Path, array: np.ndarray) -> None:
+def keep(path: Path, array: np.ndarray) -> None:
     with path.with_suffix(".part").open("wb") as file:
         np.save(file, array)
     path.with_suffix(".part").replace(path)

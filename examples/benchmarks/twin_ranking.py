@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from ranking import Job, begin, kept, run
-from ranking_work import Exam, train_image, train_shared
+from ranking_work import Exam, keep, train_image, train_shared
 
 from nas.pipeline import temporal
 from nas.ranking import Ranking
@@ -101,10 +101,7 @@ def score(exam: Exam, seed: int, architectures: list[Architecture]) -> None:
         float(exam_clips.losses(supernet.path(space.architecture(dict(each)))).mean())
         for each in architectures
     ]
-    whole = path.with_suffix(".part")
-    with whole.open("wb") as file:
-        np.save(file, np.array(losses))
-    whole.replace(path.with_suffix(".npy"))
+    keep(exam.losses(path), np.array(losses))
 
 
 def printed(rows: pd.DataFrame) -> str:

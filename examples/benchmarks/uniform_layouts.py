@@ -16,7 +16,6 @@ import argparse
 import csv
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +23,8 @@ import numpy as np
 import pandas as pd
 import torch
 from ranking import Job, begin, kept, run
-from ranking_work import Exam, train_image, train_shared
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from ranking_work import Exam, judged, keep, train_blocks, train_image, train_shared
+from safetensors.torch import load_file
 
 from latency.shipped import load_device
 from nas import finalists, strategies
@@ -41,9 +39,7 @@ from nas.study import Study
 from search_spaces import Architecture, load
 from search_spaces.loading import twin_of
 from supernet import Validation, load_supernet
-from supernet.batches import draw_batch, squared_error
 from supernet.data import load_clips
-from supernet.training import Randomness, Schedule, Trainer
 
 TABLES = Path(__file__).parents[1] / "tables"
 KEPT = {name: TABLES / f"uniform_layouts.{name}.csv" for name in ("moving_digits", "snapgen_v")}
@@ -185,18 +181,7 @@ def train_on(exam: Exam, index: int, seed: int) -> None:
     network = supernet.extract(exam.architectures()[index]).train()
     del supernet
     network.backbone.requires_grad_(False)
-    data = load_clips(exam.data, exam.space.unet, "train")
-
-    def losses(randomness: Randomness) -> Iterator[Tensor]:
-        batch = draw_batch(data, exam.clips, randomness)
-        predicted = network(batch.noisy, batch.time_B, batch.context_BLC)
-        yield squared_error(predicted, batch.velocity)
-
-    Trainer(network, losses, Schedule(exam.alone_passes), seed=1000 + seed).run()
-    path = exam.network(index, seed)
-    whole = path.with_suffix(".part")
-    save_file({n: t.contiguous() for n, t in network.temporal.state_dict().items()}, whole)
-    whole.replace(path)
+    train_blocks(exam, network, seed, exam.network(index, seed))
 
 
 def judge(exam: Exam, index: int, seed: int) -> None:
@@ -205,12 +190,7 @@ def judge(exam: Exam, index: int, seed: int) -> None:
     network = supernet.extract(exam.architectures()[index])
     path = exam.network(index, seed)
     network.temporal.load_state_dict(load_file(path))
-    data = load_clips(exam.data, exam.space.unet, "test")
-    losses = Validation(data, exam.judged_clips).losses(network.eval()).numpy()
-    whole = path.with_suffix(".part")
-    with whole.open("wb") as file:
-        np.save(file, losses)
-    whole.replace(exam.losses(path))
+    keep(exam.losses(path), judged(exam, network.eval(), exam.judged_clips, "test"))
 
 
 def table(asked: Asked) -> pd.DataFrame:
