@@ -1,7 +1,7 @@
 """The narrow twin of `snapgen_v`: the same slots and choices, small enough to train on one machine.
 
 Its channels are a twentieth of the twin's, its latents a quarter of the sides and half of the
-frames: a training step on eight clips takes under a second on one core.
+frames.
 Shares stay what they are (a width of 0.5, a window of 0.25), and so do counts (kernels, heads,
 repeats): an architecture of one space is an architecture of the other. At the lowest resolution,
 4 x 4, windows of an eighth and of a quarter of the image are the same 2 pixels.
