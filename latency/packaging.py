@@ -79,6 +79,16 @@ def write_chain(
     return [path / name for name in names]
 
 
+def check_writable(path: Path) -> None:
+    """Refuse, before minutes of conversion, a place where nothing can be written.
+
+    Raises:
+        InputError: a file stands there, or its folder takes no files.
+    """
+    with staged(path):
+        pass
+
+
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """A folder beside `path` for whatever is written on the way; it is gone in the end."""

@@ -17,7 +17,7 @@ from latency import Workload, read_package
 from latency.chunks import split, split_to_fit
 from latency.coreml import Exported, exported
 from latency.lint import Lint, lint, merged
-from latency.packaging import write_chain, write_package
+from latency.packaging import check_writable, write_chain, write_package
 from latency.palette import BITS
 from latency.tracing import trace
 from nas.bundle import MANIFEST, read_manifest
@@ -92,6 +92,7 @@ def export_network(
         ExportError: the package's operations are not those that were traced.
     """
     check_settings(out, bits, chunks, chunk_mb)
+    check_writable(out.with_suffix(CHUNKS) if chunks > 1 else out)
     begun = time.monotonic()
     inputs = clip_inputs(space)
     progress = progress or Progress()

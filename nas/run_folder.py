@@ -186,11 +186,12 @@ class RunFolder:
         before = {**begun, "storage": found.get("storage")}
         if SEARCH not in self.seconds:  # nothing was evaluated under the budget yet
             before["budget"] = wanted["budget"]
-        for name, value in wanted.items():
-            if before.get(name) != value:
+        was = _flat(before)
+        for name, value in _flat(wanted).items():
+            if was.get(name) != value:
                 raise InputError(
-                    f"{self.path}: was begun with {name} {before.get(name)!r}, not "
-                    f"{value!r}; resume it with the same settings, or choose another folder"
+                    f"{self.path}: was begun with {name} {was.get(name)}, not {value}; "
+                    "resume it with the same settings, or choose another folder"
                 )
 
 
@@ -206,3 +207,12 @@ def versions() -> dict[str, str]:
 def _plain(settings: Settings) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return plain
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their whole names, as `plan.video_steps`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {}
+        flat.update(inner or {prefix + name: value})
+    return flat

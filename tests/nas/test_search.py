@@ -270,7 +270,7 @@ def test_a_budget_below_the_fastest_network_is_refused_before_training(
     mended = [*arguments, "--latency-ms", "80%", "--resume"]
     done = nas(*mended, "--video-steps", "2", cwd=tmp_path)
     assert done.returncode == 2
-    assert "was begun with plan" in done.stderr
+    assert "was begun with plan.video_steps" in done.stderr
     done = nas(*mended, "--storage", "nosuch://x", cwd=tmp_path)
     assert done.returncode == 2
     assert "was begun with storage None" in done.stderr
