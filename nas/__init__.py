@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.budget import Budget
+    from nas.bundle import Bundle
     from nas.evaluators.workers import Workers
     from nas.found import Found
     from nas.pipeline import SearchResult, search
     from nas.run_folder import Settings
 
-__all__ = ["Budget", "Found", "SearchResult", "Settings", "Workers", "search"]
+__all__ = ["Budget", "Bundle", "Found", "SearchResult", "Settings", "Workers", "search"]
 
 _HOMES = {
     "Budget": "nas.budget",
+    "Bundle": "nas.bundle",
     "Found": "nas.found",
     "SearchResult": "nas.pipeline",
     "Settings": "nas.run_folder",

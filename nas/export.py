@@ -1,6 +1,5 @@
 """A network to Core ML: converted, read back, compared with what was traced, and looked over."""
 
-import json
 import resource
 import sys
 import time
@@ -9,10 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-
 from latency import Workload, read_package
 from latency.chunks import split, split_to_fit
 from latency.coreml import Exported, exported
@@ -20,20 +15,16 @@ from latency.lint import Lint, lint, merged
 from latency.packaging import check_writable, write_chain, write_package
 from latency.palette import BITS
 from latency.tracing import trace
-from nas.bundle import MANIFEST, read_manifest
 from nas.costs import clip_inputs
 from nas.progress import Progress
 from search_spaces import InputError, TemporalSpace
-from search_spaces.temporal import read_space
 from supernet import VideoUNet
-from supernet.checkpoint import check_weights
 
 INPUTS = ("clip", "time", "context")
 CHUNKS = ".chunks"  # what the folder of several packages ends in
 IMAGE = "image"  # the part of what belongs to no slot
 PRODUCTS = frozenset({"convolution", "depthwise", "matmul", "attention"})
 FLOAT16_BITS = 16
-LARGEST_FLOAT16 = 65504.0
 
 
 class ExportError(Exception):
@@ -159,54 +150,6 @@ def compare(wanted: Workload, found: list[Workload]) -> None:
 
 def _products(workload: Workload) -> Counter[tuple[str, int]]:
     return Counter((o.kind, o.flops) for o in workload.operations if o.kind in PRODUCTS)
-
-
-def open_bundle(path: Path, space: TemporalSpace | None = None) -> tuple[VideoUNet, TemporalSpace]:
-    """The network of a bundle, its files' hashes checked; no code that a bundle names is run.
-
-    `space` is needed where operators are a user's own, which the bundle may name but not load.
-
-    Raises:
-        InputError: no bundle, changed files, another space than the given one, weights that are
-            not those of the architecture.
-    """
-    where = path / MANIFEST
-    manifest = read_manifest(path)
-    for name in ("architecture.json", "weights.safetensors"):
-        if name not in manifest["files"]:
-            raise InputError(f"{where}: lists no hash of {name}; make the bundle again")
-    study = manifest.get("study")
-    content = study.get("space") if isinstance(study, dict) else None
-    if space is None:
-        found = read_space(content, f"{where}: space") if isinstance(content, dict) else None
-        if not isinstance(found, TemporalSpace):
-            raise InputError(f"{where}: holds no space of a video network; make the bundle again")
-        space = found
-    elif content != json.loads(json.dumps(space.to_json())):
-        raise InputError(f"{where}: was made for another space than the given {space.name!r}")
-    architecture = space.read_architecture(path / "architecture.json")
-    file = path / "weights.safetensors"
-    weights = _read_weights(file)
-    with torch.device("meta"):  # a shape that somebody made up costs no memory
-        network = VideoUNet(space, architecture)
-    check_weights(network, weights, file)
-    network.load_state_dict(weights, assign=True)
-    return network.eval(), space
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            found = {name: tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{file}: not a whole safetensors file: {error}") from None
-    for name, tensor in found.items():
-        if not (tensor.abs() <= LARGEST_FLOAT16).all():  # which is no NaN either
-            raise InputError(
-                f"{file}: tensor {name!r} holds NaN, or numbers beyond float16's "
-                f"{LARGEST_FLOAT16:g}; train again"
-            )
-    return found
 
 
 def check_settings(out: Path, bits: int, chunks: int, chunk_mb: float | None) -> None:

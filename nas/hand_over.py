@@ -86,6 +86,7 @@ def hand_over(
         bundle.write_bundle(
             folder.file("bundle"),
             network,
+            space,
             best.architecture,
             programs,
             latency_of(best.architecture, limits),

@@ -12,6 +12,7 @@ import typer
 from nas.cli import (
     bench,
     calibrate,
+    clips,
     costs,
     dashboard,
     devices,
@@ -39,6 +40,7 @@ app.command("search")(search.search)
 app.command("train")(train.train)
 app.command("train-autoencoder")(encode.train_autoencoder)
 app.command("encode")(encode.encode)
+app.command("clips")(clips.clips)
 app.command("profile")(profile.profile)
 app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)

@@ -22,6 +22,17 @@ class Format(StrEnum):
     coreml = "coreml"
 
 
+class Which(StrEnum):
+    """Weights of a bundle."""
+
+    best = "best"  # the tuned ones where there are some
+    tuned = "tuned"
+    searched = "searched"
+
+
+_FINETUNED = {Which.best: None, Which.tuned: True, Which.searched: False}
+
+
 def export(
     bundle: Annotated[Path, typer.Argument(help="A bundle, the folder that a search leaves.")],
     to: Annotated[Format, typer.Option(help="The format to write.")],  # noqa: ARG001
@@ -39,15 +50,21 @@ def export(
     chunk_mb: Annotated[
         float | None, typer.Option(help="Split so that no package has more MB of weights.")
     ] = None,
+    weights: Annotated[
+        Which, typer.Option(help="tuned: by a training package; searched: as the search left them.")
+    ] = Which.best,
     space: options.MaybeSpace = None,
     json: options.AsJson = False,
 ) -> None:
     """Write a bundle's network as a Core ML package, read it back and look it over."""
-    from nas.export import ExportError, check_settings, export_network, open_bundle
+    from nas.bundle import Bundle
+    from nas.export import ExportError, check_settings, export_network
     from nas.progress import Progress
 
     check_settings(out, palettise, chunks, chunk_mb)
-    network, built_for = open_bundle(bundle, load_temporal(space) if space else None)
+    own = load_temporal(space) if space else None
+    opened = Bundle.load(bundle)
+    network, built_for = opened.network(own, finetuned=_FINETUNED[weights]), opened.space(own)
     try:
         report = export_network(
             network,

@@ -84,14 +84,16 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _folder(path: Path) -> dict[str, Any]:
     if (path / "bundle.json").exists():
-        from nas.bundle import read_manifest
+        from nas.bundle import Bundle
 
-        manifest = read_manifest(path)
+        bundle = Bundle.load(path)
+        manifest = bundle.manifest
         return {
             "bundle": str(path),
             "files": sorted(manifest["files"]),
             "hashes": "every file is as it was when the bundle was written (not: by whom)",
-            "versions": manifest.get("versions", {}),
+            "versions": manifest["versions"],
+            "tuned": (bundle.finetuned or {}).get("sampler", "not yet"),
         }
     if (path / "run.json").exists():
         from nas.run_folder import FORMAT, MAJOR

@@ -1,0 +1,62 @@
+"""The torch.export programs of a network: what runs without this toolkit."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nas.costs import clip_inputs
+from search_spaces import Architecture, TemporalSpace
+from supernet import DownFeatures, VideoUNet
+
+# Bounds of what the programs accept; torch.export wants to know them.
+MOST_CLIPS, MOST_FRAMES = 4096, 1024
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The torch.export programs of a network, as the bytes of their files; without weights."""
+
+    denoiser: bytes
+    features: bytes
+
+
+def export_programs(
+    network: VideoUNet, space: TemporalSpace, architecture: Architecture
+) -> Programs:
+    """Export a network and its down path with batch and frames free.
+
+    The programs hold shapes and no weights, so that these stand in a bundle once: whoever opens one
+    assigns them (`load_state_dict(..., strict=True, assign=True)`).
+    """
+    with torch.device("meta"):
+        down = DownFeatures(space, architecture)
+    # The right device for what a program makes by itself; memory that nobody writes costs nothing.
+    down.to_empty(device="cpu")
+    return Programs(_export(network, space), _export(down, space))
+
+
+def _export(module: nn.Module, space: TemporalSpace) -> bytes:
+    learned = {name for name, _ in module.named_parameters()}
+    clips = torch.export.Dim("clips", min=1, max=MOST_CLIPS)
+    frames = torch.export.Dim("frames", min=1, max=MOST_FRAMES)
+    # Two of each: torch.export would take a single clip, or frame, for a constant.
+    x_BCTHW, time_B, context_BLC = (torch.cat([x, x]) for x in clip_inputs(space))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(
+            module.eval(),
+            (x_BCTHW, time_B, context_BLC),
+            dynamic_shapes=({0: clips, 2: frames}, {0: clips}, {0: clips}),
+        )
+        for name, tensor in list(program.state_dict.items()):
+            bare = torch.empty_like(tensor, device="meta")
+            program.state_dict[name] = nn.Parameter(bare) if name in learned else bare
+        for node in program.graph.nodes:  # where our source files stood is nobody's business
+            node.meta.pop("stack_trace", None)
+        program.example_inputs = None  # megabytes of pickled zeros
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+    return buffer.getvalue()

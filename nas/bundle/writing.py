@@ -1,0 +1,101 @@
+"""Write a bundle: whole, or not at all."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from nas.bundle.manifest import FORMAT, MANIFEST, VERSION, sha256
+from nas.bundle.programs import Programs
+from nas.run_folder import versions
+from search_spaces import Architecture, TemporalSpace, document
+from supernet import DownFeatures, VideoUNet
+
+
+def write_bundle(
+    path: Path,
+    network: VideoUNet,
+    space: TemporalSpace,
+    architecture: Architecture,
+    programs: Programs,
+    latency: dict[str, Any],
+    study: dict[str, Any],
+    preview_gif: bytes,
+    report_html: str,
+) -> None:
+    """Write a bundle, which replaces one that stood there.
+
+    Args:
+        path: the folder.
+        network: whose weights are kept.
+        space: that it is of.
+        architecture: that it is.
+        programs: of the network, without weights.
+        latency: latency.json.
+        study: what the search was asked for; no paths, no secrets.
+        preview_gif: clips of the network.
+        report_html: of the search.
+    """
+    files = {
+        "architecture.json": document.dumps(architecture.to_json()).encode(),
+        "denoiser.pt2": programs.denoiser,
+        "features.pt2": programs.features,
+        "latency.json": document.dumps(latency).encode(),
+        "preview.gif": preview_gif,
+        "report.html": report_html.encode(),
+    }
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with staged(path) as temporary:
+        for name, data in files.items():
+            (temporary / name).write_bytes(data)
+        file = temporary / "weights.safetensors"
+        save_file(weights, file)  # gigabytes, perhaps: not a second time in memory
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "files": {name: sha256(temporary / name) for name in (*files, file.name)},
+            "network": called(space, architecture),
+            "study": study,
+            "versions": versions(),
+        }
+        (temporary / MANIFEST).write_text(document.dumps(manifest), encoding="utf-8")
+        file.chmod((temporary / MANIFEST).stat().st_mode)  # was for its owner alone
+
+
+def called(space: TemporalSpace, architecture: Architecture) -> dict[str, Any]:
+    """How the programs of a network are called: the `network` of a manifest."""
+    unet = space.unet
+    with torch.device("meta"):
+        down = DownFeatures(space, architecture)
+        x_BCTHW = torch.empty(1, unet.in_channels, 1, unet.height, unet.width)
+        context_BLC = torch.empty(1, unet.context_tokens, unet.context_channels)
+        stages = down(x_BCTHW, torch.empty(1), context_BLC)
+    return {
+        "inputs": {
+            "x_BCTHW": [None, unet.in_channels, None, unet.height, unet.width],
+            "time_B": [None],
+            "context_BLC": [None, unet.context_tokens, unet.context_channels],
+        },
+        "frames": unet.frames,
+        "predicts": "velocity",
+        "time": "0 is data, 1 is noise",
+        "features": [stage.shape[1] for stage in stages],
+    }
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of `path`; on failure nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        document.replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,34 @@
+"""`nas clips`: clips in plain files, for a training package that knows nothing of this toolkit."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import print_json, print_line
+
+
+def clips(
+    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    space: options.Space = "moving_digits",
+    data: options.Data = "digits",
+    train: Annotated[int, typer.Option(min=1, help="Clips to train on.")] = 8192,
+    validation: Annotated[int, typer.Option(min=1, help="Clips to choose on.")] = 1024,
+    test: Annotated[int, typer.Option(min=1, help="Clips to judge on.")] = 2048,
+    seed: options.Seed = 0,
+    json: options.AsJson = False,
+) -> None:
+    """Write clips to safetensors files that a training package reads by itself."""
+    from nas.cli.export import load_temporal
+    from nas.clip_files import write_clips
+    from nas.progress import Progress
+
+    found = load_temporal(space)
+    counts = {"train": train, "validation": validation, "test": test}
+    with Progress().stage("draw clips", sum(counts.values())) as advance:
+        write_clips(out, found, data, counts, seed, advance)  # type: ignore[arg-type]
+    if json:
+        print_json({"clips": str(out), **counts})
+    else:
+        print_line(f"clips: {out}, {train} + {validation} + {test}")
