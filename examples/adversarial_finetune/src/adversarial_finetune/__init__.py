@@ -1,0 +1,1 @@
+"""Adversarial fine-tuning of a temporal-nas bundle to a few denoising steps."""

@@ -1,0 +1,57 @@
+"""Training state in safetensors: numbers and strings alone, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from adversarial_finetune.errors import InputError
+
+NOTES = "adversarial-finetune"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file for the body to write, which then takes the place of `path`."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+    """Write tensors, and notes as JSON."""
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(plain, temporary, {NOTES: json.dumps(notes)})
+        except SafetensorError as error:
+            raise OSError(f"{path}: {error}") from None
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and notes of `save`.
+
+    Raises:
+        InputError: no such file, or none of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = json.loads((file.metadata() or {})[NOTES])
+            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: no checkpoint of this package: {error}") from None

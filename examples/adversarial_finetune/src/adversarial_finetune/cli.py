@@ -1,0 +1,210 @@
+"""The command line: `adversarial-finetune COMMAND`.
+
+Results go to stdout, progress to stderr. Exit 0: done; 1: failed; 2: bad input.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from adversarial_finetune import pictures
+from adversarial_finetune.bundle import Weights, open_bundle
+from adversarial_finetune.classifier import load_classifier, save_classifier, train_classifier
+from adversarial_finetune.comparison import REAL, compare, printed, samplers
+from adversarial_finetune.data import load_clips
+from adversarial_finetune.discriminator import KINDS
+from adversarial_finetune.errors import InputError
+from adversarial_finetune.evaluation import judge, make
+from adversarial_finetune.flow import leap
+from adversarial_finetune.progress import Progress
+from adversarial_finetune.run import Run, TrainingFailedError
+from adversarial_finetune.settings import Settings, Stage
+from adversarial_finetune.write_back import add_figures, tuned_weights, write_back
+
+SAMPLED = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; what went wrong becomes one line and an exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except InputError as error:
+        _fail(str(error), 2)
+    except (TrainingFailedError, OSError) as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; --resume goes on", 130)
+
+
+def _fail(text: str, code: int) -> None:
+    sys.stderr.write(f"adversarial-finetune: {text}\n")
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="adversarial-finetune",
+        description="Fine-tune the network of a temporal-nas bundle to a few denoising steps.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    default = Settings()
+
+    train = commands.add_parser("train", help="both stages; tuned weights go into the bundle")
+    train.add_argument("bundle", type=Path)
+    train.add_argument("--data", type=Path, required=True, help="a folder of clips (`nas clips`)")
+    train.add_argument("--out", type=Path, required=True, help="the run's folder")
+    train.add_argument("--resume", action="store_true", help="go on where it was left")
+    train.add_argument("--device", default="cpu", help="cpu, or cuda")
+    for name, help_text in (
+        ("stage-one-steps", "flow matching"),
+        ("stage-two-steps", "adversarial"),
+        ("clips-per-step", "of a batch"),
+        ("steps", "network calls of the tuned sampler"),
+        ("seed", "of everything that is drawn"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        train.add_argument(f"--{name}", type=int, default=value, help=f"{help_text}; {value}")
+    for name in ("stage-one-rate", "generator-rate", "heads-rate"):
+        value = getattr(default, name.replace("-", "_"))
+        train.add_argument(f"--{name}", type=float, default=value, help=f"learning rate; {value}")
+    train.add_argument("--heads", choices=KINDS, nargs="+", default=KINDS, help="both by default")
+    train.add_argument(
+        "--reconstruction", type=float, default=default.terms.reconstruction, help="its weight"
+    )
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="samplers beside each other, with a picture")
+    evaluate.add_argument("run_folder", type=Path, metavar="RUN")
+    evaluate.add_argument("bundle", type=Path)
+    evaluate.add_argument("--data", type=Path, required=True, help="a folder of clips")
+    evaluate.add_argument("--classifier", type=Path, help="its file; trained there if missing")
+    evaluate.add_argument("--classifier-steps", type=int, default=3000)
+    evaluate.add_argument("--clips", type=int, default=1024, help="of the test split")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON document")
+    evaluate.set_defaults(run=_evaluate)
+
+    sample = commands.add_parser("sample", help="a GIF of the tuned network's clips")
+    sample.add_argument("bundle", type=Path)
+    sample.add_argument("--data", type=Path, required=True, help="whose contexts are asked for")
+    sample.add_argument("--out", type=Path, required=True, help="the .gif")
+    sample.add_argument("--seed", type=int, default=0)
+    sample.set_defaults(run=_sample)
+    return parser
+
+
+def _train(given: argparse.Namespace) -> None:
+    bundle = open_bundle(given.bundle)
+    default = Settings()
+    settings = Settings(
+        stage_one_steps=given.stage_one_steps,
+        stage_two_steps=given.stage_two_steps,
+        clips_per_step=given.clips_per_step,
+        stage_one_rate=given.stage_one_rate,
+        generator_rate=given.generator_rate,
+        heads_rate=given.heads_rate,
+        steps=given.steps,
+        heads=tuple(given.heads),
+        terms=replace(default.terms, reconstruction=given.reconstruction),
+        seed=given.seed,
+    )
+    _check_device(given.device)
+    run = Run(given.out, bundle, given.data, settings, given.device)
+    run.begin(resume=given.resume)
+    progress = Progress()
+
+    def on_step(stage: Stage, done: int, total: int, losses: Mapping[str, float]) -> None:
+        progress(f"stage {stage}", done, total, losses)
+
+    if not pictures.can_draw():
+        sys.stderr.write("no Pillow here: no pictures while it trains\n")
+    run.train(on_step, _Samples(run) if pictures.can_draw() else lambda *_: None)
+    write_back(bundle, run.weights("two"), settings)
+    print(f"tuned: {bundle.path / 'finetuned.safetensors'}, {settings.steps} steps")
+
+
+class _Samples:
+    """Clips of the network as it learns: RUN/samples/stage-one-00200.png ..."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._real = load_clips(run.clips, "validation").first(4)
+
+    def __call__(self, stage: Stage, done: int, weights: Weights) -> None:
+        folder = self._run.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        times = self._run.settings.times
+        module = self._run.bundle.denoiser(weights)
+        with torch.inference_mode():
+            made = make(lambda n, c, g: leap(module, n, c, times, g), self._real, 0)
+        name = f"{len(times)} leaps"
+        rows = {REAL: self._real.x_NCTHW, name: made}
+        pictures.save_grid(folder / f"stage-{stage}-{done:05}.png", rows)
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    bundle = open_bundle(given.bundle)
+    tuned, times = tuned_weights(bundle)
+    folder: Path = given.run_folder
+    run = Run(folder, bundle, given.data, Settings())
+    if not run.finished("one").exists():
+        raise InputError(f"{folder}: no finished run; train first")
+    progress = Progress()
+    file = given.classifier or folder / "classifier.safetensors"
+    if file.exists():
+        classifier = load_classifier(file)
+    else:
+        classifier = train_classifier(
+            load_clips(given.data, "train"),
+            given.classifier_steps,
+            0,
+            lambda done: progress("train the classifier", done, given.classifier_steps),
+        )
+        save_classifier(classifier, file)
+    real = load_clips(given.data, "test").first(given.clips)
+    compared = compare(
+        samplers(bundle, run.weights("one"), tuned, times), classifier, real, given.seed, progress
+    )
+    of_data = judge(classifier, real.x_NCTHW.float(), real).accuracy
+    document = {
+        "clips": len(real),
+        "accuracy_of_data": of_data,
+        "samplers": [each.to_json() for each in compared],
+    }
+    (folder / "figures.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    add_figures(bundle, document)
+    if pictures.can_draw():
+        rows = {REAL: real.x_NCTHW, **{each.name: each.x_NCTHW for each in compared}}
+        pictures.save_grid(folder / "samples.png", rows)
+    if given.json:
+        print(json.dumps(document))
+        return
+    print(printed(compared))
+    if of_data is not None:
+        print(f"the classifier finds {of_data:.3f} of what the data itself shows")
+
+
+def _sample(given: argparse.Namespace) -> None:
+    if not pictures.can_draw():
+        raise InputError("pictures need Pillow: pip install 'adversarial-finetune[pictures]'")
+    bundle = open_bundle(given.bundle)
+    weights, times = tuned_weights(bundle)
+    real = load_clips(given.data, "test").first(SAMPLED)
+    module = bundle.denoiser(weights)
+    with torch.inference_mode():
+        made = make(lambda n, c, g: leap(module, n, c, times, g), real, given.seed)
+    pictures.save_gif(given.out, made)
+    print(f"clips of {len(times)} steps: {given.out}")
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,114 @@
+"""How good generated clips are, beside real ones: figures that need no eyes.
+
+The Fréchet distance is that of Heusel et al. 2017 (arXiv:1706.08500), on features of the project's
+own classifier instead of Inception's: it compares with figures of the same classifier alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adversarial_finetune.classifier import Classifier
+from adversarial_finetune.data import Clips
+
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One sampler's clips, judged."""
+
+    frechet: float
+    accuracy: float | None  # share of the labels asked for that are found; None without labels
+    flicker: float  # as a share of the data's own
+    motion: float
+
+
+def frechet_distance(one_NF: Tensor, other_NF: Tensor) -> float:
+    """The squared Fréchet distance of two normal distributions with these samples' moments."""
+    (mean_a, cov_a), (mean_b, cov_b) = _moments(one_NF), _moments(other_NF)
+    # The trace of sqrt(cov_a cov_b), which has the eigenvalues of a symmetric matrix.
+    root = _root(cov_a)
+    crossed = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
+    return float((mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * crossed)
+
+
+def _found(scores_NK: Tensor, asked_NK: Tensor) -> float:
+    """Of k labels asked for, how many are among the k best scored: a mean over clips."""
+    rank_NK = scores_NK.argsort(1, descending=True).argsort(1)
+    asked_N = asked_NK.sum(1)
+    hit_N = ((rank_NK < asked_N[:, None]) * asked_NK).sum(1)
+    return float((hit_N / asked_N.clamp_min(1))[asked_N > 0].double().mean())
+
+
+def _moments(x_NF: Tensor) -> tuple[Tensor, Tensor]:
+    x = x_NF.double()
+    return x.mean(0), torch.cov(x.T)
+
+
+def _root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    return root
+
+
+def flicker(x_BCTHW: Tensor) -> Tensor:
+    """How much of the change between frames is undone in the next one, a mean over clips ().
+
+    The mean squared second difference in time over four times the first one's: 0 for even change,
+    1 for frames that alternate.
+    """
+    if x_BCTHW.shape[2] < 3:
+        return torch.zeros(())
+    first = x_BCTHW.diff(dim=2).square().mean()
+    return x_BCTHW.diff(n=2, dim=2).square().mean() / (4 * first).clamp_min(1e-12)
+
+
+def motion(x_BCTHW: Tensor) -> Tensor:
+    """The mean absolute difference between neighbouring frames ()."""
+    return x_BCTHW.diff(dim=2).abs().mean() if x_BCTHW.shape[2] > 1 else torch.zeros(())
+
+
+@torch.inference_mode()
+def features_of(classifier: Classifier, x_NCTHW: Tensor) -> Tensor:
+    """Features of many clips (N, F)."""
+    return torch.cat([classifier.features(part.float()) for part in torch.split(x_NCTHW, CHUNK)])
+
+
+@torch.inference_mode()
+def judge(classifier: Classifier, made_NCTHW: Tensor, real: Clips) -> Figures:
+    """Figures of clips that were made for the contexts of real ones."""
+    shown = real.labels
+    accuracy = None
+    if shown is not None and classifier.shown is not None:
+        scores = torch.cat([classifier.scores(part) for part in torch.split(made_NCTHW, CHUNK)])
+        accuracy = _found(scores, shown)
+    seen = real.x_NCTHW.float()
+    return Figures(
+        frechet=frechet_distance(
+            features_of(classifier, made_NCTHW), features_of(classifier, seen)
+        ),
+        accuracy=accuracy,
+        flicker=float(flicker(made_NCTHW) / flicker(seen).clamp_min(1e-12)),
+        motion=float(motion(made_NCTHW) / motion(seen).clamp_min(1e-12)),
+    )
+
+
+def make(
+    sampler: Callable[[Tensor, Tensor, torch.Generator], Tensor],
+    real: Clips,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """Clips for the contexts of real ones, the same noise for every sampler (N, C, T, H, W)."""
+    noise_generator = torch.Generator().manual_seed(seed)
+    fresh_generator = torch.Generator().manual_seed(seed + 1)
+    parts = []
+    for first in range(0, len(real), CHUNK):
+        _, context = real.at(torch.arange(first, min(first + CHUNK, len(real))))
+        noise = torch.randn((len(context), *real.x_NCTHW.shape[1:]), generator=noise_generator)
+        parts.append(sampler(noise, context, fresh_generator).cpu())
+        advance(first + len(context))
+    return torch.cat(parts)

@@ -1,0 +1,268 @@
+"""A run: both stages on a bundle, in a folder that can be gone on with.
+
+run.json               the settings, and what they belong to
+stage-one.checkpoint   where the stage stands, while it is not finished; likewise stage-two
+stage-one.safetensors  the averaged weights that it ended with; likewise stage-two
+log.jsonl              the losses
+samples/               clips of the network as it learns
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from adversarial_finetune import checkpoint
+from adversarial_finetune.bundle import Bundle, Weights, read_weights, sha256
+from adversarial_finetune.data import Clips, Split, load_clips
+from adversarial_finetune.discriminator import Heads
+from adversarial_finetune.errors import InputError
+from adversarial_finetune.learner import DivergedError, Learner
+from adversarial_finetune.settings import Settings, Stage
+from adversarial_finetune.stage_one import StageOne
+from adversarial_finetune.stage_two import StageTwo
+
+STAGES: tuple[Stage, ...] = ("one", "two")
+WARMUP_STEPS, LAST_RATE = 50, 0.1
+CHECKPOINT_STEPS = 100
+GENERATOR_BETAS = (0.0, 0.99)  # without momentum: it chases heads that move
+HEADS_BETAS = (0.5, 0.99)
+
+# Told of a stage's progress: stage, finished steps, all steps, losses.
+OnStep = Callable[[Stage, int, int, Mapping[str, float]], None]
+# Given a stage's generator with its averaged weights, to make pictures.
+OnSamples = Callable[[Stage, int, Weights], None]
+
+
+class StageTraining(Protocol):
+    """What both stages are to a run."""
+
+    @property
+    def learners(self) -> dict[str, Learner]:
+        """Whose state a checkpoint holds."""
+        ...
+
+    def step(
+        self, number: int, share_of_rate: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        """One step; the losses come back. DivergedError before anything changed."""
+        ...
+
+
+class TrainingFailedError(Exception):
+    """A stage could not go on; its last good checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Both stages of a bundle.
+
+    Args:
+        folder: the run's.
+        bundle: that is tuned.
+        clips: folder of clips.
+        settings: of the training.
+        device: that trains.
+    """
+
+    folder: Path
+    bundle: Bundle
+    clips: Path
+    settings: Settings
+    device: str = "cpu"
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder, or go on with it.
+
+        Raises:
+            InputError: it is there and resume is not asked for, or was begun with other settings.
+        """
+        identity = self.identity
+        file = self.folder / "run.json"
+        if file.exists():
+            if not resume:
+                raise InputError(f"{self.folder}: exists; go on by --resume, or choose another")
+            before = json.loads(file.read_text(encoding="utf-8"))
+            for name, value in _flat(identity).items():
+                if (was := _flat(before).get(name)) != value:
+                    raise InputError(
+                        f"{self.folder}: was begun with {name} {was}, not {value}; go on with the "
+                        "same, or choose another folder"
+                    )
+            return
+        for split in ("train", "validation"):
+            self._fits(split)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with checkpoint.replacing(file) as temporary:
+            temporary.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run must agree on to be gone on with."""
+        return {
+            "bundle": self.bundle.digest,
+            "clips": sha256(self.clips / "train.safetensors"),
+            "settings": json.loads(json.dumps(self.settings.to_json())),
+        }
+
+    @cached_property
+    def data(self) -> Clips:
+        """What is trained on."""
+        return self._fits("train")
+
+    def finished(self, stage: Stage) -> Path:
+        """The averaged weights that a stage ended with."""
+        return self.folder / f"stage-{stage}.safetensors"
+
+    def weights(self, stage: Stage) -> Weights:
+        """Of a finished stage."""
+        return read_weights(self.finished(stage))
+
+    def train(
+        self,
+        on_step: OnStep = lambda *_: None,
+        on_samples: OnSamples = lambda *_: None,
+        samples_every: int = 200,
+        checkpoint_every: int = CHECKPOINT_STEPS,
+    ) -> None:
+        """Train what is not finished yet.
+
+        Args:
+            on_step: told of every step.
+            on_samples: given the averaged weights now and then.
+            samples_every: how many steps lie between.
+            checkpoint_every: after how many steps the state is kept.
+
+        Raises:
+            TrainingFailedError: a loss is no number; the last good checkpoint stays.
+        """
+        for stage in STAGES:
+            if not self.finished(stage).exists():
+                self._train(stage, on_step, on_samples, samples_every, checkpoint_every)
+
+    def _train(
+        self,
+        stage: Stage,
+        on_step: OnStep,
+        on_samples: OnSamples,
+        samples_every: int,
+        checkpoint_every: int,
+    ) -> None:
+        torch.manual_seed(self.settings.seed)  # fresh heads
+        training = self._one() if stage == "one" else self._two()
+        state, steps = self.folder / f"stage-{stage}.checkpoint", self.settings.steps_of(stage)
+        first = _restore(state, training.learners) if state.exists() else 0
+        learner = training.learners["generator"]
+        begun = time.monotonic()
+        for number in range(first, steps):
+            try:
+                losses = training.step(number, rate(number, steps), self._generator(stage, number))
+            except DivergedError as error:
+                raise TrainingFailedError(
+                    f"stage {stage}: {error} at step {number + 1}; the last good checkpoint is "
+                    + (f"{state}" if state.exists() else "what the stage began with")
+                    + "; begin another run with a lower learning rate"
+                ) from None
+            done = number + 1
+            on_step(stage, done, steps, losses)
+            if done % samples_every == 0 or done == steps:
+                seconds = round(time.monotonic() - begun, 1)
+                self._log({"stage": stage, "step": done, "seconds": seconds, **losses})
+                on_samples(stage, done, learner.weights())
+            if done % checkpoint_every == 0 and done < steps:
+                _save(state, training.learners, done)
+        checkpoint.save(self.finished(stage), learner.weights(), {"stage": stage})
+        state.unlink(missing_ok=True)
+
+    def _one(self) -> StageOne:
+        settings = self.settings
+        generator = self.bundle.denoiser(self.bundle.weights(), self.device)
+        learner = Learner(generator, settings.stage_one_rate, settings.stage_one_ema)
+        return StageOne(learner, self.data, settings.clips_per_step, settings.image_share)
+
+    def _two(self) -> StageTwo:
+        settings, weights = self.settings, self.weights("one")
+        heads = Heads(
+            self.bundle.feature_channels,
+            self.bundle.context_shape[1],
+            settings.head_width,
+            settings.heads,
+        ).to(self.device)
+        return StageTwo(
+            Learner(
+                self.bundle.denoiser(weights, self.device),
+                settings.generator_rate,
+                settings.stage_two_ema,
+                betas=GENERATOR_BETAS,
+            ),
+            Learner(heads, settings.heads_rate, settings.stage_two_ema, betas=HEADS_BETAS),
+            self.bundle.features(weights, self.device),
+            self.data,
+            settings.clips_per_step,
+            settings.times,
+            settings.terms,
+            min(settings.heads_alone_steps, settings.stage_two_steps // 10),
+        )
+
+    def _generator(self, stage: Stage, step: int) -> torch.Generator:
+        """All that a step draws follows from here, so that a run that resumes is the same."""
+        seed = (self.settings.seed * 2 + STAGES.index(stage)) * 10_000_019 + step
+        return torch.Generator().manual_seed(seed)
+
+    def _fits(self, split: Split) -> Clips:
+        data = load_clips(self.clips, split)
+        _, channels, _, *sides = data.x_NCTHW.shape
+        _, *context = data.context_NLC.shape
+        own_channels, _, *own_sides = self.bundle.clip_shape
+        for name, found, wanted in (
+            ("channels, height and width", (channels, *sides), (own_channels, *own_sides)),
+            ("tokens of the context", tuple(context), self.bundle.context_shape),
+        ):
+            if found != wanted:
+                raise InputError(
+                    f"{self.clips}: {split} has {name} {found}, the bundle's network {wanted}"
+                )
+        return data
+
+    def _log(self, entry: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def rate(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: a linear warm-up, then a cosine to a tenth."""
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    cosine = (1 + math.cos(math.pi * step / steps)) / 2
+    return warm * (LAST_RATE + (1 - LAST_RATE) * cosine)
+
+
+def _save(path: Path, learners: Mapping[str, Learner], step: int) -> None:
+    tensors = {
+        f"{name}/{key}": tensor
+        for name, each in learners.items()
+        for key, tensor in each.state().items()
+    }
+    checkpoint.save(path, tensors, {"step": step})
+
+
+def _restore(path: Path, learners: Mapping[str, Learner]) -> int:
+    tensors, notes = checkpoint.load(path)
+    for name, learner in learners.items():
+        start = f"{name}/"
+        part = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
+        learner.restore(part)
+    return int(notes["step"])
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {}
+        flat.update(inner or {prefix + name: value})
+    return flat

@@ -1,0 +1,59 @@
+"""What a training was asked for."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from adversarial_finetune.discriminator import KINDS, Kind
+from adversarial_finetune.errors import InputError
+from adversarial_finetune.flow import step_times
+from adversarial_finetune.stage_two import Weights
+
+Stage = Literal["one", "two"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Both stages' settings; the defaults are for a small network on two cores."""
+
+    stage_one_steps: int = 1200
+    stage_two_steps: int = 1500
+    clips_per_step: int = 16
+    image_share: float = 0.2  # of stage one's steps: single frames instead of clips
+    stage_one_rate: float = 1e-3
+    generator_rate: float = 3e-4
+    heads_rate: float = 1e-3
+    stage_one_ema: float = 0.998
+    stage_two_ema: float = 0.99
+    heads_alone_steps: int = 100  # of stage two, in the beginning; a tenth at most
+    steps: int = 4  # network calls of the tuned sampler
+    heads: tuple[Kind, ...] = KINDS
+    head_width: int = 32
+    terms: Weights = field(default_factory=Weights)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("stage_one_steps", "stage_two_steps", "clips_per_step", "steps"):
+            if getattr(self, name) < (0 if name.startswith("stage") else 1):
+                raise InputError(f"{name}: give a whole number from 1")
+        if not 0 <= self.image_share <= 1:
+            raise InputError("image_share: give a share from 0 to 1")
+        if not self.heads or not set(self.heads) <= set(KINDS):
+            raise InputError(f"heads: give {' or '.join(KINDS)}, or both")
+
+    @property
+    def times(self) -> list[float]:
+        """Of the tuned sampler's network calls."""
+        return step_times(self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """For manifests and checkpoints."""
+        found = asdict(self)
+        found["heads"] = list(self.heads)
+        return found
+
+    def steps_of(self, stage: Stage) -> int:
+        """How long a stage is."""
+        return self.stage_one_steps if stage == "one" else self.stage_two_steps
+
+
+NAMES = frozenset(each.name for each in fields(Settings))

@@ -1,0 +1,160 @@
+"""Samplers, heads and figures against what is known of them."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from adversarial_finetune.data import Clips
+from adversarial_finetune.discriminator import KINDS, Heads, Kind, fooled, gradient_penalty, hinge
+from adversarial_finetune.evaluation import _found, flicker, frechet_distance, motion
+from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, mix, step_times
+
+CLIP = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def towards(x: Tensor, time: Tensor, _: Tensor) -> Tensor:
+    """The exact velocity where all data is one clip: every path ends there."""
+    return (x - CLIP) / time.view(-1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 25])
+def test_samplers_end_where_all_data_is(steps: int) -> None:
+    noise, context = torch.randn_like(CLIP), torch.zeros(2, 1, 1)
+    torch.testing.assert_close(follow(towards, noise, context, steps), CLIP, rtol=1e-4, atol=1e-4)
+    generator = torch.Generator().manual_seed(1)
+    found = leap(towards, noise, context, step_times(steps), generator)
+    torch.testing.assert_close(found, CLIP, rtol=1e-4, atol=1e-4)
+
+
+def test_a_guess_undoes_a_mix() -> None:
+    time = torch.tensor([0.3, 0.9])
+    noisy = mix(CLIP, torch.randn_like(CLIP), time)
+    torch.testing.assert_close(guess(towards, noisy, time, torch.zeros(2, 1, 1)), CLIP)
+
+
+@pytest.mark.parametrize(("guidance", "calls"), [(1.0, 5), (2.0, 10)])
+def test_guidance_doubles_the_calls(guidance: float, calls: int) -> None:
+    asked = []
+
+    def counted(x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        asked.append(bool(context.any()))
+        return towards(x, time, context)
+
+    follow(counted, torch.randn_like(CLIP), torch.ones(2, 1, 1), 5, guidance)
+    assert len(asked) == calls
+    assert asked.count(True) == 5
+
+
+def test_times_lie_where_they_should() -> None:
+    times = logit_normal_times(4000, torch.Generator().manual_seed(0), mean=-1.0)
+    assert (times > 0).all()
+    assert (times < 1).all()
+    assert abs(float(times.median()) - 1 / (1 + math.e)) < 0.02
+
+
+def heads_of(kinds: tuple[Kind, ...]) -> Heads:
+    torch.manual_seed(0)
+    return Heads((6, 10), 3, 8, kinds)
+
+
+def stages(frames: int = 4) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(2, 6, frames, 8, 8, generator=generator),
+        torch.randn(2, 10, frames, 4, 4, generator=generator),
+    ]
+
+
+def told() -> tuple[Tensor, Tensor]:
+    return torch.tensor([0.2, 0.7]), torch.eye(3)[:2][:, None]
+
+
+def test_a_spatial_head_looks_at_frames_one_by_one() -> None:
+    heads, order = heads_of(("spatial",)), torch.tensor([2, 0, 3, 1])
+    straight = heads(stages(), *told())
+    shuffled = heads([each[:, :, order] for each in stages()], *told())
+    for one, other in zip(straight, shuffled, strict=True):
+        torch.testing.assert_close(one[:, order], other)
+
+
+def test_a_temporal_head_looks_at_places_one_by_one() -> None:
+    heads, changed = heads_of(("temporal",)), stages()
+    changed[1][:, :, :, 0, 0] += 1
+    before, after = heads(stages(), *told())[1], heads(changed, *told())[1]
+    # The norm sees the whole frame, so that all places move a little; the changed one by far most.
+    moved = (before - after).abs().amax(dim=(0, 1))
+    assert moved.argmax() == 0
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = heads([each[:, :, order] for each in stages()], *told())
+    assert not torch.allclose(heads(stages(), *told())[0][:, order], shuffled[0])
+
+
+@pytest.mark.parametrize("kinds", [KINDS, ("spatial",), ("temporal",)])
+def test_heads_answer_everywhere_for_any_frames(kinds: tuple[Kind, ...]) -> None:
+    for frames in (1, 5):
+        found = heads_of(kinds)(stages(frames), *told())
+        assert [tuple(each.shape) for each in found] == [(2, frames, 4, 4)] * 2 * len(kinds)
+
+
+def test_the_condition_counts() -> None:
+    heads, (time, context) = heads_of(KINDS), told()
+    for other in ((time, context.flip(0)), (time.flip(0), context)):
+        for one, another in zip(
+            heads(stages(), time, context), heads(stages(), *other), strict=True
+        ):
+            assert not torch.allclose(one, another)
+
+
+def test_the_penalty_is_the_square_of_a_slope() -> None:
+    features = [each.requires_grad_() for each in stages()]
+    weights = [torch.randn_like(each[:1]) for each in features]
+    # Logits that are linear in the features: (B, T, H, W) with the same mean as the product.
+    logits = [(each * w).sum(1) for each, w in zip(features, weights, strict=True)]
+    places = [each[0].numel() / each.shape[1] for each in features]
+    wanted = sum(float((w / p).square().sum()) for w, p in zip(weights, places, strict=True))
+    assert float(gradient_penalty(logits, features)) == pytest.approx(wanted, rel=1e-4)
+    heads = heads_of(KINDS)
+    penalty = gradient_penalty(heads(features, *told()), features)
+    penalty.backward()  # a second derivative of every part
+    assert all(p.grad is not None for n, p in heads.named_parameters() if "leave.bias" not in n)
+
+
+def test_losses_pull_apart() -> None:
+    high, low = [torch.full((2, 3), 2.0)], [torch.full((2, 3), -2.0)]
+    assert float(hinge(high, low)) == 0
+    assert float(hinge(low, high)) == 6
+    assert float(fooled(high)) < float(fooled(low))
+
+
+def test_the_distance_of_normal_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(200_000, 3, generator=generator) * torch.tensor([1.0, 2.0, 3.0])
+    other = torch.randn(200_000, 3, generator=generator) * torch.tensor([2.0, 2.0, 1.0]) + 1
+    # Diagonal covariances: squared differences of means and of deviations.
+    assert frechet_distance(one, other) == pytest.approx(3 + 1 + 0 + 4, abs=0.1)
+    assert abs(frechet_distance(one, one)) < 1e-6
+
+
+def test_flicker_and_motion() -> None:
+    even = torch.arange(6.0).view(1, 1, 6, 1, 1).expand(2, 1, 6, 4, 4)
+    blinking = (torch.arange(6) % 2).float().view(1, 1, 6, 1, 1).expand(2, 1, 6, 4, 4)
+    assert float(flicker(even)) == 0
+    assert float(flicker(blinking)) == pytest.approx(1.0)
+    assert float(motion(even)) == float(motion(blinking)) == 1
+    assert float(flicker(even[:, :, :1])) == float(motion(even[:, :, :1])) == 0
+
+
+def test_accuracy_counts_what_was_asked_for() -> None:
+    scores = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    asked = torch.tensor([[1.0, 0, 0], [1.0, 0, 1.0], [0, 0, 0]])
+    assert _found(scores, asked) == pytest.approx((1 + 0.5) / 2)
+
+
+def test_labels_are_zeros_and_ones_or_none() -> None:
+    x, context = torch.zeros(2, 1, 1, 1, 1), torch.zeros(2, 2, 3)
+    assert Clips(x, context).labels is None
+    context[0, 1, 2] = 1
+    assert Clips(x, context).labels.tolist() == [[0, 0, 1], [0, 0, 0]]  # type: ignore[union-attr]
+    assert Clips(x, context * 0.5).labels is None
