@@ -93,7 +93,7 @@ def test_a_run_is_gone_on_with_as_it_was_begun(bundle: Path, clips: Path, tmp_pa
     opened = open_bundle(bundle)
     Run(tmp_path / "run", opened, clips, SHORT).begin(resume=False)
     other = replace(SHORT, generator_rate=1.0)
-    with pytest.raises(InputError, match=r"with settings.generator_rate 0.0003, not 1.0"):
+    with pytest.raises(InputError, match=r"with settings.generator_rate 0.0001, not 1.0"):
         Run(tmp_path / "run", opened, clips, other).begin(resume=True)
     write_clips(tmp_path / "fewer", 8)
     with pytest.raises(InputError, match="was begun with clips"):
@@ -175,3 +175,20 @@ def test_both_stages_learn(bundle: Path, clips: Path, tmp_path: Path) -> None:
     assert sum(losses["one"][-30:]) < 0.8 * sum(losses["one"][:30])
     one, two = run.weights("one"), run.weights("two")
     assert any(not torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, call: Call) -> None:
+    before = sorted(path.name for path in bundle.iterdir())
+    few = ("--variants", "all of it", "no reconstruction", "--seeds", "1", "--clips", "16")
+    arguments = ("ablate", bundle, "--data", clips, "--out", "ablation", *FLAGS, *few)
+    code, printed, said = call(*arguments, "--classifier-steps", "10", "--json")
+    assert code == 0, said
+    assert said.count("stage one: 6/6") == 1
+    rows = json.loads(printed)["rows"]
+    found = [(row["variant"], row["sampler"]) for row in rows]
+    assert len(set(found)) == len(found) == 6 + 2
+    again = call(*arguments, "--json")
+    assert json.loads(again[1])["rows"] == rows, "what is finished is not done again"
+    assert "stage" not in again[2]
+    assert "± " in call(*arguments)[1]
+    assert sorted(path.name for path in bundle.iterdir()) == before

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from adversarial_finetune.data import Clips
+from adversarial_finetune.learner import rate
 
 WIDTH, FEATURES = 16, 64
 CLIPS_PER_STEP, CHANGED_PER_STEP, LEARNING_RATE = 48, 12, 4e-3
@@ -101,9 +102,7 @@ def train_classifier(
     labels = data.labels
     model = Classifier(data.x_NCTHW.shape[1], 0 if labels is None else labels.shape[1])
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1, cycle_momentum=False
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         index = torch.randint(len(data), (CLIPS_PER_STEP,), generator=generator)

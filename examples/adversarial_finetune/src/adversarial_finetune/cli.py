@@ -13,8 +13,15 @@ from pathlib import Path
 import torch
 
 from adversarial_finetune import pictures
+from adversarial_finetune.ablation import VARIANTS, Ablation
+from adversarial_finetune.ablation import printed as ablation_table
 from adversarial_finetune.bundle import Weights, open_bundle
-from adversarial_finetune.classifier import load_classifier, save_classifier, train_classifier
+from adversarial_finetune.classifier import (
+    Classifier,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
 from adversarial_finetune.comparison import REAL, compare, printed, samplers
 from adversarial_finetune.data import load_clips
 from adversarial_finetune.discriminator import KINDS
@@ -53,41 +60,26 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-tune the network of a temporal-nas bundle to a few denoising steps.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    default = Settings()
-
     train = commands.add_parser("train", help="both stages; tuned weights go into the bundle")
-    train.add_argument("bundle", type=Path)
-    train.add_argument("--data", type=Path, required=True, help="a folder of clips (`nas clips`)")
-    train.add_argument("--out", type=Path, required=True, help="the run's folder")
+    _add_training(train)
     train.add_argument("--resume", action="store_true", help="go on where it was left")
-    train.add_argument("--device", default="cpu", help="cpu, or cuda")
-    for name, help_text in (
-        ("stage-one-steps", "flow matching"),
-        ("stage-two-steps", "adversarial"),
-        ("clips-per-step", "of a batch"),
-        ("steps", "network calls of the tuned sampler"),
-        ("seed", "of everything that is drawn"),
-    ):
-        value = getattr(default, name.replace("-", "_"))
-        train.add_argument(f"--{name}", type=int, default=value, help=f"{help_text}; {value}")
-    for name in ("stage-one-rate", "generator-rate", "heads-rate"):
-        value = getattr(default, name.replace("-", "_"))
-        train.add_argument(f"--{name}", type=float, default=value, help=f"learning rate; {value}")
     train.add_argument("--heads", choices=KINDS, nargs="+", default=KINDS, help="both by default")
-    train.add_argument(
-        "--reconstruction", type=float, default=default.terms.reconstruction, help="its weight"
-    )
+    train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
     train.set_defaults(run=_train)
+
+    ablate = commands.add_parser("ablate", help="what each part is worth; the bundle stays")
+    _add_training(ablate)
+    _add_judging(ablate)
+    ablate.add_argument("--seeds", type=int, default=3)
+    ablate.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
+    ablate.set_defaults(run=_ablate)
 
     evaluate = commands.add_parser("evaluate", help="samplers beside each other, with a picture")
     evaluate.add_argument("run_folder", type=Path, metavar="RUN")
     evaluate.add_argument("bundle", type=Path)
     evaluate.add_argument("--data", type=Path, required=True, help="a folder of clips")
-    evaluate.add_argument("--classifier", type=Path, help="its file; trained there if missing")
-    evaluate.add_argument("--classifier-steps", type=int, default=3000)
-    evaluate.add_argument("--clips", type=int, default=1024, help="of the test split")
+    _add_judging(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON document")
     evaluate.set_defaults(run=_evaluate)
 
     sample = commands.add_parser("sample", help="a GIF of the tuned network's clips")
@@ -99,10 +91,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(given: argparse.Namespace) -> None:
-    bundle = open_bundle(given.bundle)
+def _add_training(parser: argparse.ArgumentParser) -> None:
     default = Settings()
-    settings = Settings(
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="a folder of clips (`nas clips`)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of what is trained")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    for name, help_text in (
+        ("stage-one-steps", "flow matching"),
+        ("stage-two-steps", "adversarial"),
+        ("clips-per-step", "of a batch"),
+        ("steps", "network calls of the tuned sampler"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"{help_text}; {value}")
+    for name in ("stage-one-rate", "generator-rate", "heads-rate"):
+        value = getattr(default, name.replace("-", "_"))
+        parser.add_argument(f"--{name}", type=float, default=value, help=f"learning rate; {value}")
+    for name in ("reconstruction", "r1", "noise_mean"):
+        value = getattr(default.terms, name)
+        words = "of the times at which clips are judged" if name == "noise_mean" else "its weight"
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=float, default=value, help=f"{words}; {value}")
+
+
+def _add_judging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--classifier", type=Path, help="its file; trained there if missing")
+    parser.add_argument("--classifier-steps", type=int, default=3000)
+    parser.add_argument("--clips", type=int, default=1024, help="of the test split")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    _check_device(given.device)
+    default = Settings()
+    return Settings(
         stage_one_steps=given.stage_one_steps,
         stage_two_steps=given.stage_two_steps,
         clips_per_step=given.clips_per_step,
@@ -110,11 +133,18 @@ def _train(given: argparse.Namespace) -> None:
         generator_rate=given.generator_rate,
         heads_rate=given.heads_rate,
         steps=given.steps,
-        heads=tuple(given.heads),
-        terms=replace(default.terms, reconstruction=given.reconstruction),
-        seed=given.seed,
+        terms=replace(
+            default.terms,
+            reconstruction=given.reconstruction,
+            r1=given.r1,
+            noise_mean=given.noise_mean,
+        ),
     )
-    _check_device(given.device)
+
+
+def _train(given: argparse.Namespace) -> None:
+    bundle = open_bundle(given.bundle)
+    settings = replace(_settings(given), heads=tuple(given.heads), seed=given.seed)
     run = Run(given.out, bundle, given.data, settings, given.device)
     run.begin(resume=given.resume)
     progress = Progress()
@@ -156,17 +186,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     if not run.finished("one").exists():
         raise InputError(f"{folder}: no finished run; train first")
     progress = Progress()
-    file = given.classifier or folder / "classifier.safetensors"
-    if file.exists():
-        classifier = load_classifier(file)
-    else:
-        classifier = train_classifier(
-            load_clips(given.data, "train"),
-            given.classifier_steps,
-            0,
-            lambda done: progress("train the classifier", done, given.classifier_steps),
-        )
-        save_classifier(classifier, file)
+    classifier = _classifier(given, folder, progress)
     real = load_clips(given.data, "test").first(given.clips)
     compared = compare(
         samplers(bundle, run.weights("one"), tuned, times), classifier, real, given.seed, progress
@@ -188,6 +208,35 @@ def _evaluate(given: argparse.Namespace) -> None:
     print(printed(compared))
     if of_data is not None:
         print(f"the classifier finds {of_data:.3f} of what the data itself shows")
+
+
+def _ablate(given: argparse.Namespace) -> None:
+    bundle, progress = open_bundle(given.bundle), Progress()
+    ablation = Ablation(given.out, bundle, given.data, _settings(given), given.device)
+    given.out.mkdir(parents=True, exist_ok=True)
+    classifier = _classifier(given, given.out, progress)
+    real = load_clips(given.data, "test").first(given.clips)
+    rows = ablation.run(list(given.variants), given.seeds, classifier, real, progress)
+    if given.json:
+        print(json.dumps({"clips": len(real), "rows": rows}))
+    else:
+        print(ablation_table(rows))
+
+
+def _classifier(given: argparse.Namespace, folder: Path, progress: Progress) -> Classifier:
+    """The judge: of its file, or trained and kept there."""
+    file: Path = given.classifier or folder / "classifier.safetensors"
+    if file.exists():
+        return load_classifier(file)
+    steps = given.classifier_steps
+    classifier = train_classifier(
+        load_clips(given.data, "train"),
+        steps,
+        0,
+        lambda done: progress("train the classifier", done, steps),
+    )
+    save_classifier(classifier, file)
+    return classifier
 
 
 def _sample(given: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ class Sampler:
 
     name: str
     calls: int  # of the network, for a clip
+    tuned: bool  # of stage two's weights
     make: Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
@@ -65,7 +66,7 @@ def samplers(
         def run(noise: Tensor, context: Tensor, _: torch.Generator) -> Tensor:
             return follow(module, noise.to(device), context.to(device), steps, guidance)
 
-        return Sampler(words, calls, run)
+        return Sampler(words, calls, False, run)
 
     def leaps(noise: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
         return leap(after, noise.to(device), context.to(device), times, generator)
@@ -78,8 +79,8 @@ def samplers(
         euler(before, few, GUIDANCE),
         euler(before, few, 1.0),
         euler(before, 1, 1.0),
-        Sampler(f"{few} steps, tuned", few, leaps),
-        Sampler("1 step, tuned", 1, one),
+        Sampler(f"{few} steps, tuned", few, True, leaps),
+        Sampler("1 step, tuned", 1, True, one),
     ]
 
 

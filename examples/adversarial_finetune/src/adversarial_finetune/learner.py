@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+WARMUP_STEPS, LAST_RATE = 50, 0.1
 STEP_COUNT = "step"  # AdamW keeps it on the CPU, whatever the weights are on
 
 
@@ -89,3 +90,10 @@ class Learner:
             name, _, key = entry.rpartition(":")
             there = tensor if key == STEP_COUNT else tensor.to(trained[name])
             self.optimizer.state.setdefault(trained[name], {})[key] = there
+
+
+def rate(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: a linear warm-up, then a cosine to a tenth."""
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    cosine = (1 + math.cos(math.pi * step / steps)) / 2
+    return warm * (LAST_RATE + (1 - LAST_RATE) * cosine)

@@ -8,7 +8,6 @@ samples/               clips of the network as it learns
 """
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,13 +22,12 @@ from adversarial_finetune.bundle import Bundle, Weights, read_weights, sha256
 from adversarial_finetune.data import Clips, Split, load_clips
 from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.learner import DivergedError, Learner
+from adversarial_finetune.learner import DivergedError, Learner, rate
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stage_two import StageTwo
 
 STAGES: tuple[Stage, ...] = ("one", "two")
-WARMUP_STEPS, LAST_RATE = 50, 0.1
 CHECKPOINT_STEPS = 100
 GENERATOR_BETAS = (0.0, 0.99)  # without momentum: it chases heads that move
 HEADS_BETAS = (0.5, 0.99)
@@ -233,13 +231,6 @@ class Run:
     def _log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-
-
-def rate(step: int, steps: int) -> float:
-    """The share of the learning rate at a step: a linear warm-up, then a cosine to a tenth."""
-    warm = min(1.0, (step + 1) / WARMUP_STEPS)
-    cosine = (1 + math.cos(math.pi * step / steps)) / 2
-    return warm * (LAST_RATE + (1 - LAST_RATE) * cosine)
 
 
 def _save(path: Path, learners: Mapping[str, Learner], step: int) -> None:

@@ -15,13 +15,13 @@ Stage = Literal["one", "two"]
 class Settings:
     """Both stages' settings; the defaults are for a small network on two cores."""
 
-    stage_one_steps: int = 1200
-    stage_two_steps: int = 1500
-    clips_per_step: int = 16
+    stage_one_steps: int = 3000
+    stage_two_steps: int = 3000
+    clips_per_step: int = 8
     image_share: float = 0.2  # of stage one's steps: single frames instead of clips
     stage_one_rate: float = 1e-3
-    generator_rate: float = 3e-4
-    heads_rate: float = 1e-3
+    generator_rate: float = 1e-4
+    heads_rate: float = 5e-3
     stage_one_ema: float = 0.998
     stage_two_ema: float = 0.99
     heads_alone_steps: int = 100  # of stage two, in the beginning; a tenth at most

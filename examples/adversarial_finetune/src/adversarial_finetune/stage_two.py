@@ -25,9 +25,9 @@ class Weights:
     """How much each term counts."""
 
     adversarial: float = 1.0
-    reconstruction: float = 0.1
+    reconstruction: float = 0.5
     r1: float = 1e-4
-    noise_mean: float = -1.0  # of the logit-normal times at which clips are judged
+    noise_mean: float = -2.0  # of the logit-normal times at which clips are judged
 
 
 @dataclass(frozen=True)
