@@ -95,6 +95,7 @@ def compare(
     found = []
     for sampler in asked:
         advance = partial(_advance, on_clips, sampler.name, len(real))
+        advance(0)
         x_NCTHW = make(_inferred(sampler), real, seed, advance)
         found.append(
             Compared(

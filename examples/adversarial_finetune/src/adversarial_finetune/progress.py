@@ -20,7 +20,7 @@ class Progress:
     ) -> None:
         """Say it, if it is time to."""
         now = time.monotonic()
-        start, first = self.begun.setdefault(what, (now, done - 1))
+        start, first = self.begun.setdefault(what, (now, done))
         terminal = sys.stderr.isatty()
         if done < total and now - self.said < (TERMINAL_S if terminal else ELSEWHERE_S):
             return
