@@ -193,7 +193,7 @@ class SearchSpace:
             return self.architecture_from_json(json.loads(path.read_text()), where=str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read: {error}") from None
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not valid JSON: {error}") from None
 
     def architecture_from_json(self, document_: object, where: str) -> Architecture:

@@ -24,6 +24,7 @@ ARCHITECTURE, WEIGHTS, LATENCY = "architecture.json", "weights.safetensors", "la
 PROGRAMS = ("denoiser.pt2", "features.pt2")
 FINETUNED_WEIGHTS = "finetuned.safetensors"
 LARGEST_FLOAT16 = 65504.0
+NUMBERS = ("F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,12 @@ class Bundle:
         """
         architecture = self.architecture(space)
         weights = self.weights(finetuned=finetuned)
-        with torch.device("meta"):  # a shape that somebody made up costs no memory
-            network = VideoUNet(self.space(space), architecture)
+        try:
+            with torch.device("meta"):  # a shape that somebody made up costs no memory
+                network = VideoUNet(self.space(space), architecture)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.path / MANIFEST}: no network has this space: {said}") from None
         check_weights(network, weights, self.path / WEIGHTS)
         network.load_state_dict(weights, assign=True)
         return network.eval()
@@ -161,15 +166,23 @@ class Bundle:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: not valid JSON: {error}") from None
-        return dict(found)
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: expected a JSON object")
+        return found
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
     try:
         with safe_open(file, framework="pt") as tensors:
-            found = {name: tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{file}: not a whole safetensors file: {error}") from None
+            for name in tensors.keys():  # noqa: SIM118
+                kind = tensors.get_slice(name).get_dtype()
+                if kind not in NUMBERS:
+                    raise InputError(f"{file}: {name[:80]!r} is of {kind}, not {NUMBERS}")
+                found[name] = tensors.get_tensor(name).float()
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a whole safetensors file: {said}") from None
     for name, tensor in found.items():
         if not (tensor.abs() <= LARGEST_FLOAT16).all():  # which is no NaN either
             raise InputError(

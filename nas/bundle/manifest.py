@@ -5,6 +5,7 @@ A hash shows that nothing changed since a file was written, not who wrote it.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,8 @@ FORMAT, VERSION, MAJOR = "temporal-nas/bundle", "1.0", 1
 FINETUNED_FORMAT = "temporal-nas/finetuned"
 MANIFEST, FINETUNED = "bundle.json", "finetuned.json"
 SCHEMAS = {FORMAT: "schema.json", FINETUNED_FORMAT: "finetuned.schema.json"}
-MOST_BYTES = 64 * 2**20  # of a JSON file; ours have kilobytes
+MOST_BYTES = 4 * 2**20  # of a JSON file; ours have kilobytes
+FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
 
 
 def read_manifest(folder: Path) -> Json:
@@ -77,8 +79,8 @@ def _read(folder: Path, name: str, format_name: str) -> Json:
     for where, complaint in _complaints(manifest, format_name):
         raise InputError(f"{path}: {where}: {complaint}")
     for file, digest in manifest["files"].items():
-        if Path(file).name != file or "\\" in file:
-            raise InputError(f"{path}: {file[:80]!r} is no file name")
+        if not FILE_NAME.fullmatch(file):
+            raise InputError(f"{path}: {file[:80]!a} is no file name")
         _check(folder / file, digest)
     return manifest
 
@@ -87,7 +89,11 @@ def _complaints(manifest: Json, format_name: str) -> Iterator[tuple[str, str]]:
     """What the schema says against a manifest: where, and one line of what."""
     for error in _validator(format_name).iter_errors(manifest):
         where = ".".join(map(str, error.absolute_path)) or "the document"
-        yield where, " ".join(error.message.split())[:200]
+        yield _line(where), _line(error.message)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()[:200]
 
 
 @lru_cache

@@ -1,21 +1,26 @@
 """Open a .pt2 that somebody else made, without running anything of theirs.
 
 `torch.export.load` trusts its file. It unpickles objects where a file says so, loads compiled
-libraries, evaluates the expressions of symbolic shapes, and makes Python source of guards. Here a
-file is first held against what a plain program needs: a few named members of bounded size, no
-pickled object, operations of aten alone, expressions and guards of a small grammar. What was
-checked is then packed anew and only that is given to torch, so that nothing depends on two readers
-of zip files agreeing. Weights stand elsewhere; a program holds shapes.
+libraries, evaluates the expressions of symbolic shapes, makes Python source of names and guards,
+and works on what may take forever. Here a file is first held against what a plain program needs: a
+few named members of bounded size, no pickles, functional operations of aten, names that are names,
+expressions of a small grammar. What was checked is then packed anew, without what no reader needs,
+and only that is given to torch, so that nothing depends on two readers of zip files agreeing.
+Weights stand elsewhere; a program holds shapes.
 
 This file depends on torch alone and is the same in the toolkit and in the training package.
 """
 
 import io
 import json
+import keyword
+import logging
+import math
 import operator
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +34,26 @@ MODEL = "models/model.json"
 WEIGHTS, CONSTANTS = (f"data/{kind}/model_{kind}_config.json" for kind in ("weights", "constants"))
 PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 SAMPLES = "data/sample_inputs/model.pt"
-MOST_BYTES = 256 * 2**20  # of a member: a program of 600M parameters takes 5 MB
-MOST_MEMBERS = 100_000
-LONGEST = 10_000  # of an expression
+MOST_BYTES = 16 * 2**20  # of a file: a program of 600M parameters takes 2 MB
+MOST_MEMBERS = 1000
+MOST_NODES = 20_000
+MOST_SYMBOLS, MOST_EXPRESSIONS = 4, 5000
+LONGEST = 400  # of an expression
 
 _FUNCTION = (
     r"(?:Add|Mul|Min|Max|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|IntTrueDiv|FloatTrueDiv|CeilToInt"
     r"|FloorToInt|TruncToInt|ToFloat|RoundToInt|Abs|Piecewise|Equality|Unequality|StrictLessThan"
     r"|LessThan|StrictGreaterThan|GreaterThan|And|Or|Not)"
 )
-_SYMBOL = r"Symbol\('[a-z]+\d+'(?:, [a-z]+=(?:True|False))*\)"
+_SYMBOL = r"Symbol\('(?P<%s>[a-z]\d{1,6})'(?:, [a-z]+=(?:True|False))*\)"
 # What `sympy.srepr` writes of shapes: Add(Mul(Integer(2), Symbol('s0', integer=True)), Integer(1)).
-# No powers but small ones of sizes: to work out 9**9**9 takes forever.
+# No powers but small ones of sizes: to work out 9**9**9 takes forever. Possessive: so does trying
+# all ways to read a text that does not fit.
 EXPRESSION = re.compile(
-    rf"(?:{_SYMBOL}|Pow\({_SYMBOL}, Integer\(-?\d\)\)|Integer\(-?\d{{1,20}}\)|-?\d{{1,20}}"
-    rf"|true|false|{_FUNCTION}\(|\)|, )+"
+    rf"(?:{_SYMBOL % 'plain'}|Pow\({_SYMBOL % 'raised'}, Integer\([-123]{{1,2}}\)\)"
+    rf"|Integer\(-?\d{{1,15}}\)|true|false|{_FUNCTION}\(|\)|, )++"
 )
-# L['x'].size()[0] == 2*L['y'].size()[1] and the like.
-GUARD = re.compile(
-    r"(?:L\['\w+'\]\.(?:size|stride)\(\)\[\d+\]|\d{1,20}|[-+%()]|\*(?!\*)|//|[=!<>]=|[<>]"
-    r"| and | or |not | )+"
-)
+SYMBOL = re.compile(r"'([a-z]\d{1,6})'")
 ON_SIZES = re.compile(
     r"_operator\.(add|sub|mul|floordiv|mod|neg|pos|eq|ne|lt|le|gt|ge|getitem|and_|or_)"
     r"|torch\.sym_(int|float|max|min|not|ite)"
@@ -63,6 +67,15 @@ ARGUMENT = re.compile(
     r"as_(optional_)?tensors?|as_(sym_)?(int|float|bool)s?|as_none|as_scalar_type|as_device"
     r"|as_layout|as_memory_format|as_strings?|as_expr|as_name|as_complex"
 )
+# What is no function of its inputs, or reaches around tensors.
+UNPLAIN = re.compile(
+    r"sparse|mkldnn|miopen|cudnn|fbgemm|quanti|storage|seed|unsafe|from_file|set_data|^data$"
+)
+PRIVATE = frozenset(
+    ("_assert_tensor_metadata", "_assert_scalar", "_softmax", "_log_softmax", "_to_copy")
+)
+NAME = re.compile(r"[A-Za-z_]\w{0,200}", re.ASCII)
+DOTTED = re.compile(r"\w+(\.\w+)*", re.ASCII)  # of parameters: blocks.0.weight
 TREE = frozenset(("builtins.tuple", "builtins.list", "builtins.dict", None))
 
 
@@ -82,12 +95,13 @@ def open_program(file: Path, device: str = "cpu") -> nn.Module:
     """
     data = checked(file)
     try:
-        program = torch.export.load(io.BytesIO(data))
+        with _quiet():
+            program = torch.export.load(io.BytesIO(data))
+            if device != "cpu":
+                program = move_to_device_pass(program, {"cpu": device})  # weights stay shapes
+            return program.module()
     except Exception as error:  # whatever torch makes of a program that is not whole
-        raise HostileProgramError(f"{file}: torch.export cannot read it: {error}") from None
-    if device != "cpu":
-        program = move_to_device_pass(program, {"cpu": device})  # weights stay shapes
-    return program.module()
+        raise HostileProgramError(f"{file}: torch.export cannot read it: {_line(error)}") from None
 
 
 def checked(file: Path) -> bytes:
@@ -99,107 +113,141 @@ def checked(file: Path) -> bytes:
     try:
         members = _members(file)
         model = json.loads(members[MODEL])
-        configs = [json.loads(members[name]) for name in (WEIGHTS, CONSTANTS)]
-    except KeyError as error:
-        raise HostileProgramError(f"{file}: lacks {error}") from None
-    except (zipfile.BadZipFile, OSError, ValueError, RecursionError, NotImplementedError) as error:
-        raise HostileProgramError(f"{file}: no whole .pt2: {error}") from None
-    try:
-        for config in configs:
-            _check_payloads(config)
-        _check_samples(members.get(SAMPLES, b""))
+        configs = {name: json.loads(members[name]) for name in (WEIGHTS, CONSTANTS)}
+        _strip(model)
+        _check_payloads(configs, members)
         _check_model(model)
+        members[MODEL] = json.dumps(model).encode()
+        members |= {name: json.dumps(config).encode() for name, config in configs.items()}
     except HostileProgramError as error:
         raise HostileProgramError(f"{file}: {error}; it was not loaded") from None
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except KeyError as error:
+        raise HostileProgramError(f"{file}: lacks {_line(error)}; it was not loaded") from None
+    except Exception as error:  # a damaged zip, JSON that is none, fields of another kind
         raise HostileProgramError(
-            f"{file}: not laid out as torch.export does it ({type(error).__name__}: {error})"
+            f"{file}: not as torch.export writes it ({type(error).__name__}: {_line(error)})"
         ) from None
-    members[SAMPLES] = b""  # the inputs that it was traced with; a reader needs none
-    members[MODEL] = json.dumps(model).encode()
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in members.items():
+        for name, content in {**members, SAMPLES: b""}.items():
             archive.writestr(f"archive/{name}", content)
     return packed.getvalue()
 
 
 def _members(file: Path) -> dict[str, bytes]:
+    if file.stat().st_size > MOST_BYTES:
+        raise HostileProgramError(f"larger than {MOST_BYTES // 2**20} MiB")
     found: dict[str, bytes] = {}
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
-        if len(entries) > MOST_MEMBERS:
-            raise HostileProgramError(f"{file}: holds {len(entries)} members")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise HostileProgramError("is compressed")
+        # Members that lie over each other add up to more than the file.
+        if len(entries) > MOST_MEMBERS or sum(e.file_size for e in entries) > file.stat().st_size:
+            raise HostileProgramError("holds more members than a plain program has")
         for entry in entries:
             _, _, name = entry.filename.partition("/")
-            known = (*ROOT_MEMBERS, MODEL, WEIGHTS, CONSTANTS, SAMPLES)
             if name in IGNORED:
                 continue
+            known = (*ROOT_MEMBERS, MODEL, WEIGHTS, CONSTANTS, SAMPLES)
             if name not in known and not PAYLOAD.fullmatch(name):
                 raise HostileProgramError(
-                    f"{file}: holds {entry.filename[:80]!r}, which no plain program has; "
-                    "it was not loaded"
+                    f"holds {entry.filename[:80]!r}, which no plain program has"
                 )
             if name in found:
-                raise HostileProgramError(f"{file}: holds {name} twice; it was not loaded")
-            if entry.file_size > MOST_BYTES or entry.compress_type != zipfile.ZIP_STORED:
-                raise HostileProgramError(f"{file}: {name} is compressed or too large")
+                raise HostileProgramError(f"holds {name} twice")
             found[name] = archive.read(entry)
+    if found.pop(SAMPLES, b""):
+        raise HostileProgramError("holds sample inputs, which are pickled objects")
     return found
 
 
-def _check_payloads(config: dict[str, Any]) -> None:
-    for name, entry in config["config"].items():
-        if entry["use_pickle"] is not False:
-            raise HostileProgramError(f"{name[:80]!r} is a pickled object")
-        if not re.fullmatch(r"(weight|tensor)_\d+", entry["path_name"]):
-            raise HostileProgramError(f"{name[:80]!r} is no tensor: {entry['path_name'][:80]!r}")
+def _check_payloads(configs: dict[str, Any], members: dict[str, bytes]) -> None:
+    for file, config in configs.items():
+        for name, entry in config["config"].items():
+            if entry["use_pickle"] is not False:
+                raise HostileProgramError(f"{name[:80]!r} is a pickled object")
+            if not re.fullmatch(r"(weight|tensor)_\d+", entry["path_name"]):
+                raise HostileProgramError(f"{name[:80]!r} is no tensor")
+            _check_name(DOTTED, name)
+            meta = entry["tensor_meta"]
+            if file == WEIGHTS and meta["device"]["type"] != "meta":
+                raise HostileProgramError(f"{name[:80]!r} is a weight; a program holds none")
+            if file == CONSTANTS:
+                held = len(members[f"data/constants/{entry['path_name']}"])
+                if math.prod(size["as_int"] for size in meta["sizes"]) > held:
+                    raise HostileProgramError(f"{name[:80]!r} is larger than its data")
 
 
-def _check_samples(data: bytes) -> None:
-    if not data:
-        return
-    try:
-        torch.load(io.BytesIO(data), weights_only=True)
-    except Exception:  # pickles fail in many ways
-        raise HostileProgramError("its sample inputs hold pickled objects") from None
+def _strip(model: dict[str, Any]) -> None:
+    """Take out what a reader does not need, and torch would work on."""
+    model["guards_code"] = []  # would become Python; shapes are checked by what is run
+    module = model["graph_module"]
+    module["module_call_graph"] = module["module_call_graph"][:1]
+    for node in module["graph"]["nodes"]:
+        node["metadata"] = {}
 
 
 def _check_model(model: dict[str, Any]) -> None:
-    for guard in model.get("guards_code") or ():
-        if not _fits(GUARD, guard):
-            raise HostileProgramError(f"guard {guard[:80]!r} is more than a comparison of sizes")
-    for symbol in model.get("range_constraints", {}):
-        if not re.fullmatch(r"[a-z]+\d+", symbol):
-            raise HostileProgramError(f"{symbol[:80]!r} is no name of a size")
+    module = model["graph_module"]
+    nodes = module["graph"]["nodes"]
+    if len(nodes) > MOST_NODES:
+        raise HostileProgramError("holds more operations than a network has")
+    expressions: set[str] = set()
     for key, value in _walk(model):
         _check_field(key, value)
-    module = model["graph_module"]
-    for node in module["graph"]["nodes"]:
+        if key == "expr_str":
+            expressions.add(value)
+    symbols = {each for text in expressions for each in SYMBOL.findall(text)}
+    symbols |= set(model["range_constraints"])
+    if len(symbols) > MOST_SYMBOLS or len(expressions) > MOST_EXPRESSIONS:
+        raise HostileProgramError("holds more sizes that vary than clips and frames")
+    for symbol in symbols:
+        if not re.fullmatch(r"[a-z]\d{1,4}", symbol):
+            raise HostileProgramError(f"{symbol[:80]!r} is no name of a size")
+    for node in nodes:
         _check_operation(node)
     _check_signature(module)
 
 
 def _check_signature(module: dict[str, Any]) -> None:
     if module.get("treespec_namedtuple_fields"):
-        raise HostileProgramError("it returns objects of its own")
-    for spec in module["signature"]["input_specs"]:
+        raise HostileProgramError("returns objects of its own")
+    specs = module["signature"]
+    for spec in specs["input_specs"]:
         if not set(spec) <= {"user_input", "parameter", "buffer", "tensor_constant"}:
-            raise HostileProgramError(f"it takes an input of kind {sorted(spec)}")
-    for spec in module["signature"]["output_specs"]:
+            raise HostileProgramError(f"takes an input of kind {str(sorted(spec))[:80]}")
+    for spec in specs["output_specs"]:
         if set(spec) != {"user_output"}:
-            raise HostileProgramError(f"it gives an output of kind {sorted(spec)}")
+            raise HostileProgramError(f"gives an output of kind {str(sorted(spec))[:80]}")
+    for name in module["module_call_graph"][0]["signature"]["forward_arg_names"]:
+        _check_name(NAME, name)
 
 
 def _check_field(key: str, value: Any) -> None:
+    """Whatever torch makes Python of, wherever it stands."""
     if key == "expr_str" and not _fits(EXPRESSION, value):
         raise HostileProgramError(f"expression {str(value)[:80]!r} is no arithmetic of sizes")
     if key in {"in_spec", "out_spec"}:
         _check_tree(json.loads(value))
     if key == "custom_obj_values" and value:
-        raise HostileProgramError("it holds objects of its own")
+        raise HostileProgramError("holds objects of its own")
     if key.startswith("as_") and not ARGUMENT.fullmatch(key):
-        raise HostileProgramError(f"it holds an argument of kind {key[:40]!r}")
+        raise HostileProgramError(f"holds an argument of kind {key[:40]!r}")
+    if key in {"name", "as_name"} and value is not None:
+        _check_name(NAME, value, keywords=True)
+    if key in {"tensor_values", "sym_int_values", "sym_bool_values", "sym_float_values"}:
+        for name in value:
+            _check_name(NAME, name)
+    if key in {"parameter_name", "buffer_name", "tensor_constant_name"}:
+        _check_name(DOTTED, value)
+
+
+def _check_name(grammar: re.Pattern[str], name: Any, *, keywords: bool = False) -> None:
+    """Arguments of operations may be called as keywords are (`from`, `self`)."""
+    plain = isinstance(name, str) and len(name) <= 500 and grammar.fullmatch(name)
+    if not plain or (keyword.iskeyword(name) and not keywords):
+        raise HostileProgramError(f"{str(name)[:80]!r} is no name")
 
 
 def _fits(grammar: re.Pattern[str], text: Any) -> bool:
@@ -217,6 +265,10 @@ def _check_operation(node: dict[str, Any]) -> None:
         overload = None
     if not isinstance(overload, torch._ops.OpOverload):  # noqa: SLF001
         raise HostileProgramError(f"operation {target[:80]!r} is none of aten's")
+    name = overload._schema.name.partition("::")[2]  # noqa: SLF001
+    hidden = name.startswith("_") and name not in PRIVATE
+    if hidden or UNPLAIN.search(name) or overload._schema.is_mutable:  # noqa: SLF001
+        raise HostileProgramError(f"operation {target[:80]!r} is no plain function of tensors")
     # from_file, save and load name files: what takes a text that is no known word is refused.
     for argument in overload._schema.arguments:  # noqa: SLF001
         if "str" in str(argument.type) and not WORD.fullmatch(argument.name):
@@ -226,7 +278,9 @@ def _check_operation(node: dict[str, Any]) -> None:
 def _check_tree(spec: Any) -> None:
     for key, value in _walk(spec):
         if key == "type" and value not in TREE:
-            raise HostileProgramError(f"it takes or gives a {str(value)[:80]!r}")
+            raise HostileProgramError(f"takes or gives a {str(value)[:80]!r}")
+        if key == "context" and value not in {None, "null", "[]"}:
+            raise HostileProgramError(f"takes or gives named values, {str(value)[:80]!r}")
 
 
 def _walk(found: Any) -> Iterator[tuple[str, Any]]:
@@ -240,3 +294,19 @@ def _walk(found: Any) -> Iterator[tuple[str, Any]]:
                 waiting.append(value)
         elif isinstance(each, list):
             waiting.extend(each)
+
+
+def _line(error: Exception) -> str:
+    """What an error says, in one line that is not long."""
+    return " ".join(str(error).split())[:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch logs pages of what it cannot read."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

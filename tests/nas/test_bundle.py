@@ -140,6 +140,12 @@ def climb(folder: Path) -> None:
     (folder / "bundle.json").write_text(json.dumps(manifest | {"files": files}))
 
 
+def long_name(folder: Path) -> None:
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"]["a" * 300] = "0" * 64
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+
+
 def flip(folder: Path) -> None:
     data = bytearray((folder / "weights.safetensors").read_bytes())
     data[-1] ^= 1
@@ -174,8 +180,10 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "link": (link, "is a link"),
     "no network": (lambda f: rehash(f, network={"frames": 0}), "network: .*required"),
     "numbers": (lambda f: rehash(f, versions={"torch": 3}), "versions.torch: 3 is not of type"),
-    "large": (lambda f: (f / "bundle.json").write_bytes(b" " * (2**26 + 1)), "no bundle needs"),
+    "large": (lambda f: (f / "bundle.json").write_bytes(b" " * (2**22 + 1)), "no bundle needs"),
     "no JSON": (lambda f: (f / "bundle.json").write_text('{"a": NaN}'), "not valid JSON"),
+    "two lines": (lambda f: rehash(f, versions={"a\nb": 3}), "versions.a b: 3 is not of type"),
+    "long name": (long_name, "is no file name"),
     "deep": (lambda f: (f / "bundle.json").write_text("[" * 200_000), "not valid JSON"),
 }
 
@@ -316,16 +324,90 @@ def enormous(members: Members, _: Path) -> None:
     ).encode()
 
 
+def argument_name(members: Members, marker: Path) -> None:
+    """A default value, worked out where torch defines the function."""
+    name = f"d={python(marker)}"
+
+    def change(model: Any) -> None:
+        call = model["graph_module"]["module_call_graph"][0]["signature"]
+        call["forward_arg_names"].append(name)
+
+    in_model(members, change)
+
+
+def parameter_name(members: Members, marker: Path) -> None:
+    """Ends the text that torch writes the name in."""
+    text = members["archive/models/model.json"].decode()
+    name = json.loads(members["archive/data/weights/model_weights_config.json"])["config"]
+    first = next(iter(name))
+    evil = f'" + str(eval(bytes({list(python(marker).encode())}))) + "'
+    for file in ("models/model.json", "data/weights/model_weights_config.json"):
+        text = members[f"archive/{file}"].decode()
+        members[f"archive/{file}"] = text.replace(json.dumps(first), json.dumps(evil)).encode()
+
+
+def input_name(members: Members, marker: Path) -> None:
+    text = members["archive/models/model.json"].decode()
+    evil = json.dumps(f"time_b={python(marker)}")
+    members["archive/models/model.json"] = text.replace('"time_b"', evil).encode()
+
+
+def backtracking(members: Members, _: Path) -> None:
+    text = members["archive/models/model.json"].decode()
+    at = text.index('"expr_str": "') + len('"expr_str": "')
+    digits = "Integer(1)" * 30 + "x"
+    members["archive/models/model.json"] = (
+        text[:at] + digits + text[text.index('"', at) :]
+    ).encode()
+
+
+def endless_range(members: Members, _: Path) -> None:
+    limits = {"u99999999999": {"min_val": 0, "max_val": 4}}
+    in_model(members, lambda model: model["range_constraints"].update(limits))
+
+
+def memory(members: Members, _: Path) -> None:
+    """Zeros of any size, without data."""
+    name = "archive/data/weights/model_weights_config.json"
+    config = json.loads(members[name])
+    meta = next(iter(config["config"].values()))["tensor_meta"]
+    meta["device"] = {"type": "cpu", "index": None}
+    meta["sizes"] = [{"as_int": 10**12}]
+    members[name] = json.dumps(config).encode()
+
+
+def no_tree(members: Members, _: Path) -> None:
+    def change(model: Any) -> None:
+        model["graph_module"]["module_call_graph"][0]["signature"]["in_spec"] = "{"
+
+    in_model(members, change)
+
+
+def many(members: Members, _: Path) -> None:
+    def change(model: Any) -> None:
+        nodes = model["graph_module"]["graph"]["nodes"]
+        nodes.extend([{"target": "torch.ops.aten.add.Tensor"}] * 20_001)
+
+    in_model(members, change)
+
+
 HOSTILE = {
-    "pickled samples": (pickled_samples, "sample inputs hold pickled objects"),
+    "pickled samples": (pickled_samples, "sample inputs, which are pickled objects"),
     "pickled weight": (pickled_weight, "is a pickled object"),
     "pickled constant": (pickled_constant, "which no plain program has"),
-    "guard": (guard, "is more than a comparison of sizes"),
     "expression": (expression, "is no arithmetic of sizes"),
-    "maps a file": (maps_a_file, "takes the text 'filename'"),
+    "maps a file": (maps_a_file, "is no plain function|takes the text 'filename'"),
     "calls Python": (calls_python, "is none of aten's"),
     "library": (library, "which no plain program has"),
     "enormous": (enormous, "is no arithmetic of sizes"),
+    "argument name": (argument_name, "is no name"),
+    "parameter name": (parameter_name, "is no name"),
+    "input name": (input_name, "is no name"),
+    "backtracking": (backtracking, "is no arithmetic of sizes"),
+    "endless range": (endless_range, "is no name of a size"),
+    "memory": (memory, "a program holds none"),
+    "no tree": (no_tree, "not as torch.export writes it"),
+    "many": (many, "more operations than a network has"),
 }
 
 
@@ -342,11 +424,20 @@ def test_a_hostile_program_is_refused_before_it_is_loaded(
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("attack", ["pickled samples", "pickled weight", "guard", "expression"])
+REAL = {
+    "pickled samples": pickled_samples,
+    "pickled weight": pickled_weight,
+    "guard": guard,
+    "expression": expression,
+    "argument name": argument_name,
+}
+
+
+@pytest.mark.parametrize("attack", REAL)
 def test_these_attacks_are_real(attack: str, bundle: Path, tmp_path: Path) -> None:
     """Torch alone runs them: if it ever stops to, the check may be made simpler."""
     folder, marker = copied(bundle, tmp_path / "b"), tmp_path / "marker"
-    repacked(folder / "denoiser.pt2", lambda members: HOSTILE[attack][0](members, marker))
+    repacked(folder / "denoiser.pt2", lambda members: REAL[attack](members, marker))
     try:
         module = torch.export.load(folder / "denoiser.pt2").module()
         module(torch.zeros(1, 2, 3, 8, 8), torch.zeros(1), torch.zeros(1, 2, 6))
@@ -355,10 +446,22 @@ def test_these_attacks_are_real(attack: str, bundle: Path, tmp_path: Path) -> No
     assert marker.read_text() == "ran"
 
 
+def test_guards_are_left_out(bundle: Path, tmp_path: Path) -> None:
+    folder, marker = copied(bundle, tmp_path / "b"), tmp_path / "marker"
+    text = f"{python(marker)} == 3"
+    repacked(
+        folder / "denoiser.pt2",
+        lambda members: in_model(members, lambda model: model["guards_code"].append(text)),
+    )
+    module = nas.Bundle.load(folder).denoiser()
+    module(torch.zeros(1, 2, 3, 8, 8), torch.zeros(1), torch.zeros(1, 2, 6))
+    assert not marker.exists()
+
+
 def test_a_compressed_program_is_refused(bundle: Path, tmp_path: Path) -> None:
     folder = copied(bundle, tmp_path / "b")
     repacked(folder / "features.pt2", lambda _: None, compressed=True)
-    with pytest.raises(InputError, match="is compressed or too large"):
+    with pytest.raises(InputError, match="is compressed"):
         nas.Bundle.load(folder)
 
 

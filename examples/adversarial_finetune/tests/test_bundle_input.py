@@ -71,7 +71,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing": (lambda f: (f / "features.pt2").unlink(), "features.pt2: no such file"),
     "changed byte": (flip, "denoiser.pt2: was changed since"),
-    "pickled objects": (pickled, "hold pickled objects"),
+    "pickled objects": (pickled, "which are pickled objects"),
     "climbs out": (climbing, "is no file name"),
     "no network": (lambda f: write_manifest(f, network={}), "network is not as version 1 has it"),
     "no JSON": (lambda f: (f / "bundle.json").write_text("{"), "not valid JSON"),

@@ -108,4 +108,5 @@ def _export(module: nn.Module, file: Path) -> None:
     )
     for name, tensor in list(program.state_dict.items()):
         program.state_dict[name] = nn.Parameter(torch.empty_like(tensor, device="meta"))
+    program.example_inputs = None
     torch.export.save(program, file)

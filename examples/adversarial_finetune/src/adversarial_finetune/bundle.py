@@ -6,6 +6,7 @@ and that the programs are operations on tensors and nothing else.
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from adversarial_finetune.program_archive import HostileProgramError, checked, o
 FORMAT, MAJOR = "temporal-nas/bundle", 1
 MANIFEST, WEIGHTS = "bundle.json", "weights.safetensors"
 DENOISER, FEATURES = "denoiser.pt2", "features.pt2"
-MOST_BYTES = 64 * 2**20  # of bundle.json
+MOST_BYTES = 4 * 2**20  # of bundle.json
+FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
 Weights = dict[str, Tensor]
 
 
@@ -125,8 +127,9 @@ def read_weights(file: Path) -> Weights:
     try:
         with safe_open(file, framework="pt") as tensors:
             found = {name: tensors.get_tensor(name).float() for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{file}: not a whole safetensors file: {error}") from None
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a whole safetensors file: {said}") from None
     for name, tensor in found.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"{file}: tensor {name!r} holds NaN or infinity")
@@ -146,8 +149,8 @@ def check_file(folder: Path, name: str, digest: object, where: Path) -> None:
         InputError: which, and why.
     """
     file = folder / name
-    if Path(name).name != name or "\\" in name:
-        raise InputError(f"{where}: {name[:80]!r} is no file name")
+    if not FILE_NAME.fullmatch(name):
+        raise InputError(f"{where}: {name[:80]!a} is no file name")
     if file.is_symlink() or not file.is_file():
         raise InputError(f"{file}: no such file, though {where.name} lists it")
     if sha256(file) != digest:
