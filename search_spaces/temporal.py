@@ -22,6 +22,8 @@ BUILT_IN_MODULES = "supernet.operators"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
+MOST_REPEATS = 16  # a file that says more wants memory, not a network
+
 AnyUNetShape = UNetShape | StableDiffusionShape
 
 
@@ -53,6 +55,16 @@ class Operator:
         for name in (self.name, *(setting.name for setting in self.settings)):
             if not _NAME.match(name):
                 raise InputError(f"operator {self.name!r}: {name!r} is not a plain name")
+        for setting in self.settings:
+            if setting.name == REPEATS.name and not all(map(_repeatable, setting.options)):
+                raise InputError(
+                    f"operator {self.name!r}: repeats must be whole numbers from 1 to "
+                    f"{MOST_REPEATS}; found {str(list(setting.options))[:80]}"
+                )
+
+
+def _repeatable(count: object) -> bool:
+    return isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= MOST_REPEATS
 
 
 @dataclass(frozen=True)

@@ -94,3 +94,9 @@ def test_contradicting_settings_are_refused() -> None:
     other = Operator("other", "supernet.operators:Conv1D", (Setting("kernel", (3, 7)),))
     with pytest.raises(InputError, match="give one of them another name"):
         temporal_space("broken", SHAPE, (ELASTIC, other))
+
+
+@pytest.mark.parametrize("options", [(0, 1), (1, 10**9), (1.5,), ("a",), (True,)])
+def test_repeats_are_few_whole_numbers(options: tuple[object, ...]) -> None:
+    with pytest.raises(InputError, match="repeats must be whole numbers from 1 to 16"):
+        CONV1D.elastic(Setting("repeats", options))  # type: ignore[arg-type]
