@@ -5,15 +5,13 @@ A folder holds `train`, `validation` and `test.safetensors`, each with `clips` (
 digits, no videos and no Python of ours.
 """
 
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import torch
 from safetensors.torch import save_file
 
+from nas.progress import Progress
 from search_spaces import InputError, TemporalSpace, document
 from supernet.data import load_clips
 from supernet.digits import Split
@@ -28,7 +26,7 @@ def write_clips(
     data: str,
     counts: dict[Split, int],
     seed: int = 0,
-    advance: Callable[[int], None] = lambda _: None,
+    progress: Progress | None = None,
 ) -> None:
     """Draw clips of each split, shaped as the space's networks take them.
 
@@ -38,7 +36,7 @@ def write_clips(
         data: as `--data` names clips.
         counts: how many clips each split gets.
         seed: of the first clip.
-        advance: told how many are drawn.
+        progress: who is told.
 
     Raises:
         InputError: something stands at `path`, or the clips do not fit the space.
@@ -46,10 +44,9 @@ def write_clips(
     if path.exists():
         raise InputError(f"{path}: exists; choose another --out")
     sources = {split: load_clips(data, space.unet, split) for split in counts}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     done = 0
-    try:
+    stage = (progress or Progress()).stage("draw clips", sum(counts.values()))
+    with stage as advance, document.replacing_folder(path) as temporary:
         for order, split in enumerate(get_args(Split)):
             if split not in counts:
                 continue
@@ -64,10 +61,6 @@ def write_clips(
                 "context": torch.cat([part.context_BLC for part in parts]).half(),
             }
             notes = {"format": FORMAT, "version": VERSION, "split": split, "seed": str(seed)}
-            save_file(tensors, temporary / f"{split}.safetensors", notes)
-        for file in temporary.iterdir():
-            file.chmod(0o644)
-        temporary.chmod(0o755)
-        document.replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            file = temporary / f"{split}.safetensors"
+            save_file(tensors, file, notes)
+            file.chmod(0o644)  # was for its owner alone

@@ -4,8 +4,6 @@ Only numbers and names are read: nothing in such a folder is executed, and pickl
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError, StableDiffusionShape, stable_diffusion_shape
-from search_spaces.document import dumps, replace_folder
+from search_spaces.document import dumps, replacing_folder
 from search_spaces.stable_diffusion import CONFIG
 from supernet import checkpoint
 from supernet.backbone import Backbone
@@ -81,15 +79,9 @@ def save_backbone(
         kind = type(backbone).__name__
         raise InputError(f"{folder}: diffusers knows no {kind}; a StableDiffusionUNet can be saved")
     _check_free(folder, overwrite=overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with replacing_folder(folder) as temporary:
         (temporary / CONFIG).write_text(dumps(backbone.shape.config()), encoding="utf-8")
         _write_weights(backbone.state_dict(), temporary, shard_bytes)
-        temporary.chmod(0o755)
-        replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _shape(folder: Path, wanted: AnyUNetShape | None) -> StableDiffusionShape:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from nas.bundle.manifest import FINETUNED, MANIFEST, check_json_file, read_finetuned, read_manifest
 from nas.bundle.program_archive import HostileProgramError, checked, open_program
-from nas.bundle.writing import staged
-from search_spaces import Architecture, InputError, TemporalSpace
+from search_spaces import Architecture, InputError, TemporalSpace, document
 from search_spaces.document import Json
 from search_spaces.temporal import read_space
 from supernet import VideoUNet
@@ -68,11 +67,11 @@ class Bundle:
         files = [MANIFEST, *self.manifest["files"]]
         if self.finetuned is not None:
             files += [FINETUNED, *self.finetuned["files"]]
-        with staged(Path(path)) as temporary:
+        with document.replacing_folder(Path(path)) as temporary:
             for name in files:
                 shutil.copyfile(self.path / name, temporary / name)
-            read_manifest(temporary)
-        return Bundle.load(path)
+            copy = Bundle.load(temporary)
+        return replace(copy, path=Path(path))
 
     @cached_property
     def latency(self) -> Json:

@@ -1,9 +1,5 @@
 """Write a bundle: whole, or not at all."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +46,7 @@ def write_bundle(
         "report.html": report_html.encode(),
     }
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    with staged(path) as temporary:
+    with document.replacing_folder(path) as temporary:
         for name, data in files.items():
             (temporary / name).write_bytes(data)
         file = temporary / "weights.safetensors"
@@ -86,16 +82,3 @@ def called(space: TemporalSpace, architecture: Architecture) -> dict[str, Any]:
         "time": "0 is data, 1 is noise",
         "features": [stage.shape[1] for stage in stages],
     }
-
-
-@contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """A folder to fill, which then takes the place of `path`; on failure nothing is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        document.replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

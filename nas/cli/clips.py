@@ -23,11 +23,11 @@ def clips(
     from nas.cli.export import load_temporal
     from nas.clip_files import write_clips
     from nas.progress import Progress
+    from supernet.digits import Split
 
     found = load_temporal(space)
-    counts = {"train": train, "validation": validation, "test": test}
-    with Progress().stage("draw clips", sum(counts.values())) as advance:
-        write_clips(out, found, data, counts, seed, advance)  # type: ignore[arg-type]
+    counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+    write_clips(out, found, data, counts, seed, Progress())
     if json:
         print_json({"clips": str(out), **counts})
     else:
