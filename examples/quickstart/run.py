@@ -1,7 +1,7 @@
 """From a search to a GIF of four-step videos, in one command.
 
-    python examples/quickstart/run.py OUT              about three quarters of an hour on two cores
-    python examples/quickstart/run.py OUT --quick      minutes, far too short: shows that it runs
+    python examples/quickstart/run.py OUT
+    python examples/quickstart/run.py OUT --quick      far too short: shows that it runs
 
 A network for moving digits is searched, its bundle is handed to the training package
 (examples/adversarial_finetune), tuned to four network calls, and judged beside 25 guided steps.
