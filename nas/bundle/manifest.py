@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from search_spaces import InputError, document
 from search_spaces.document import Json
@@ -97,7 +98,7 @@ def _line(text: str) -> str:
 
 
 @lru_cache
-def _validator(format_name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _validator(format_name: str) -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(schema(format_name))

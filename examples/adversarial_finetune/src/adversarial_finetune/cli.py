@@ -171,8 +171,7 @@ class _Samples:
         folder.mkdir(exist_ok=True)
         times = self._run.settings.times
         module = self._run.bundle.denoiser(weights)
-        with torch.inference_mode():
-            made = make(lambda n, c, g: leap(module, n, c, times, g), self._real, 0)
+        made = make(lambda n, c, g: leap(module, n, c, times, g), self._real, 0)
         name = f"{len(times)} leaps"
         rows = {REAL: self._real.x_NCTHW, name: made}
         pictures.save_grid(folder / f"stage-{stage}-{done:05}.png", rows)
@@ -246,8 +245,7 @@ def _sample(given: argparse.Namespace) -> None:
     weights, times = tuned_weights(bundle)
     real = load_clips(given.data, "test").first(SAMPLED)
     module = bundle.denoiser(weights)
-    with torch.inference_mode():
-        made = make(lambda n, c, g: leap(module, n, c, times, g), real, given.seed)
+    made = make(lambda n, c, g: leap(module, n, c, times, g), real, given.seed)
     pictures.save_gif(given.out, made)
     print(f"clips of {len(times)} steps: {given.out}")
 

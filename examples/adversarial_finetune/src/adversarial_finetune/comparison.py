@@ -96,7 +96,7 @@ def compare(
     for sampler in asked:
         advance = partial(_advance, on_clips, sampler.name, len(real))
         advance(0)
-        x_NCTHW = make(_inferred(sampler), real, seed, advance)
+        x_NCTHW = make(sampler.make, real, seed, advance)
         found.append(
             Compared(
                 sampler.name,
@@ -113,21 +113,13 @@ def _advance(on_clips: OnClips, name: str, total: int, done: int) -> None:
     on_clips(name, done, total)
 
 
-def _inferred(sampler: Sampler) -> Callable[[Tensor, Tensor, torch.Generator], Tensor]:
-    def run(noise: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.inference_mode():
-            return sampler.make(noise, context, generator)
-
-    return run
-
-
 def _ms_per_clip(sampler: Sampler, real: Clips, rounds: int = 3) -> float:
     """The median over a few rounds of a few clips."""
     few = real.first(TIMED_CLIPS)
     taken = []
     for _ in range(rounds):
         begun = time.perf_counter()
-        make(_inferred(sampler), few, 0)
+        make(sampler.make, few, 0)
         taken.append((time.perf_counter() - begun) * 1e3 / len(few))
     return sorted(taken)[rounds // 2]
 

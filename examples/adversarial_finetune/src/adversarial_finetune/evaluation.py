@@ -96,6 +96,7 @@ def judge(classifier: Classifier, made_NCTHW: Tensor, real: Clips) -> Figures:
     )
 
 
+@torch.inference_mode()
 def make(
     sampler: Callable[[Tensor, Tensor, torch.Generator], Tensor],
     real: Clips,

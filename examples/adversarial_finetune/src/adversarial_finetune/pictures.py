@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def save_gif(path: Path, x_NCTHW: Tensor, columns: int = 4) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
 
 
-def _image(x_CHW: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _image(x_CHW: Tensor) -> Any:
     """CELL x CELL pixels; what is neither grey nor RGB is shown by its first channel."""
     from PIL import Image
 

@@ -1,12 +1,12 @@
 """What a training was asked for."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from adversarial_finetune.discriminator import KINDS, Kind
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import step_times
-from adversarial_finetune.stage_two import Weights
+from adversarial_finetune.stage_two import Terms
 
 Stage = Literal["one", "two"]
 
@@ -28,12 +28,12 @@ class Settings:
     steps: int = 4  # network calls of the tuned sampler
     heads: tuple[Kind, ...] = KINDS
     head_width: int = 32
-    terms: Weights = field(default_factory=Weights)
+    terms: Terms = field(default_factory=Terms)
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("stage_one_steps", "stage_two_steps", "clips_per_step", "steps"):
-            if getattr(self, name) < (0 if name.startswith("stage") else 1):
+            if getattr(self, name) < 1:
                 raise InputError(f"{name}: give a whole number from 1")
         if not 0 <= self.image_share <= 1:
             raise InputError("image_share: give a share from 0 to 1")
@@ -54,6 +54,3 @@ class Settings:
     def steps_of(self, stage: Stage) -> int:
         """How long a stage is."""
         return self.stage_one_steps if stage == "one" else self.stage_two_steps
-
-
-NAMES = frozenset(each.name for each in fields(Settings))

@@ -21,7 +21,7 @@ R1_EVERY = 4  # steps, each counting as many (Karras et al. 2020, arXiv:1912.049
 
 
 @dataclass(frozen=True)
-class Weights:
+class Terms:
     """How much each term counts."""
 
     adversarial: float = 1.0
@@ -47,7 +47,7 @@ class StageTwo:
     data: Clips
     clips_per_step: int
     times: Sequence[float]
-    weights: Weights
+    terms: Terms
     heads_alone_steps: int = 0
 
     @property
@@ -64,7 +64,7 @@ class StageTwo:
         time = torch.tensor(self.times)[
             torch.randint(len(self.times), (len(x),), generator=generator)
         ]
-        judged = logit_normal_times(len(x), generator, self.weights.noise_mean)
+        judged = logit_normal_times(len(x), generator, self.terms.noise_mean)
         noises = (torch.randn(x.shape, generator=generator) for _ in range(3))
         where = next(iter(self.generator.trained.values())).device
         x, context, time, judged, noise, over_real, over_made = (
@@ -81,9 +81,9 @@ class StageTwo:
         )
         if alone:
             return told
-        loss = self.weights.adversarial * fooled(self.heads.module(made_features, judged, context))
+        loss = self.terms.adversarial * fooled(self.heads.module(made_features, judged, context))
         recovered = _pseudo_huber(made, x)
-        loss = loss + self.weights.reconstruction * recovered
+        loss = loss + self.terms.reconstruction * recovered
         value = self.generator.learn(loss, number, share_of_rate)
         return {**told, "generator": value, "reconstruction": float(recovered.detach())}
 
@@ -102,9 +102,9 @@ class StageTwo:
         says_real = self.heads.module(real, judged, context)
         loss = hinge(says_real, self.heads.module(made, judged, context))
         told = {"discriminator": float(loss.detach())}
-        if self.weights.r1 and number % R1_EVERY == 0:
+        if self.terms.r1 and number % R1_EVERY == 0:
             penalty = gradient_penalty(says_real, real)
-            loss = loss + R1_EVERY * self.weights.r1 * penalty
+            loss = loss + R1_EVERY * self.terms.r1 * penalty
             told["r1"] = float(penalty.detach())
         self.heads.learn(loss, number, share_of_rate)
         return told
