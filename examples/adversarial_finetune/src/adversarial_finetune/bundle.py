@@ -88,9 +88,15 @@ class Bundle:
                 f"{where}: the weights have {len(extra)} tensors too many, first {extra[0]!r}: "
                 "they are another network's"
             )
-        fresh = {each: tensor.detach().clone().to(device) for each, tensor in taken.items()}
+        fresh = {each: _placed(tensor, device) for each, tensor in taken.items()}
         module.load_state_dict(fresh, strict=True, assign=True)
         return module
+
+
+def _placed(tensor: Tensor, device: str) -> Tensor:
+    """A copy on a device; weights of 2D convolutions with channels last, which compute faster."""
+    layout = torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+    return tensor.detach().to(device, copy=True, memory_format=layout)
 
 
 def open_bundle(path: Path) -> Bundle:
