@@ -31,6 +31,21 @@ def guess(denoiser: Denoiser, x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tens
     return x_BCTHW - time * denoiser(x_BCTHW, time_B, context_BLC)
 
 
+def guided(denoiser: Denoiser, guidance: float) -> Denoiser:
+    """A denoiser whose answer is pushed away from the one to an empty context, by two calls.
+
+    Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598); 1 is the denoiser itself.
+    """
+    if guidance == 1.0:
+        return denoiser
+
+    def answer(x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor) -> Tensor:
+        free = denoiser(x_BCTHW, time_B, torch.zeros_like(context_BLC))
+        return free + guidance * (denoiser(x_BCTHW, time_B, context_BLC) - free)
+
+    return answer
+
+
 def step_times(steps: int) -> list[float]:
     """Evenly spaced times of a sampler's network calls, from noise: 1, 3/4, 1/2, 1/4 for four."""
     return [1 - step / steps for step in range(steps)]
@@ -40,19 +55,12 @@ def step_times(steps: int) -> list[float]:
 def follow(
     denoiser: Denoiser, noise_BCTHW: Tensor, context_BLC: Tensor, steps: int, guidance: float = 1.0
 ) -> Tensor:
-    """Clips by Euler steps along the flow; guidance other than 1 calls the network twice a step.
-
-    Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598): the answer is pushed away
-    from the one to an empty context.
-    """
+    """Clips by Euler steps along the flow; guidance other than 1 calls the network twice a step."""
+    velocity = guided(denoiser, guidance)
     x = noise_BCTHW
     for time, after in itertools.pairwise([*step_times(steps), 0.0]):
         time_B = torch.full((len(x),), time, device=x.device)
-        velocity = denoiser(x, time_B, context_BLC)
-        if guidance != 1.0:
-            free = denoiser(x, time_B, torch.zeros_like(context_BLC))
-            velocity = free + guidance * (velocity - free)
-        x = x + (after - time) * velocity
+        x = x + (after - time) * velocity(x, time_B, context_BLC)
     return x
 
 

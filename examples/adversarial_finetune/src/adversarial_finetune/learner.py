@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,18 @@ STEP_COUNT = "step"  # AdamW keeps it on the CPU, whatever the weights are on
 
 class DivergedError(Exception):
     """A loss or a gradient that is no number; the weights were left as they were."""
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that it takes to go on, by name."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        ...
 
 
 @dataclass
@@ -28,8 +41,14 @@ class Learner:
     averaged: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
+        # Fused: one pass over all weights, where a loop over hundreds of small ones would cost more
+        # than it computes.
         self.optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=self.learning_rate, betas=self.betas, weight_decay=0.0
+            self.trained.values(),
+            lr=self.learning_rate,
+            betas=self.betas,
+            weight_decay=0.0,
+            fused=True,
         )
         self.averaged = {name: p.detach().clone() for name, p in self.trained.items()}
 
@@ -59,8 +78,8 @@ class Learner:
         # A young average would remember the start for long.
         kept = min(self.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, parameter in self.trained.items():
-                self.averaged[name].lerp_(parameter, 1 - kept)
+            means = [self.averaged[name] for name in self.trained]
+            torch._foreach_lerp_(means, list(self.trained.values()), 1 - kept)
         return value
 
     def weights(self) -> dict[str, Tensor]:
@@ -86,9 +105,10 @@ class Learner:
         trained = self.trained
         for name, tensor in parts["averaged"].items():
             self.averaged[name].copy_(tensor)
-        for entry, tensor in parts["optimizer"].items():
+        for entry, held in parts["optimizer"].items():
             name, _, key = entry.rpartition(":")
-            there = tensor if key == STEP_COUNT else tensor.to(trained[name])
+            # Laid out as its parameter is: the fused step goes by memory.
+            there = held if key == STEP_COUNT else torch.empty_like(trained[name]).copy_(held)
             self.optimizer.state.setdefault(trained[name], {})[key] = there
 
 

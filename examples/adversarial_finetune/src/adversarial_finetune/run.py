@@ -22,7 +22,7 @@ from adversarial_finetune.bundle import Bundle, Weights, read_weights, sha256
 from adversarial_finetune.data import Clips, Split, load_clips
 from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.learner import DivergedError, Learner, rate
+from adversarial_finetune.learner import DivergedError, Learner, Stateful, rate
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stage_two import StageTwo
@@ -42,7 +42,12 @@ class StageTraining(Protocol):
     """What both stages are to a run."""
 
     @property
-    def learners(self) -> dict[str, Learner]:
+    def generator(self) -> Learner:
+        """The network that learns."""
+        ...
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
         """Whose state a checkpoint holds."""
         ...
 
@@ -122,6 +127,11 @@ class Run:
         """Of a finished stage."""
         return read_weights(self.finished(stage))
 
+    @property
+    def seconds(self) -> float:
+        """How long both finished stages took, pictures included."""
+        return sum(float(checkpoint.load(self.finished(each))[1]["seconds"]) for each in STAGES)
+
     def train(
         self,
         on_step: OnStep = lambda *_: None,
@@ -155,8 +165,7 @@ class Run:
         torch.manual_seed(self.settings.seed)  # fresh heads
         training = self._one() if stage == "one" else self._two()
         state, steps = self.folder / f"stage-{stage}.checkpoint", self.settings.steps_of(stage)
-        first = _restore(state, training.learners) if state.exists() else 0
-        learner = training.learners["generator"]
+        first, before_s = _restore(state, training.parts) if state.exists() else (0, 0.0)
         begun = time.monotonic()
         for number in range(first, steps):
             try:
@@ -167,15 +176,15 @@ class Run:
                     + (f"{state}" if state.exists() else "what the stage began with")
                     + "; begin another run with a lower learning rate"
                 ) from None
-            done = number + 1
+            done, seconds = number + 1, before_s + time.monotonic() - begun
             on_step(stage, done, steps, losses)
             if done % samples_every == 0 or done == steps:
-                seconds = round(time.monotonic() - begun, 1)
-                self._log({"stage": stage, "step": done, "seconds": seconds, **losses})
-                on_samples(stage, done, learner.weights())
+                self._log({"stage": stage, "step": done, "seconds": round(seconds, 1), **losses})
+                on_samples(stage, done, training.generator.weights())
             if done % checkpoint_every == 0 and done < steps:
-                _save(state, training.learners, done)
-        checkpoint.save(self.finished(stage), learner.weights(), {"stage": stage})
+                _save(state, training.parts, {"step": done, "seconds": seconds})
+        notes = {"stage": stage, "seconds": before_s + time.monotonic() - begun}
+        checkpoint.save(self.finished(stage), training.generator.weights(), notes)
         state.unlink(missing_ok=True)
 
     def _one(self) -> StageOne:
@@ -201,6 +210,7 @@ class Run:
             ),
             Learner(heads, settings.heads_rate, settings.stage_two_ema, betas=HEADS_BETAS),
             self.bundle.features(weights, self.device),
+            self.bundle.denoiser(weights, self.device).requires_grad_(False),
             self.data,
             settings.clips_per_step,
             settings.times,
@@ -233,22 +243,24 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
 
-def _save(path: Path, learners: Mapping[str, Learner], step: int) -> None:
+def _save(path: Path, parts: Mapping[str, Stateful], notes: dict[str, Any]) -> None:
     tensors = {
         f"{name}/{key}": tensor
-        for name, each in learners.items()
+        for name, each in parts.items()
         for key, tensor in each.state().items()
     }
-    checkpoint.save(path, tensors, {"step": step})
+    checkpoint.save(path, tensors, notes)
 
 
-def _restore(path: Path, learners: Mapping[str, Learner]) -> int:
+def _restore(path: Path, parts: Mapping[str, Stateful]) -> tuple[int, float]:
+    """The finished steps, and the seconds that they took."""
     tensors, notes = checkpoint.load(path)
-    for name, learner in learners.items():
+    for name, part in parts.items():
         start = f"{name}/"
-        part = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
-        learner.restore(part)
-    return int(notes["step"])
+        part.restore(
+            {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}
+        )
+    return int(notes["step"]), float(notes["seconds"])
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

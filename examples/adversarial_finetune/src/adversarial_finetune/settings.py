@@ -15,11 +15,11 @@ Stage = Literal["one", "two"]
 class Settings:
     """Both stages' settings; the defaults are for a small network on two cores."""
 
-    stage_one_steps: int = 3000
-    stage_two_steps: int = 3000
+    stage_one_steps: int = 3500
+    stage_two_steps: int = 1400
     clips_per_step: int = 8
     image_share: float = 0.2  # of stage one's steps: single frames instead of clips
-    stage_one_rate: float = 1e-3
+    stage_one_rate: float = 3e-3
     generator_rate: float = 1e-4
     heads_rate: float = 5e-3
     stage_one_ema: float = 0.998

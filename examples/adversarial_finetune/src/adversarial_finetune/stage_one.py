@@ -7,7 +7,7 @@ from torch import Tensor
 
 from adversarial_finetune.data import Clips
 from adversarial_finetune.flow import logit_normal_times, mix
-from adversarial_finetune.learner import Learner
+from adversarial_finetune.learner import Learner, Stateful
 
 CONTEXT_DROPPED = 0.1  # so that guidance has an answer to an empty context
 
@@ -21,15 +21,15 @@ class StageOne:
         image_share: of the steps that see single frames.
     """
 
-    learner: Learner
+    generator: Learner
     data: Clips
     clips_per_step: int
     image_share: float
 
     @property
-    def learners(self) -> dict[str, Learner]:
+    def parts(self) -> dict[str, Stateful]:
         """Whose state a checkpoint holds."""
-        return {"generator": self.learner}
+        return {"generator": self.generator}
 
     def step(
         self, number: int, share_of_rate: float, generator: torch.Generator
@@ -45,12 +45,12 @@ class StageOne:
         time = logit_normal_times(len(x), generator)
         kept = torch.rand(len(x), generator=generator) >= CONTEXT_DROPPED
         context = context * kept[:, None, None]
-        where = next(iter(self.learner.trained.values())).device
+        where = next(iter(self.generator.trained.values())).device
         x, noise, time, context = (each.to(where) for each in (x, noise, time, context))
         loss = self._loss(x, noise, time, context)
-        return {"loss": self.learner.learn(loss, number, share_of_rate)}
+        return {"loss": self.generator.learn(loss, number, share_of_rate)}
 
     def _loss(self, x: Tensor, noise: Tensor, time: Tensor, context: Tensor) -> Tensor:
-        velocity = self.learner.module(mix(x, noise, time), time, context)
+        velocity = self.generator.module(mix(x, noise, time), time, context)
         loss: Tensor = (velocity - (noise - x)).square().mean()
         return loss

@@ -1,21 +1,24 @@
 """Stage two: adversarial fine-tuning to a few steps, without guidance.
 
 SF-V (Zhang et al. 2024, arXiv:2406.04324) and LADD (Sauer et al. 2024, arXiv:2403.12015): the
-generator sees data mixed with noise at one of the sampler's times, guesses the clip, and is judged
-by heads on a frozen down path that sees real and made clips noised again.
+generator sees clips mixed with noise at one of the sampler's times, guesses the clip, and is judged
+by heads on a frozen down path that sees real and made clips noised again. Half of the clips that it
+sees are data, which it has to recover; the others are guesses of its own, as when it samples, where
+the guided network of stage one says what to recover.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import Heads, fooled, gradient_penalty, hinge
-from adversarial_finetune.flow import guess, logit_normal_times, mix
-from adversarial_finetune.learner import Learner
+from adversarial_finetune.flow import guess, guided, logit_normal_times, mix
+from adversarial_finetune.learner import Learner, Stateful
+from adversarial_finetune.rollout import Rollout
 
 R1_EVERY = 4  # steps, each counting as many (Karras et al. 2020, arXiv:1912.04958)
 
@@ -26,16 +29,32 @@ class Terms:
 
     adversarial: float = 1.0
     reconstruction: float = 0.5
+    guidance: float = 2.0  # of the network of stage one, where it says what to recover
     r1: float = 1e-4
     noise_mean: float = -2.0  # of the logit-normal times at which clips are judged
 
 
 @dataclass(frozen=True)
+class _Batch:
+    """What a step works on, all of it where the networks are."""
+
+    x_BCTHW: Tensor  # data
+    context_BLC: Tensor  # asked for in it
+    noisy_BCTHW: Tensor  # what the generator is shown: guesses of its own first, then data
+    time_B: Tensor
+    asked_BLC: Tensor  # of the generator
+    judged_B: Tensor  # the times at which clips are judged
+    over_real_BCTHW: Tensor  # noise, for that
+    over_made_BCTHW: Tensor
+
+
+@dataclass
 class StageTwo:
     """One step of the discriminator and one of the generator, on the same clips.
 
     Args:
         features: the frozen down path of stage one: (clip, time, context) to stages.
+        teacher: the frozen network of stage one.
         times: of the sampler's network calls.
         heads_alone_steps: in the beginning, in which the generator stays as it is: heads that know
             nothing yet would lead it astray.
@@ -44,79 +63,102 @@ class StageTwo:
     generator: Learner
     heads: Learner
     features: nn.Module
+    teacher: nn.Module
     data: Clips
     clips_per_step: int
     times: Sequence[float]
     terms: Terms
     heads_alone_steps: int = 0
+    rollout: Rollout = field(init=False)
+
+    def __post_init__(self) -> None:
+        first = torch.arange(self.clips_per_step // 2) % len(self.data)
+        self.rollout = Rollout.begin(*self.data.at(first), len(self.times))
 
     @property
-    def learners(self) -> dict[str, Learner]:
+    def parts(self) -> dict[str, Stateful]:
         """Whose state a checkpoint holds."""
-        return {"generator": self.generator, "heads": self.heads}
+        return {"generator": self.generator, "heads": self.heads, "rollout": self.rollout}
 
     def step(
         self, number: int, share_of_rate: float, generator: torch.Generator
     ) -> dict[str, float]:
         """One step; the losses come back."""
-        index = torch.randint(len(self.data), (self.clips_per_step,), generator=generator)
-        x, context = self.data.at(index)
-        time = torch.tensor(self.times)[
-            torch.randint(len(self.times), (len(x),), generator=generator)
-        ]
-        judged = logit_normal_times(len(x), generator, self.terms.noise_mean)
-        noises = (torch.randn(x.shape, generator=generator) for _ in range(3))
-        where = next(iter(self.generator.trained.values())).device
-        x, context, time, judged, noise, over_real, over_made = (
-            each.to(where) for each in (x, context, time, judged, *noises)
-        )
+        batch = self._draw(generator)
         alone = number < self.heads_alone_steps
+        judged, asked = batch.judged_B, batch.asked_BLC
         with torch.set_grad_enabled(not alone):
-            made = guess(self.generator.module, mix(x, noise, time), time, context)
-            made_features = self.features(mix(made, over_made, judged), judged, context)
+            made = guess(self.generator.module, batch.noisy_BCTHW, batch.time_B, asked)
+            seen_made = self.features(mix(made, batch.over_made_BCTHW, judged), judged, asked)
         with torch.no_grad():
-            real_features = self.features(mix(x, over_real, judged), judged, context)
-        told = self._tell_apart(
-            real_features, made_features, judged, context, number, share_of_rate
-        )
+            noised = mix(batch.x_BCTHW, batch.over_real_BCTHW, judged)
+            seen_real = self.features(noised, judged, batch.context_BLC)
+        own = len(self.rollout.call_B)
+        self.rollout.move(made[:own], batch.context_BLC[:own].cpu(), len(self.times))
+        losses = self._tell_apart(batch, seen_real, seen_made, number, share_of_rate)
         if alone:
-            return told
-        loss = self.terms.adversarial * fooled(self.heads.module(made_features, judged, context))
-        recovered = _pseudo_huber(made, x)
+            return losses
+        loss = self.terms.adversarial * fooled(self.heads.module(seen_made, judged, asked))
+        recovered = pseudo_huber(made, self._wanted(batch))
         loss = loss + self.terms.reconstruction * recovered
         value = self.generator.learn(loss, number, share_of_rate)
-        return {**told, "generator": value, "reconstruction": float(recovered.detach())}
+        return {**losses, "generator": value, "reconstruction": float(recovered.detach())}
+
+    def _draw(self, generator: torch.Generator) -> _Batch:
+        index = torch.randint(len(self.data), (self.clips_per_step,), generator=generator)
+        x, context = self.data.at(index)
+        own = len(self.rollout.call_B)
+        call = torch.randint(len(self.times), (len(x) - own,), generator=generator)
+        time = torch.tensor(self.times)[torch.cat([self.rollout.call_B, call])]
+        judged = logit_normal_times(len(x), generator, self.terms.noise_mean)
+        noise, over_real, over_made = (torch.randn(x.shape, generator=generator) for _ in range(3))
+        noisy = mix(torch.cat([self.rollout.x_BCTHW, x[own:]]), noise, time)
+        asked = torch.cat([self.rollout.context_BLC, context[own:]])
+        where = next(iter(self.generator.trained.values())).device
+        tensors = (x, context, noisy, time, asked, judged, over_real, over_made)
+        return _Batch(*(each.to(where) for each in tensors))
+
+    @torch.no_grad()
+    def _wanted(self, batch: _Batch) -> Tensor:
+        """What the guesses should recover: the teacher's for its own clips, else the data."""
+        own = len(self.rollout.call_B)
+        noisy, time, asked = (
+            each[:own] for each in (batch.noisy_BCTHW, batch.time_B, batch.asked_BLC)
+        )
+        told = guess(guided(self.teacher, self.terms.guidance), noisy, time, asked)
+        return torch.cat([told, batch.x_BCTHW[own:]])
 
     def _tell_apart(
         self,
+        batch: _Batch,
         real: Sequence[Tensor],
         made: Sequence[Tensor],
-        judged: Tensor,
-        context: Tensor,
         number: int,
         share_of_rate: float,
     ) -> dict[str, float]:
         assert isinstance(self.heads.module, Heads)
-        real = [each.detach().requires_grad_(number % R1_EVERY == 0) for each in real]
+        punished = bool(self.terms.r1) and number % R1_EVERY == 0
+        real = [each.detach().requires_grad_(punished) for each in real]
         made = [each.detach() for each in made]
-        says_real = self.heads.module(real, judged, context)
-        loss = hinge(says_real, self.heads.module(made, judged, context))
-        told = {"discriminator": float(loss.detach())}
-        if self.terms.r1 and number % R1_EVERY == 0:
+        says_real = self.heads.module(real, batch.judged_B, batch.context_BLC)
+        says_made = self.heads.module(made, batch.judged_B, batch.asked_BLC)
+        loss = hinge(says_real, says_made)
+        losses = {"discriminator": float(loss.detach())}
+        if punished:
             penalty = gradient_penalty(says_real, real)
             loss = loss + R1_EVERY * self.terms.r1 * penalty
-            told["r1"] = float(penalty.detach())
+            losses["r1"] = float(penalty.detach())
         self.heads.learn(loss, number, share_of_rate)
-        return told
+        return losses
 
 
-def _pseudo_huber(made: Tensor, real: Tensor) -> Tensor:
-    """Song and Dhariwal 2023 (arXiv:2310.14189): sqrt(d^2 + c^2) - c, a mean over clips.
+def pseudo_huber(made_BCTHW: Tensor, wanted_BCTHW: Tensor) -> Tensor:
+    """Song and Dhariwal 2023 (arXiv:2310.14189): sqrt(d^2 + c^2) - c, a mean over clips ().
 
     d is the distance of two clips, and c grows with how many numbers they hold; in units of c.
     """
-    size = math.sqrt(made[0].numel())
+    size = math.sqrt(made_BCTHW[0].numel())
     c = 0.03 * size
-    distance = (made - real).flatten(1).square().sum(1)
+    distance = (made_BCTHW - wanted_BCTHW).flatten(1).square().sum(1)
     loss: Tensor = (torch.sqrt(distance + c * c) - c).mean() / size
     return loss
