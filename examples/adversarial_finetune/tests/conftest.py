@@ -1,11 +1,13 @@
 """A toy bundle and its clips; none of the toolkit is needed."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from toy import write_clips, write_toy
@@ -13,6 +15,13 @@ from toy import write_clips, write_toy
 from adversarial_finetune.cli import main
 
 Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Two test processes of two threads each on two cores wait for each other most of the time."""
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

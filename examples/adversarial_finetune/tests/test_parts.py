@@ -10,6 +10,8 @@ from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import KINDS, Heads, Kind, fooled, gradient_penalty, hinge
 from adversarial_finetune.evaluation import _found, flicker, frechet_distance, motion
 from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, mix, step_times
+from adversarial_finetune.rollout import Rollout
+from adversarial_finetune.tables import shares, table
 
 CLIP = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -45,6 +47,69 @@ def test_guidance_doubles_the_calls(guidance: float, calls: int) -> None:
     follow(counted, torch.randn_like(CLIP), torch.ones(2, 1, 1), 5, guidance)
     assert len(asked) == calls
     assert asked.count(True) == 5
+
+
+def test_a_rollout_goes_the_samplers_way() -> None:
+    """Carried from step to step, clips end where the sampler's end, of the same noise."""
+    noise, times = torch.randn_like(CLIP), step_times(4)
+    context, fresh = torch.zeros(2, 1, 1), torch.ones(2, 1, 1)
+
+    def half_way(x: Tensor, time: Tensor, told: Tensor) -> Tensor:
+        return towards(x, time, told) / 2 + told.sum()
+
+    wanted = leap(half_way, noise, context, times, torch.Generator().manual_seed(1))
+    rollout, generator = Rollout.begin(torch.full_like(CLIP, 9.0), context, 1), torch.Generator()
+    generator.manual_seed(1)
+    for call, time in enumerate(times):
+        assert rollout.call_B.tolist() == [call, call]
+        drawn = noise if call == 0 else torch.randn(CLIP.shape, generator=generator)
+        time_B = torch.full((2,), time)
+        shown = mix(rollout.x_BCTHW, drawn, time_B)
+        made = guess(half_way, shown, time_B, rollout.context_BLC)
+        assert torch.equal(rollout.context_BLC, context)
+        rollout.move(made, fresh, 4)
+    torch.testing.assert_close(rollout.x_BCTHW, wanted)
+    assert rollout.call_B.tolist() == [0, 0]
+    assert torch.equal(rollout.context_BLC, fresh), "who begins anew asks for something else"
+
+
+def test_a_rollout_stands_before_all_calls() -> None:
+    rollout = Rollout.begin(torch.zeros(6, 1, 1, 1, 1), torch.zeros(6, 1, 1), 4)
+    assert rollout.call_B.tolist() == [0, 1, 2, 3, 0, 1]
+    rollout.move(torch.ones(6, 1, 1, 1, 1), torch.ones(6, 1, 1), 4)
+    assert rollout.call_B.tolist() == [1, 2, 3, 0, 1, 2]
+    assert rollout.context_BLC.flatten().tolist() == [0, 0, 0, 1, 0, 0]
+
+
+def row(sampler: str, calls: int, frechet: float, seed: int) -> dict[str, object]:
+    return {
+        "sampler": sampler,
+        "calls": calls,
+        "frechet": frechet,
+        "seed": seed,
+        "accuracy": 0.5,
+        "flicker": 1.0,
+        "motion": 1.0,
+        "ms_per_clip": 10.0 * calls,
+    }
+
+
+def test_shares_are_taken_seed_by_seed() -> None:
+    rows = [
+        row("25 steps, guided", 50, 40.0, 0), row("4 steps, untuned", 4, 80.0, 0),
+        row("4 steps, tuned", 4, 40.0, 0), row("1 step, tuned", 1, 60.0, 0),
+        row("25 steps, guided", 50, 20.0, 1), row("4 steps, untuned", 4, 80.0, 1),
+        row("4 steps, tuned", 4, 30.0, 1), row("1 step, tuned", 1, 60.0, 1),
+    ]  # fmt: skip
+    many, few = shares(rows).splitlines()
+    assert many.startswith("4 steps, tuned : 25 steps, guided = 1.25 (1.00 to 1.50) of the")
+    assert "4 : 50 network calls, 0.08 of the time" in many
+    assert "= 0.44 (0.38 to 0.50)" in few
+    printed = table(rows).splitlines()
+    assert "35.00 ± 5.00" in printed[3]
+    assert (
+        shares(rows[:4]).splitlines()[1].startswith("4 steps, tuned : 4 steps, untuned = 0.50 of")
+    )
 
 
 def test_times_lie_where_they_should() -> None:

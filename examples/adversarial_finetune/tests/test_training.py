@@ -17,6 +17,7 @@ from toy import write_clips
 
 from adversarial_finetune.bundle import open_bundle
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.flow import guess
 from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import Settings
 from adversarial_finetune.write_back import tuned_weights, write_back
@@ -177,6 +178,24 @@ def test_both_stages_learn(bundle: Path, clips: Path, tmp_path: Path) -> None:
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
+def test_half_of_the_clips_follow_the_guided_teacher(
+    bundle: Path, clips: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", open_bundle(bundle), clips, SHORT)
+    run.begin(resume=False)
+    run.train()
+    stage = run._two()
+    batch = stage._draw(torch.Generator().manual_seed(0))
+    wanted = stage._wanted(batch)
+    assert torch.equal(wanted[2:], batch.x_BCTHW[2:])
+    free, told = (
+        guess(stage.teacher, batch.noisy_BCTHW[:2], batch.time_B[:2], context)
+        for context in (torch.zeros_like(batch.asked_BLC[:2]), batch.asked_BLC[:2])
+    )
+    torch.testing.assert_close(wanted[:2], free + stage.terms.guidance * (told - free))
+    assert not wanted.requires_grad
+
+
 def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, call: Call) -> None:
     before = sorted(path.name for path in bundle.iterdir())
     few = ("--variants", "all of it", "no reconstruction", "--seeds", "1", "--clips", "16")
@@ -186,9 +205,11 @@ def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, cal
     assert said.count("stage one: 6/6") == 1
     rows = json.loads(printed)["rows"]
     found = [(row["variant"], row["sampler"]) for row in rows]
-    assert len(set(found)) == len(found) == 6 + 2
+    assert len(set(found)) == len(found) == 1 + 6 + 2
     again = call(*arguments, "--json")
     assert json.loads(again[1])["rows"] == rows, "what is finished is not done again"
     assert "stage" not in again[2]
-    assert "± " in call(*arguments)[1]
+    printed = call(*arguments)[1]
+    assert "4 steps, tuned : 25 steps, guided = " in printed
+    assert "4 : 50 network calls" in printed
     assert sorted(path.name for path in bundle.iterdir()) == before

@@ -9,14 +9,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from adversarial_finetune import checkpoint
 from adversarial_finetune.bundle import Bundle
-from adversarial_finetune.classifier import Classifier
 from adversarial_finetune.comparison import compare, samplers
 from adversarial_finetune.data import Clips
+from adversarial_finetune.evaluation import Judge
 from adversarial_finetune.run import OnStep, Run
 from adversarial_finetune.settings import Settings
 
@@ -46,7 +45,7 @@ class Ablation:
         self,
         names: list[str],
         seeds: int,
-        classifier: Classifier,
+        judge: Judge,
         real: Clips,
         say: Callable[[str, int, int, Mapping[str, float] | None], None],
     ) -> list[Row]:
@@ -60,7 +59,7 @@ class Ablation:
                 file = self._folder(name, seed) / "figures.json"
                 if not file.exists():
                     self._train(name, seed, say)
-                    found = self._judged(name, seed, classifier, real, names[0] != name, say)
+                    found = self._judged(name, seed, judge, real, names[0] != name, say)
                     with checkpoint.replacing(file) as temporary:
                         temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
                 rows += json.loads(file.read_text(encoding="utf-8"))
@@ -96,7 +95,7 @@ class Ablation:
         self,
         name: str,
         seed: int,
-        classifier: Classifier,
+        judge: Judge,
         real: Clips,
         tuned_alone: bool,
         say: Callable[[str, int, int, Mapping[str, float] | None], None],
@@ -108,26 +107,7 @@ class Ablation:
         if tuned_alone:
             asked = [each for each in asked if each.tuned]
         found = compare(
-            asked, classifier, real, seed, lambda what, at, total: say(what, at, total, None)
+            asked, judge, real, seed, lambda what, at, total: say(what, at, total, None)
         )
-        return [{"variant": name, "seed": seed, **each.to_json()} for each in found]
-
-
-def printed(rows: list[Row]) -> str:
-    """Means over seeds and their standard errors, and shares of the many guided steps."""
-    lines = [f"{'':<22}{'sampler':<20}{'Frechet':>18}{'accuracy':>11}{'flicker':>9}{'motion':>8}"]
-    for variant, sampler in dict.fromkeys((row["variant"], row["sampler"]) for row in rows):
-        found = [r for r in rows if (r["variant"], r["sampler"]) == (variant, sampler)]
-        values = [row["frechet"] for row in found]
-        error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-        told = f"{mean(values):.2f} ± {error:.2f}"
-        accuracy = "-" if found[0]["accuracy"] is None else f"{_mean(found, 'accuracy'):.3f}"
-        lines.append(
-            f"{variant:<22}{sampler:<20}{told:>18}{accuracy:>11}"
-            f"{_mean(found, 'flicker'):>9.2f}{_mean(found, 'motion'):>8.2f}"
-        )
-    return "\n".join(lines)
-
-
-def _mean(rows: list[Row], name: str) -> float:
-    return float(mean(row[name] for row in rows))
+        told = {"variant": name, "seed": seed, "train_s": run.seconds}
+        return [{**told, **each.to_json()} for each in found]

@@ -14,7 +14,6 @@ import torch
 
 from adversarial_finetune import pictures
 from adversarial_finetune.ablation import VARIANTS, Ablation
-from adversarial_finetune.ablation import printed as ablation_table
 from adversarial_finetune.bundle import Weights, open_bundle
 from adversarial_finetune.classifier import (
     Classifier,
@@ -22,18 +21,35 @@ from adversarial_finetune.classifier import (
     save_classifier,
     train_classifier,
 )
-from adversarial_finetune.comparison import REAL, compare, printed, samplers
+from adversarial_finetune.comparison import REAL, compare, leaping, samplers, unseen
 from adversarial_finetune.data import load_clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.evaluation import judge, make
-from adversarial_finetune.flow import leap
+from adversarial_finetune.evaluation import Judge, make
 from adversarial_finetune.progress import Progress
 from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import Settings, Stage
+from adversarial_finetune.stage_two import Terms
+from adversarial_finetune.tables import shares, table
 from adversarial_finetune.write_back import add_figures, tuned_weights, write_back
 
 SAMPLED = 8
+# Flags of a training, named as the fields that they set.
+SETTINGS = {
+    "stage_one_steps": "steps of flow matching",
+    "stage_two_steps": "adversarial steps",
+    "clips_per_step": "of a batch",
+    "steps": "network calls of the tuned sampler",
+    "stage_one_rate": "learning rate",
+    "generator_rate": "learning rate",
+    "heads_rate": "learning rate",
+}
+TERMS = {
+    "reconstruction": "its weight",
+    "guidance": "of the network that says what to recover",
+    "r1": "its weight",
+    "noise_mean": "of the times at which clips are judged",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -79,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("bundle", type=Path)
     evaluate.add_argument("--data", type=Path, required=True, help="a folder of clips")
     _add_judging(evaluate)
+    _add_device(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
     evaluate.set_defaults(run=_evaluate)
 
@@ -87,32 +104,25 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--data", type=Path, required=True, help="whose contexts are asked for")
     sample.add_argument("--out", type=Path, required=True, help="the .gif")
     sample.add_argument("--seed", type=int, default=0)
+    _add_device(sample)
     sample.set_defaults(run=_sample)
     return parser
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
-    default = Settings()
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="a folder of clips (`nas clips`)")
     parser.add_argument("--out", type=Path, required=True, help="the folder of what is trained")
+    _add_device(parser)
+    for flags, owner in ((SETTINGS, Settings()), (TERMS, Settings().terms)):
+        for name, words in flags.items():
+            value = getattr(owner, name)
+            flag, kind = f"--{name.replace('_', '-')}", type(value)
+            parser.add_argument(flag, type=kind, default=value, help=f"{words}; {value}")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
-    for name, help_text in (
-        ("stage-one-steps", "flow matching"),
-        ("stage-two-steps", "adversarial"),
-        ("clips-per-step", "of a batch"),
-        ("steps", "network calls of the tuned sampler"),
-    ):
-        value = getattr(default, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"{help_text}; {value}")
-    for name in ("stage-one-rate", "generator-rate", "heads-rate"):
-        value = getattr(default, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=float, default=value, help=f"learning rate; {value}")
-    for name in ("reconstruction", "r1", "noise_mean"):
-        value = getattr(default.terms, name)
-        words = "of the times at which clips are judged" if name == "noise_mean" else "its weight"
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=float, default=value, help=f"{words}; {value}")
 
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
@@ -124,22 +134,8 @@ def _add_judging(parser: argparse.ArgumentParser) -> None:
 
 def _settings(given: argparse.Namespace) -> Settings:
     _check_device(given.device)
-    default = Settings()
-    return Settings(
-        stage_one_steps=given.stage_one_steps,
-        stage_two_steps=given.stage_two_steps,
-        clips_per_step=given.clips_per_step,
-        stage_one_rate=given.stage_one_rate,
-        generator_rate=given.generator_rate,
-        heads_rate=given.heads_rate,
-        steps=given.steps,
-        terms=replace(
-            default.terms,
-            reconstruction=given.reconstruction,
-            r1=given.r1,
-            noise_mean=given.noise_mean,
-        ),
-    )
+    terms = Terms(**{name: getattr(given, name) for name in TERMS})
+    return Settings(**{name: getattr(given, name) for name in SETTINGS}, terms=terms)
 
 
 def _train(given: argparse.Namespace) -> None:
@@ -171,13 +167,14 @@ class _Samples:
         folder.mkdir(exist_ok=True)
         times = self._run.settings.times
         module = self._run.bundle.denoiser(weights)
-        made = make(lambda n, c, g: leap(module, n, c, times, g), self._real, 0)
+        made = make(leaping(module, times), self._real, 0)
         name = f"{len(times)} leaps"
         rows = {REAL: self._real.x_NCTHW, name: made}
         pictures.save_grid(folder / f"stage-{stage}-{done:05}.png", rows)
 
 
 def _evaluate(given: argparse.Namespace) -> None:
+    _check_device(given.device)
     bundle = open_bundle(given.bundle)
     tuned, times = tuned_weights(bundle)
     folder: Path = given.run_folder
@@ -186,27 +183,25 @@ def _evaluate(given: argparse.Namespace) -> None:
         raise InputError(f"{folder}: no finished run; train first")
     progress = Progress()
     classifier = _classifier(given, folder, progress)
-    real = load_clips(given.data, "test").first(given.clips)
-    compared = compare(
-        samplers(bundle, run.weights("one"), tuned, times), classifier, real, given.seed, progress
-    )
-    of_data = judge(classifier, real.x_NCTHW.float(), real).accuracy
-    document = {
-        "clips": len(real),
-        "accuracy_of_data": of_data,
-        "samplers": [each.to_json() for each in compared],
-    }
+    data, others = load_clips(given.data, "test"), load_clips(given.data, "validation")
+    real, judge = data.first(given.clips), Judge(classifier, data)
+    asked = samplers(bundle, run.weights("one"), tuned, times, given.device)
+    compared = [
+        unseen(judge, others.first(given.clips)),
+        *compare(asked, judge, real, given.seed, progress),
+    ]
+    rows = [each.to_json() for each in compared]
+    document = {"clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows}
     (folder / "figures.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     add_figures(bundle, document)
     if pictures.can_draw():
-        rows = {REAL: real.x_NCTHW, **{each.name: each.x_NCTHW for each in compared}}
-        pictures.save_grid(folder / "samples.png", rows)
+        shown = {REAL: real.x_NCTHW, **{each.name: each.x_NCTHW for each in compared[1:]}}
+        pictures.save_grid(folder / "samples.png", shown)
     if given.json:
         print(json.dumps(document))
         return
-    print(printed(compared))
-    if of_data is not None:
-        print(f"the classifier finds {of_data:.3f} of what the data itself shows")
+    print(table(rows), shares(rows), sep="\n\n")
+    print(f"both stages were trained in {run.seconds / 60:.1f} minutes")
 
 
 def _ablate(given: argparse.Namespace) -> None:
@@ -214,12 +209,14 @@ def _ablate(given: argparse.Namespace) -> None:
     ablation = Ablation(given.out, bundle, given.data, _settings(given), given.device)
     given.out.mkdir(parents=True, exist_ok=True)
     classifier = _classifier(given, given.out, progress)
-    real = load_clips(given.data, "test").first(given.clips)
-    rows = ablation.run(list(given.variants), given.seeds, classifier, real, progress)
+    data, others = load_clips(given.data, "test"), load_clips(given.data, "validation")
+    real, judge = data.first(given.clips), Judge(classifier, data)
+    rows = ablation.run(list(given.variants), given.seeds, judge, real, progress)
+    rows.insert(0, {"variant": REAL, **unseen(judge, others.first(given.clips)).to_json()})
     if given.json:
         print(json.dumps({"clips": len(real), "rows": rows}))
     else:
-        print(ablation_table(rows))
+        print(table(rows), shares(rows), sep="\n\n")
 
 
 def _classifier(given: argparse.Namespace, folder: Path, progress: Progress) -> Classifier:
@@ -241,11 +238,12 @@ def _classifier(given: argparse.Namespace, folder: Path, progress: Progress) -> 
 def _sample(given: argparse.Namespace) -> None:
     if not pictures.can_draw():
         raise InputError("pictures need Pillow: pip install 'adversarial-finetune[pictures]'")
+    _check_device(given.device)
     bundle = open_bundle(given.bundle)
     weights, times = tuned_weights(bundle)
     real = load_clips(given.data, "test").first(SAMPLED)
-    module = bundle.denoiser(weights)
-    made = make(lambda n, c, g: leap(module, n, c, times, g), real, given.seed)
+    sampler = leaping(bundle.denoiser(weights, given.device), times, given.device)
+    made = make(sampler, real, given.seed)
     pictures.save_gif(given.out, made)
     print(f"clips of {len(times)} steps: {given.out}")
 

@@ -1,7 +1,7 @@
 """The samplers beside each other: before and after tuning, many network calls and few."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -10,15 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from adversarial_finetune.bundle import Bundle, Weights
-from adversarial_finetune.classifier import Classifier
 from adversarial_finetune.data import Clips
-from adversarial_finetune.evaluation import Figures, judge, make
+from adversarial_finetune.evaluation import Figures, Judge, make
 from adversarial_finetune.flow import follow, leap
 
 GUIDED_STEPS, GUIDANCE = 25, 1.5
 REAL = "data"
+UNSEEN = (
+    "other clips of it"  # real ones, judged as if they were made: what nobody can be better than
+)
 TIMED_CLIPS = 8
 OnClips = Callable[[str, int, int], None]
+Make = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # noise, context -> clips
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Sampler:
     name: str
     calls: int  # of the network, for a clip
     tuned: bool  # of stage two's weights
-    make: Callable[[Tensor, Tensor, torch.Generator], Tensor]
+    make: Make
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,15 @@ class Compared:
         }
 
 
+def leaping(module: nn.Module, times: Sequence[float], device: str = "cpu") -> Make:
+    """The tuned network's way, where the network is on a device."""
+
+    def run(noise: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
+        return leap(module, noise.to(device), context.to(device), times, generator)
+
+    return run
+
+
 def samplers(
     bundle: Bundle, untuned: Weights, tuned: Weights, times: list[float], device: str = "cpu"
 ) -> list[Sampler]:
@@ -68,25 +80,19 @@ def samplers(
 
         return Sampler(words, calls, False, run)
 
-    def leaps(noise: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
-        return leap(after, noise.to(device), context.to(device), times, generator)
-
-    def one(noise: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
-        return leap(after, noise.to(device), context.to(device), times[:1], generator)
-
     return [
         euler(before, GUIDED_STEPS, GUIDANCE),
         euler(before, few, GUIDANCE),
         euler(before, few, 1.0),
         euler(before, 1, 1.0),
-        Sampler(f"{few} steps, tuned", few, True, leaps),
-        Sampler("1 step, tuned", 1, True, one),
+        Sampler(f"{few} steps, tuned", few, True, leaping(after, times, device)),
+        Sampler("1 step, tuned", 1, True, leaping(after, times[:1], device)),
     ]
 
 
 def compare(
     asked: list[Sampler],
-    classifier: Classifier,
+    judge: Judge,
     real: Clips,
     seed: int,
     on_clips: OnClips = lambda *_: None,
@@ -101,12 +107,18 @@ def compare(
             Compared(
                 sampler.name,
                 sampler.calls,
-                judge(classifier, x_NCTHW, real),
+                judge.figures(x_NCTHW, real),
                 _ms_per_clip(sampler, real),
                 x_NCTHW,
             )
         )
     return found
+
+
+def unseen(judge: Judge, others: Clips) -> Compared:
+    """Real clips in the place of made ones."""
+    x_NCTHW = others.x_NCTHW.float()
+    return Compared(UNSEEN, 0, judge.figures(x_NCTHW, others), 0.0, x_NCTHW)
 
 
 def _advance(on_clips: OnClips, name: str, total: int, done: int) -> None:
@@ -122,18 +134,3 @@ def _ms_per_clip(sampler: Sampler, real: Clips, rounds: int = 3) -> float:
         make(sampler.make, few, 0)
         taken.append((time.perf_counter() - begun) * 1e3 / len(few))
     return sorted(taken)[rounds // 2]
-
-
-def printed(compared: list[Compared]) -> str:
-    """A table for people; flicker and motion are shares of the data's own."""
-    columns = (("calls", 7), ("Frechet", 10), ("accuracy", 10), ("flicker", 9), ("motion", 8))
-    titles = "".join(f"{name:>{width}}" for name, width in columns)
-    lines = [f"{'sampler':<20}{titles}{'ms a clip':>11}"]
-    for each in compared:
-        figures = each.figures
-        accuracy = "-" if figures.accuracy is None else f"{figures.accuracy:.3f}"
-        lines.append(
-            f"{each.name:<20}{each.calls:>7}{figures.frechet:>10.2f}{accuracy:>10}"
-            f"{figures.flicker:>9.2f}{figures.motion:>8.2f}{each.ms_per_clip:>11.1f}"
-        )
-    return "\n".join(lines)

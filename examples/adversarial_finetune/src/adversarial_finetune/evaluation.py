@@ -6,6 +6,7 @@ own classifier instead of Inception's: it compares with figures of the same clas
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -77,23 +78,43 @@ def features_of(classifier: Classifier, x_NCTHW: Tensor) -> Tensor:
     return torch.cat([classifier.features(part.float()) for part in torch.split(x_NCTHW, CHUNK)])
 
 
-@torch.inference_mode()
-def judge(classifier: Classifier, made_NCTHW: Tensor, real: Clips) -> Figures:
-    """Figures of clips that were made for the contexts of real ones."""
-    shown = real.labels
-    accuracy = None
-    if shown is not None and classifier.shown is not None:
-        scores = torch.cat([classifier.scores(part) for part in torch.split(made_NCTHW, CHUNK)])
-        accuracy = _found(scores, shown)
-    seen = real.x_NCTHW.float()
-    return Figures(
-        frechet=frechet_distance(
-            features_of(classifier, made_NCTHW), features_of(classifier, seen)
-        ),
-        accuracy=accuracy,
-        flicker=float(flicker(made_NCTHW) / flicker(seen).clamp_min(1e-12)),
-        motion=float(motion(made_NCTHW) / motion(seen).clamp_min(1e-12)),
-    )
+@dataclass(frozen=True)
+class Judge:
+    """Holds generated clips against data.
+
+    Args:
+        classifier: of the same data, frozen.
+        data: all clips that there are to compare with: the distance of two finite samples is larger
+            than that of what they were drawn from, the less so the more there are.
+    """
+
+    classifier: Classifier
+    data: Clips
+
+    @torch.inference_mode()
+    def figures(self, x_NCTHW: Tensor, asked: Clips) -> Figures:
+        """Of clips that were made for the contexts of others."""
+        labels, accuracy = asked.labels, None
+        if labels is not None and self.classifier.shown is not None:
+            scores = [self.classifier.scores(part.float()) for part in torch.split(x_NCTHW, CHUNK)]
+            accuracy = _found(torch.cat(scores), labels)
+        own_flicker, own_motion = self._played
+        return Figures(
+            frechet=frechet_distance(features_of(self.classifier, x_NCTHW), self._features),
+            accuracy=accuracy,
+            flicker=float(flicker(x_NCTHW.float()) / own_flicker),
+            motion=float(motion(x_NCTHW.float()) / own_motion),
+        )
+
+    @cached_property
+    def _features(self) -> Tensor:
+        return features_of(self.classifier, self.data.x_NCTHW)
+
+    @cached_property
+    def _played(self) -> tuple[Tensor, Tensor]:
+        """Flicker and motion of the data."""
+        seen = self.data.x_NCTHW.float()
+        return flicker(seen).clamp_min(1e-12), motion(seen).clamp_min(1e-12)
 
 
 @torch.inference_mode()

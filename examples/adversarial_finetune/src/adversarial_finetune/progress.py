@@ -25,10 +25,14 @@ class Progress:
         if done < total and now - self.said < (TERMINAL_S if terminal else ELSEWHERE_S):
             return
         self.said = now
-        left_s = (now - start) / max(1, done - first) * (total - done)
         found = ", ".join(f"{name} {value:.4g}" for name, value in (numbers or {}).items())
-        rest = f"about {left_s:.0f} s left" if done < total else f"done in {now - start:.1f} s"
-        line = f"{what}: {done}/{total}, {rest}" + (f"; {found}" if found else "")
+        if done == total:
+            rest = f", done in {now - start:.1f} s"
+        elif done == first:
+            rest = ""
+        else:
+            rest = f", about {(now - start) / (done - first) * (total - done):.0f} s left"
+        line = f"{what}: {done}/{total}{rest}" + (f"; {found}" if found else "")
         end = "\n" if not terminal or done == total else ""
         sys.stderr.write((f"\r\033[K{line}" if terminal else line) + end)
         sys.stderr.flush()
