@@ -149,6 +149,11 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
     assert code == 0, said
     assert Path("tuned.gif").read_bytes().startswith(b"GIF8")
     assert "train first" in call("evaluate", "nowhere", bundle, "--data", clips)[2]
+    again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FLAGS)
+    assert again[0] == 0, again[2]
+    code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
+    assert (code, printed) == (2, "")
+    assert "was tuned by another run than run" in said
 
 
 def test_tuned_weights_belong_to_their_bundle(bundle: Path) -> None:

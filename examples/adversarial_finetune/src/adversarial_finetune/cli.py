@@ -27,7 +27,7 @@ from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge, make
 from adversarial_finetune.progress import Progress
-from adversarial_finetune.run import Run, TrainingFailedError
+from adversarial_finetune.run import STAGES, Run, TrainingFailedError
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_two import Terms
 from adversarial_finetune.tables import shares, table
@@ -179,8 +179,11 @@ def _evaluate(given: argparse.Namespace) -> None:
     tuned, times = tuned_weights(bundle)
     folder: Path = given.run_folder
     run = Run(folder, bundle, given.data, Settings())
-    if not run.finished("one").exists():
+    if not all(run.finished(stage).exists() for stage in STAGES):
         raise InputError(f"{folder}: no finished run; train first")
+    own = run.weights("two")
+    if own.keys() != tuned.keys() or not all(torch.equal(own[n], tuned[n]) for n in own):
+        raise InputError(f"{given.bundle}: was tuned by another run than {folder}; evaluate that")
     progress = Progress()
     classifier = _classifier(given, folder, progress)
     data, others = load_clips(given.data, "test"), load_clips(given.data, "validation")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 WARMUP_STEPS, LAST_RATE = 50, 0.1
-STEP_COUNT = "step"  # AdamW keeps it on the CPU, whatever the weights are on
+STEP_COUNT = "step"  # AdamW's, one for each weight
 
 
 class DivergedError(Exception):
@@ -107,9 +107,12 @@ class Learner:
             self.averaged[name].copy_(tensor)
         for entry, held in parts["optimizer"].items():
             name, _, key = entry.rpartition(":")
+            parameter = trained[name]
             # Laid out as its parameter is: the fused step goes by memory.
-            there = held if key == STEP_COUNT else torch.empty_like(trained[name]).copy_(held)
-            self.optimizer.state.setdefault(trained[name], {})[key] = there
+            there = torch.empty_like(
+                held if key == STEP_COUNT else parameter, device=parameter.device
+            )
+            self.optimizer.state.setdefault(parameter, {})[key] = there.copy_(held)
 
 
 def rate(step: int, steps: int) -> float:
