@@ -1,12 +1,13 @@
 """What each part of the recipe is worth: trained without it, by several seeds, judged alike.
 
 Stage one is trained once a seed, and every variant's second stage begins with its weights. The
-bundle stays as it is. What is finished is not done again.
+bundle stays as it is. What is finished is not done again, and what is not may be shared between
+processes, each with some of the variants or seeds.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,23 +44,23 @@ class Ablation:
 
     def run(
         self,
-        names: list[str],
-        seeds: int,
+        names: Sequence[str],
+        seeds: Sequence[int],
         judge: Judge,
         real: Clips,
         say: Callable[[str, int, int, Mapping[str, float] | None], None],
     ) -> list[Row]:
         """A row for each sampler of each variant and seed.
 
-        The samplers of the untuned network are judged once a seed, with the first variant.
+        The samplers of the untuned network are judged once a seed, with the full variant.
         """
         rows: list[Row] = []
-        for seed in range(seeds):
+        for seed in seeds:
             for name in names:
                 file = self._folder(name, seed) / "figures.json"
                 if not file.exists():
                     self._train(name, seed, say)
-                    found = self._judged(name, seed, judge, real, names[0] != name, say)
+                    found = self._judged(name, seed, judge, real, say)
                     with checkpoint.replacing(file) as temporary:
                         temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
                 rows += json.loads(file.read_text(encoding="utf-8"))
@@ -97,14 +98,13 @@ class Ablation:
         seed: int,
         judge: Judge,
         real: Clips,
-        tuned_alone: bool,
         say: Callable[[str, int, int, Mapping[str, float] | None], None],
     ) -> list[Row]:
         run = self._of(name, seed)
         asked = samplers(
             self.bundle, run.weights("one"), run.weights("two"), run.settings.times, self.device
         )
-        if tuned_alone:
+        if name != FULL:
             asked = [each for each in asked if each.tuned]
         found = compare(
             asked, judge, real, seed, lambda what, at, total: say(what, at, total, None)

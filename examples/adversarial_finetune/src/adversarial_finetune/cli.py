@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     ablate = commands.add_parser("ablate", help="what each part is worth; the bundle stays")
     _add_training(ablate)
     _add_judging(ablate)
-    ablate.add_argument("--seeds", type=int, default=3)
+    ablate.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     ablate.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
     ablate.set_defaults(run=_ablate)
 
@@ -214,7 +214,7 @@ def _ablate(given: argparse.Namespace) -> None:
     classifier = _classifier(given, given.out, progress)
     data, others = load_clips(given.data, "test"), load_clips(given.data, "validation")
     real, judge = data.first(given.clips), Judge(classifier, data)
-    rows = ablation.run(list(given.variants), given.seeds, judge, real, progress)
+    rows = ablation.run(given.variants, given.seeds, judge, real, progress)
     rows.insert(0, {"variant": REAL, **unseen(judge, others.first(given.clips)).to_json()})
     if given.json:
         print(json.dumps({"clips": len(real), "rows": rows}))
