@@ -1,15 +1,17 @@
 """Samplers, heads and figures against what is known of them."""
 
+import copy
 import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import KINDS, Heads, Kind, fooled, gradient_penalty, hinge
 from adversarial_finetune.evaluation import _found, flicker, frechet_distance, motion
 from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, mix, step_times
+from adversarial_finetune.learner import Learner
 from adversarial_finetune.rollout import Rollout
 from adversarial_finetune.tables import shares, table
 
@@ -79,6 +81,34 @@ def test_a_rollout_stands_before_all_calls() -> None:
     rollout.move(torch.ones(6, 1, 1, 1, 1), torch.ones(6, 1, 1), 4)
     assert rollout.call_B.tolist() == [1, 2, 3, 0, 1, 2]
     assert rollout.context_BLC.flatten().tolist() == [0, 0, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_an_optimizer_goes_by_what_weights_mean_and_not_how_they_lie(muon: bool) -> None:
+    """Channels last or first: the same steps; every weight moves; a restored one goes on alike."""
+    x = torch.randn(4, 9, 6, 6, generator=torch.Generator().manual_seed(0))
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(9, 12, 3), nn.SiLU(), nn.Conv2d(12, 8, 1), nn.SiLU(),
+                               nn.Conv2d(8, 2, 3), nn.Flatten(), nn.Linear(8, 10))  # fmt: skip
+        module.to(memory_format=layout)
+        before = {name: p.detach().clone() for name, p in module.named_parameters()}
+        learner = Learner(module, 1e-2, 0.9, muon=muon)
+        for step in range(3):
+            learner.learn(module(x).square().mean(), step)
+        assert all(not torch.equal(p, before[name]) for name, p in module.named_parameters())
+        twin = copy.deepcopy(module)
+        other = Learner(twin, 1e-2, 0.9, muon=muon)
+        other.restore({name: t.contiguous() for name, t in learner.state().items()})
+        for each, network in ((learner, module), (other, twin)):
+            each.learn(network(x).square().mean(), 3)
+        twins = dict(twin.named_parameters())
+        assert all(torch.equal(p, twins[name]) for name, p in module.named_parameters())
+        ends.append([p.detach().contiguous() for p in module.parameters()])
+    # Orthogonal matrices are worked out in bfloat16, of columns in another order.
+    for one, last in zip(*ends, strict=True):
+        torch.testing.assert_close(one, last, rtol=0, atol=4e-4 if muon else 1e-5)
 
 
 def row(sampler: str, calls: int, frechet: float, seed: int) -> dict[str, object]:

@@ -94,7 +94,7 @@ def test_a_run_is_gone_on_with_as_it_was_begun(bundle: Path, clips: Path, tmp_pa
     opened = open_bundle(bundle)
     Run(tmp_path / "run", opened, clips, SHORT).begin(resume=False)
     other = replace(SHORT, generator_rate=1.0)
-    with pytest.raises(InputError, match=r"with settings.generator_rate 0.0001, not 1.0"):
+    with pytest.raises(InputError, match=r"with settings.generator_rate 0.0002, not 1.0"):
         Run(tmp_path / "run", opened, clips, other).begin(resume=True)
     write_clips(tmp_path / "fewer", 8)
     with pytest.raises(InputError, match="was begun with clips"):

@@ -8,8 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from adversarial_finetune.optimizer import Optimizer
+
 WARMUP_STEPS, LAST_RATE = 50, 0.1
-STEP_COUNT = "step"  # AdamW's, one for each weight
 
 
 class DivergedError(Exception):
@@ -30,26 +31,19 @@ class Stateful(Protocol):
 
 @dataclass
 class Learner:
-    """AdamW with a moving average of the weights."""
+    """A network with its optimizer and a moving average of its weights."""
 
     module: nn.Module
     learning_rate: float
     ema: float
     betas: tuple[float, float] = (0.9, 0.99)
     gradient_norm: float = 1.0
-    optimizer: torch.optim.AdamW = field(init=False)
+    muon: bool = False
+    optimizer: Optimizer = field(init=False)
     averaged: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Fused: one pass over all weights, where a loop over hundreds of small ones would cost more
-        # than it computes.
-        self.optimizer = torch.optim.AdamW(
-            self.trained.values(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            weight_decay=0.0,
-            fused=True,
-        )
+        self.optimizer = Optimizer(self.trained, self.betas, muon=self.muon)
         self.averaged = {name: p.detach().clone() for name, p in self.trained.items()}
 
     @property
@@ -66,15 +60,12 @@ class Learner:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value}")
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.clear()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.trained.values(), self.gradient_norm))
         if not math.isfinite(norm):
             raise DivergedError(f"the gradient's norm is {norm}")
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * share_of_rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(self.learning_rate * share_of_rate)
         # A young average would remember the start for long.
         kept = min(self.ema, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -90,10 +81,7 @@ class Learner:
         """Everything that a checkpoint needs, by name."""
         found = {f"module.{n}": t for n, t in self.module.state_dict().items()}
         found |= {f"averaged.{n}": t for n, t in self.averaged.items()}
-        for name, parameter in self.trained.items():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                found[f"optimizer.{name}:{key}"] = value
-        return found
+        return found | {f"optimizer.{n}": t for n, t in self.optimizer.state().items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state()`."""
@@ -102,17 +90,9 @@ class Learner:
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         self.module.load_state_dict(parts["module"])
-        trained = self.trained
         for name, tensor in parts["averaged"].items():
             self.averaged[name].copy_(tensor)
-        for entry, held in parts["optimizer"].items():
-            name, _, key = entry.rpartition(":")
-            parameter = trained[name]
-            # Laid out as its parameter is: the fused step goes by memory.
-            there = torch.empty_like(
-                held if key == STEP_COUNT else parameter, device=parameter.device
-            )
-            self.optimizer.state.setdefault(parameter, {})[key] = there.copy_(held)
+        self.optimizer.restore(parts["optimizer"])
 
 
 def rate(step: int, steps: int) -> float:

@@ -190,7 +190,7 @@ class Run:
     def _one(self) -> StageOne:
         settings = self.settings
         generator = self.bundle.denoiser(self.bundle.weights(), self.device)
-        learner = Learner(generator, settings.stage_one_rate, settings.stage_one_ema)
+        learner = Learner(generator, settings.stage_one_rate, settings.stage_one_ema, muon=True)
         return StageOne(learner, self.data, settings.clips_per_step, settings.image_share)
 
     def _two(self) -> StageTwo:

@@ -28,7 +28,7 @@ class Terms:
     """How much each term counts."""
 
     adversarial: float = 1.0
-    reconstruction: float = 0.5
+    reconstruction: float = 1.0
     guidance: float = 2.0  # of the network of stage one, where it says what to recover
     r1: float = 1e-4
     noise_mean: float = -2.0  # of the logit-normal times at which clips are judged
