@@ -21,8 +21,9 @@ def table(rows: Sequence[Row]) -> str:
         "flicker": (9, lambda found: _plain(found, "flicker", ".2f")),
         "motion": (8, lambda found: _plain(found, "motion", ".2f")),
         "ms a clip": (11, lambda found: _plain(found, "ms_per_clip", ".1f")),
-        "minutes": (9, lambda found: _plain(found, "train_s", ".1f", 1 / 60)),
     }
+    if any("train_s" in row for row in rows):
+        columns["minutes"] = (9, lambda found: _plain(found, "train_s", ".1f", 1 / 60))
     lines = [f"{'':<42}" + "".join(f"{name:>{width}}" for name, (width, _) in columns.items())]
     for variant, sampler in dict.fromkeys((row.get("variant", ""), row["sampler"]) for row in rows):
         found = [r for r in rows if (r.get("variant", ""), r["sampler"]) == (variant, sampler)]
@@ -34,7 +35,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def shares(rows: Sequence[Row]) -> str:
-    """What the tuned sampler reaches and takes, as shares of the untuned ones; one line each."""
+    """What the tuned sampler reaches and takes, as shares of untuned ones of no fewer calls."""
     seeds: dict[int, dict[str, Row]] = {}
     for row in rows:
         seeds.setdefault(row.get("seed", 0), {}).setdefault(row["sampler"], row)
@@ -42,7 +43,7 @@ def shares(rows: Sequence[Row]) -> str:
     tuned = max((name for name in names if name.endswith(", tuned")), key=names.__getitem__)
     lines = []
     for name, calls in names.items():
-        if name.endswith(", tuned") or not calls:
+        if name.endswith(", tuned") or calls < names[tuned]:
             continue
         pairs = [(found[tuned], found[name]) for found in seeds.values() if name in found]
         distances = [one["frechet"] / other["frechet"] for one, other in pairs]
