@@ -137,6 +137,8 @@ def test_shares_are_taken_seed_by_seed() -> None:
     assert "= 0.44 (0.38 to 0.50)" in few
     printed = table(rows).splitlines()
     assert "35.00 ± 5.00" in printed[3]
+    nothing_found = [{**each, "accuracy": 0.0} for each in rows]
+    assert " 0.000 " in table(nothing_found).splitlines()[3], "none found is a figure, too"
     assert (
         shares(rows[:4]).splitlines()[1].startswith("4 steps, tuned : 4 steps, untuned = 0.50 of")
     )

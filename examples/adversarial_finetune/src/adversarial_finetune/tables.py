@@ -63,5 +63,5 @@ def _distance(found: Sequence[Row]) -> str:
 
 
 def _plain(found: Sequence[Row], name: str, digits: str, factor: float = 1.0) -> str:
-    values = [row[name] for row in found if row.get(name)]
+    values = [row[name] for row in found if row.get(name) is not None]
     return f"{mean(values) * factor:{digits}}" if values else DASH
