@@ -2,7 +2,7 @@
 
 Stage one is trained once a seed, and every variant's second stage begins with its weights. The
 bundle stays as it is. What is finished is not done again, and what is not may be shared between
-processes, each with some of the variants or seeds.
+processes, each with some of the seeds.
 """
 
 import json

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from adversarial_finetune import pictures
-from adversarial_finetune.ablation import VARIANTS, Ablation
+from adversarial_finetune.ablation import FULL, VARIANTS, Ablation
 from adversarial_finetune.bundle import Weights, open_bundle
 from adversarial_finetune.classifier import (
     Classifier,
@@ -219,7 +219,8 @@ def _ablate(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps({"clips": len(real), "rows": rows}))
     else:
-        print(table(rows), shares(rows), sep="\n\n")
+        full = [row for row in rows if row["variant"] == FULL]
+        print(table(rows), *([shares(full)] if full else []), sep="\n\n")
 
 
 def _classifier(given: argparse.Namespace, folder: Path, progress: Progress) -> Classifier:

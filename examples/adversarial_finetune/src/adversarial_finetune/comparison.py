@@ -17,7 +17,7 @@ from adversarial_finetune.flow import follow, leap
 GUIDED_STEPS, GUIDANCE = 25, 1.5
 REAL = "data"
 UNSEEN = (
-    "other clips of it"  # real ones, judged as if they were made: what nobody can be better than
+    "other clips of it"  # real ones, judged as if they were made: what a perfect sampler would get
 )
 TIMED_CLIPS = 8
 OnClips = Callable[[str, int, int], None]
