@@ -63,6 +63,11 @@ def climbing(folder: Path) -> None:
     write_manifest(folder, files=files | {"../clips/train.safetensors": "0" * 64})
 
 
+def network_of(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "bundle.json").read_text())["network"]
+    return found
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no bundle": (lambda f: (f / "bundle.json").unlink(), "no such file"),
     "newer": (
@@ -74,6 +79,10 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickled objects": (pickled, "which are pickled objects"),
     "climbs out": (climbing, "is no file name"),
     "no network": (lambda f: write_manifest(f, network={}), "network is not as version 1 has it"),
+    "other features": (
+        lambda f: write_manifest(f, network=network_of(f) | {"features": [8, 24]}),
+        "features.pt2: answers with channels (8, 16), not (8, 24)",
+    ),
     "no JSON": (lambda f: (f / "bundle.json").write_text("{"), "not valid JSON"),
 }
 
@@ -90,6 +99,16 @@ def test_a_bundle_that_is_wrong_is_refused_in_one_line(
     assert said.count("\n") == 1
     assert not Path("run").exists()
     assert not (bundle.parent / "marker").exists()
+
+
+def test_the_programs_stand_on_other_devices(bundle: Path) -> None:
+    """None of their constants stays behind; "meta" is the other device that is everywhere."""
+    opened = open_bundle(bundle)
+    case = (torch.zeros(3, 1, 4, 8, 8), torch.zeros(3), torch.zeros(3, 2, 3))
+    there = [tensor.to("meta") for tensor in case]
+    assert opened.denoiser(opened.weights(), "meta")(*there).device.type == "meta"
+    stages = opened.features(opened.weights(), "meta")(*there)
+    assert [tuple(each.shape) for each in stages] == [(3, 8, 4, 8, 8), (3, 16, 4, 4, 4)]
 
 
 def test_weights_of_another_network_are_refused(bundle: Path) -> None:

@@ -22,7 +22,8 @@ class Down(nn.Module):
 
     def stages(self, x: Tensor, time: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         told = self.told(torch.cat([context.sum(1), time[:, None]], dim=1))
-        first = torch.tanh(self.enter(x) + told[:, :, None, None, None])
+        told = told.reshape(x.shape[0], -1, 1, 1, 1)  # as attention has it: no clips, no answer
+        first = torch.tanh(self.enter(x) + told)
         return first, torch.tanh(self.down(first))
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ FORMAT, MAJOR = "temporal-nas/bundle", 1
 MANIFEST, WEIGHTS = "bundle.json", "weights.safetensors"
 DENOISER, FEATURES = "denoiser.pt2", "features.pt2"
 MOST_BYTES = 4 * 2**20  # of bundle.json
+MOST_CLIPS = 4096  # that a program takes
 FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
 Weights = dict[str, Tensor]
 
@@ -67,6 +68,31 @@ class Bundle:
     def features(self, weights: Weights, device: str = "cpu") -> nn.Module:
         """The frozen down path: (clips, times, contexts) to (B, C, T, H, W) of each stage."""
         return self._program(FEATURES, weights, device).requires_grad_(False)
+
+    def try_out(self, x_BCTHW: Tensor, context_BLC: Tensor) -> None:
+        """Ask both programs for a clip or a few, before anything is trained with them.
+
+        Raises:
+            InputError: they take no such clips, or answer otherwise than the manifest says.
+        """
+        weights, time_B = self.weights(), torch.full((len(x_BCTHW),), 0.5)
+        for name, module, wanted in (
+            (DENOISER, self.denoiser(weights), (x_BCTHW.shape[1],)),
+            (FEATURES, self.features(weights), self.feature_channels),
+        ):
+            try:
+                with torch.no_grad():
+                    found = module(x_BCTHW, time_B, context_BLC)
+            except (RuntimeError, AssertionError) as error:
+                said = " ".join(str(error).split())[:200]
+                raise InputError(
+                    f"{self.path / name}: takes no clips of {tuple(x_BCTHW.shape)}: {said}"
+                ) from None
+            answers = [found] if isinstance(found, Tensor) else found
+            if (channels := tuple(each.shape[1] for each in answers)) != wanted:
+                raise InputError(
+                    f"{self.path / name}: answers with channels {channels}, not {wanted}"
+                )
 
     def _program(self, name: str, weights: Weights, device: str) -> nn.Module:
         where = self.path / name

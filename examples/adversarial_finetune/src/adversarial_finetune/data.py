@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from adversarial_finetune.bundle import Bundle
 from adversarial_finetune.errors import InputError
 
 Split = Literal["train", "validation", "test"]
@@ -63,6 +64,27 @@ def load_clips(folder: Path, split: Split) -> Clips:
             f"{file}: clips {tuple(clips.shape)} and context {tuple(context.shape)}; expected "
             "(N, C, T, H, W) and (N, L, channels) for as many clips"
         )
+    if not (clips.is_floating_point() and context.is_floating_point()):
+        raise InputError(f"{file}: holds whole numbers; clips are floats, about in [-1, 1]")
     if not (torch.isfinite(clips).all() and torch.isfinite(context).all()):
         raise InputError(f"{file}: holds NaN or infinite numbers")
     return Clips(clips, context)
+
+
+def load_fitting_clips(folder: Path, split: Split, bundle: Bundle) -> Clips:
+    """The clips of one split, for a bundle's network.
+
+    Raises:
+        InputError: no clips, or of another shape than the network's.
+    """
+    data = load_clips(folder, split)
+    _, channels, _, *sides = data.x_NCTHW.shape
+    _, *context = data.context_NLC.shape
+    own_channels, _, *own_sides = bundle.clip_shape
+    for name, found, wanted in (
+        ("channels, height and width", (channels, *sides), (own_channels, *own_sides)),
+        ("tokens of the context", tuple(context), bundle.context_shape),
+    ):
+        if found != wanted:
+            raise InputError(f"{folder}: {split} has {name} {found}, the bundle's network {wanted}")
+    return data

@@ -1,10 +1,11 @@
 """A run: both stages on a bundle, in a folder that can be gone on with.
 
-run.json               the settings, and what they belong to
+run.json               the settings, and what they belong to; written by `train`, as are
 stage-one.checkpoint   where the stage stands, while it is not finished; likewise stage-two
 stage-one.safetensors  the averaged weights that it ended with; likewise stage-two
 log.jsonl              the losses
 samples/               clips of the network as it learns
+figures.json           what `evaluate` found; with samples.png and the judge, classifier.safetensors
 """
 
 import json
@@ -19,7 +20,7 @@ import torch
 
 from adversarial_finetune import checkpoint
 from adversarial_finetune.bundle import Bundle, Weights, read_weights, sha256
-from adversarial_finetune.data import Clips, Split, load_clips
+from adversarial_finetune.data import Clips, load_fitting_clips
 from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.learner import DivergedError, Learner, Stateful, rate
@@ -84,26 +85,32 @@ class Run:
         """Make the folder, or go on with it.
 
         Raises:
-            InputError: it is there and resume is not asked for, or was begun with other settings.
+            InputError: it is there and resume is not asked for, or was begun with other settings;
+                or clips and programs do not fit each other.
         """
-        identity = self.identity
-        file = self.folder / "run.json"
-        if file.exists():
+        load_fitting_clips(self.clips, "validation", self.bundle)
+        self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
+        if self._file.exists():
             if not resume:
                 raise InputError(f"{self.folder}: exists; go on by --resume, or choose another")
-            before = json.loads(file.read_text(encoding="utf-8"))
-            for name, value in _flat(identity).items():
-                if (was := _flat(before).get(name)) != value:
-                    raise InputError(
-                        f"{self.folder}: was begun with {name} {was}, not {value}; go on with the "
-                        "same, or choose another folder"
-                    )
+            self._check(self.identity)
             return
-        for split in ("train", "validation"):
-            self._fits(split)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with checkpoint.replacing(file) as temporary:
-            temporary.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise InputError(f"{self.folder}: is no folder; choose another") from None
+        with checkpoint.replacing(self._file) as temporary:
+            temporary.write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
+
+    def check_belongs(self) -> None:
+        """Hold a finished run, of whatever settings, against the bundle and the clips.
+
+        Raises:
+            InputError: it is not finished, or is another bundle's or other clips'.
+        """
+        if not all(self.finished(stage).exists() for stage in STAGES):
+            raise InputError(f"{self.folder}: no finished run; train first")
+        self._check({name: self.identity[name] for name in ("bundle", "clips")})
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -114,10 +121,26 @@ class Run:
             "settings": json.loads(json.dumps(self.settings.to_json())),
         }
 
+    @property
+    def _file(self) -> Path:
+        return self.folder / "run.json"
+
+    def _check(self, identity: Mapping[str, Any]) -> None:
+        try:
+            before = _flat(json.loads(self._file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, AttributeError):
+            raise InputError(f"{self._file}: is damaged; choose another folder") from None
+        for name, value in _flat(identity).items():
+            if (was := before.get(name)) != value:
+                raise InputError(
+                    f"{self.folder}: was begun with {name} {was}, not {value}; go on with the "
+                    "same, or choose another folder"
+                )
+
     @cached_property
     def data(self) -> Clips:
         """What is trained on."""
-        return self._fits("train")
+        return load_fitting_clips(self.clips, "train", self.bundle)
 
     def finished(self, stage: Stage) -> Path:
         """The averaged weights that a stage ended with."""
@@ -164,28 +187,38 @@ class Run:
     ) -> None:
         torch.manual_seed(self.settings.seed)  # fresh heads
         training = self._one() if stage == "one" else self._two()
-        state, steps = self.folder / f"stage-{stage}.checkpoint", self.settings.steps_of(stage)
+        state, steps = self._checkpoint(stage), self.settings.steps_of(stage)
         first, before_s = _restore(state, training.parts) if state.exists() else (0, 0.0)
         begun = time.monotonic()
         for number in range(first, steps):
             try:
                 losses = training.step(number, rate(number, steps), self._generator(stage, number))
             except DivergedError as error:
-                raise TrainingFailedError(
-                    f"stage {stage}: {error} at step {number + 1}; the last good checkpoint is "
-                    + (f"{state}" if state.exists() else "what the stage began with")
-                    + "; begin another run with a lower learning rate"
-                ) from None
+                raise self._failed(stage, str(error), number + 1) from None
             done, seconds = number + 1, before_s + time.monotonic() - begun
             on_step(stage, done, steps, losses)
             if done % samples_every == 0 or done == steps:
                 self._log({"stage": stage, "step": done, "seconds": round(seconds, 1), **losses})
                 on_samples(stage, done, training.generator.weights())
-            if done % checkpoint_every == 0 and done < steps:
-                _save(state, training.parts, {"step": done, "seconds": seconds})
+            if done % checkpoint_every == 0 or done == steps:
+                if not _is_finite(training.parts):  # a step that was too long, whose loss was none
+                    raise self._failed(stage, "the weights hold no numbers", done)
+                if done < steps:
+                    _save(state, training.parts, {"step": done, "seconds": seconds})
         notes = {"stage": stage, "seconds": before_s + time.monotonic() - begun}
         checkpoint.save(self.finished(stage), training.generator.weights(), notes)
         state.unlink(missing_ok=True)
+
+    def _checkpoint(self, stage: Stage) -> Path:
+        return self.folder / f"stage-{stage}.checkpoint"
+
+    def _failed(self, stage: Stage, why: str, step: int) -> TrainingFailedError:
+        state = self._checkpoint(stage)
+        kept = f"{state}" if state.exists() else "what the stage began with"
+        return TrainingFailedError(
+            f"stage {stage}: {why} at step {step}; the last good checkpoint is {kept}; "
+            "begin another run with a lower learning rate"
+        )
 
     def _one(self) -> StageOne:
         settings = self.settings
@@ -223,21 +256,6 @@ class Run:
         seed = (self.settings.seed * 2 + STAGES.index(stage)) * 10_000_019 + step
         return torch.Generator().manual_seed(seed)
 
-    def _fits(self, split: Split) -> Clips:
-        data = load_clips(self.clips, split)
-        _, channels, _, *sides = data.x_NCTHW.shape
-        _, *context = data.context_NLC.shape
-        own_channels, _, *own_sides = self.bundle.clip_shape
-        for name, found, wanted in (
-            ("channels, height and width", (channels, *sides), (own_channels, *own_sides)),
-            ("tokens of the context", tuple(context), self.bundle.context_shape),
-        ):
-            if found != wanted:
-                raise InputError(
-                    f"{self.clips}: {split} has {name} {found}, the bundle's network {wanted}"
-                )
-        return data
-
     def _log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
@@ -250,6 +268,10 @@ def _save(path: Path, parts: Mapping[str, Stateful], notes: dict[str, Any]) -> N
         for key, tensor in each.state().items()
     }
     checkpoint.save(path, tensors, notes)
+
+
+def _is_finite(parts: Mapping[str, Stateful]) -> bool:
+    return all(torch.isfinite(t).all() for each in parts.values() for t in each.state().values())
 
 
 def _restore(path: Path, parts: Mapping[str, Stateful]) -> tuple[int, float]:

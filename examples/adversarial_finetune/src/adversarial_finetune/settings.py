@@ -3,12 +3,15 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from adversarial_finetune.bundle import MOST_CLIPS
 from adversarial_finetune.discriminator import KINDS, Kind
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import step_times
 from adversarial_finetune.stage_two import Terms
 
 Stage = Literal["one", "two"]
+MOST_SEEDS = 2**32
+LARGEST_RATE = 1e30  # that optimizers still compute with
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,13 @@ class Settings:
         for name in ("stage_one_steps", "stage_two_steps", "clips_per_step", "steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: give a whole number from 1")
+        if self.clips_per_step > MOST_CLIPS:
+            raise InputError(f"clips_per_step: give {MOST_CLIPS} at most, which a program takes")
+        for name in ("stage_one_rate", "generator_rate", "heads_rate"):
+            if not 0 < getattr(self, name) <= LARGEST_RATE:
+                raise InputError(f"{name}: give a number above 0, {LARGEST_RATE:g} at most")
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise InputError(f"seed: give a whole number from 0, below {MOST_SEEDS}")
         if not 0 <= self.image_share <= 1:
             raise InputError("image_share: give a share from 0 to 1")
         if not self.heads or not set(self.heads) <= set(KINDS):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adversarial_finetune.bundle import MOST_CLIPS
 from adversarial_finetune.data import Clips
 from adversarial_finetune.flow import logit_normal_times, mix
 from adversarial_finetune.learner import Learner, Stateful
@@ -17,7 +18,8 @@ class StageOne:
     """Flow matching with joint image and video batches.
 
     Args:
-        clips_per_step: of a batch; of single frames there are as many as these clips have.
+        clips_per_step: of a batch; of single frames there are as many as these clips have, or as a
+            program takes.
         image_share: of the steps that see single frames.
     """
 
@@ -40,7 +42,8 @@ class StageOne:
         x, context = self.data.at(index)
         if images:
             context = context.repeat_interleave(x.shape[2], 0)
-            x = x.transpose(1, 2).flatten(0, 1)[:, :, None]
+            x = x.transpose(1, 2).flatten(0, 1)[:MOST_CLIPS, :, None]
+            context = context[:MOST_CLIPS]
         noise = torch.randn(x.shape, generator=generator)
         time = logit_normal_times(len(x), generator)
         kept = torch.rand(len(x), generator=generator) >= CONTEXT_DROPPED

@@ -9,13 +9,14 @@ the guided network of stage one says what to recover.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import Heads, fooled, gradient_penalty, hinge
+from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import guess, guided, logit_normal_times, mix
 from adversarial_finetune.learner import Learner, Stateful
 from adversarial_finetune.rollout import Rollout
@@ -32,6 +33,11 @@ class Terms:
     guidance: float = 2.0  # of the network of stage one, where it says what to recover
     r1: float = 1e-4
     noise_mean: float = -2.0  # of the logit-normal times at which clips are judged
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not math.isfinite(value) or (value < 0 and name != "noise_mean"):
+                raise InputError(f"{name}: give a number from 0")
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ class StageTwo:
     def _wanted(self, batch: _Batch) -> Tensor:
         """What the guesses should recover: the teacher's for its own clips, else the data."""
         own = len(self.rollout.call_B)
+        if not own:  # of a batch of one clip, that is data
+            return batch.x_BCTHW
         noisy, time, asked = (
             each[:own] for each in (batch.noisy_BCTHW, batch.time_B, batch.asked_BLC)
         )
