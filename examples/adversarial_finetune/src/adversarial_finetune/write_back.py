@@ -29,12 +29,12 @@ def write_back(bundle: Bundle, weights: Weights, settings: Settings) -> None:
         OSError: no room; what stood there stays.
     """
     bundle.denoiser(weights)  # refuses what does not fit
-    (bundle.path / MANIFEST).unlink(missing_ok=True)  # of earlier weights, which now go
     with replacing(bundle.path / WEIGHTS) as temporary:
         try:
             save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
         except SafetensorError as error:
             raise OSError(f"{bundle.path / WEIGHTS}: {error}") from None
+        (bundle.path / MANIFEST).unlink(missing_ok=True)  # of earlier weights, which now go
     _write(
         bundle,
         {
@@ -72,6 +72,8 @@ def read_tuned(bundle: Bundle) -> dict[str, Any]:
         raise InputError(f"{file}: is no {FORMAT} ({error!r})") from None
     if major != MAJOR or found.get("format") != FORMAT or sampler.get("kind") != "leap":
         raise InputError(f"{file}: is no {FORMAT} {MAJOR}.x that samples by leaps")
+    if sampler.get("guidance", 1.0) != 1.0:
+        raise InputError(f"{file}: samples with guidance, which this package's leaps have none of")
     if not times or not all(0 < time <= 1 for time in times):
         raise InputError(f"{file}: the sampler's times must lie in (0, 1]")
     if found.get("bundle") != bundle.digest:
