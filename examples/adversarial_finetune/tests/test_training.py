@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +117,13 @@ def test_a_run_is_gone_on_with_as_it_was_begun(bundle: Path, clips: Path, tmp_pa
             {"clips": torch.full((4, 1, 4, 8, 8), torch.nan), "context": torch.zeros(4, 2, 3)},
             "holds NaN",
         ),
+        (
+            {
+                "clips": torch.zeros(4, 1, 4, 8, 8, dtype=torch.uint8),
+                "context": torch.zeros(4, 2, 3),
+            },
+            "holds whole numbers",
+        ),
     ],
 )
 def test_clips_that_do_not_fit_are_refused(
@@ -127,6 +136,61 @@ def test_clips_that_do_not_fit_are_refused(
     assert (code, printed, said.count("\n")) == (2, "", 1)
     assert says in said
     assert not Path("run").exists()
+
+
+BAD_FLAGS = {
+    ("--data", "nowhere"): "nowhere/validation.safetensors: no such file",
+    ("--stage-one-rate", "-1"): "stage_one_rate: give a number above 0",
+    ("--heads-rate", "inf"): "heads_rate: give a number above 0",
+    ("--r1", "nan"): "r1: give a number from 0",
+    ("--seed", "10000000000000"): "seed: give a whole number from 0, below",
+    ("--clips-per-step", "5000"): "clips_per_step: give 4096 at most",
+    ("--device", "meta"): "--device meta: give cpu, cuda",
+    ("--out", "taken"): "taken: is no folder",
+}
+
+
+@pytest.mark.parametrize("flags", BAD_FLAGS, ids=" ".join)
+def test_a_wish_that_cannot_be_met_is_refused_in_one_line(
+    flags: tuple[str, str], bundle: Path, clips: Path, call: Call
+) -> None:
+    Path("taken").write_text("")
+    code, printed, said = call("train", bundle, "--data", clips, "--out", "run", *flags)
+    assert (code, printed, said.count("\n")) == (2, "", 1)
+    assert BAD_FLAGS[flags] in said
+    assert not Path("run").exists()
+
+
+def test_a_batch_of_one_clip_trains(bundle: Path, clips: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", open_bundle(bundle), clips, replace(SHORT, clips_per_step=1))
+    run.begin(resume=False)
+    run.train()
+    assert run.finished("two").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_kept(
+    bundle: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step's loss was a number before it was made."""
+    monkeypatch.setattr("adversarial_finetune.run.rate", lambda *_: float("nan"))
+    short = replace(SHORT, stage_one_steps=1)
+    run = Run(tmp_path / "run", open_bundle(bundle), clips, short)
+    run.begin(resume=False)
+    with pytest.raises(TrainingFailedError, match="stage one: the weights hold no numbers"):
+        run.train()
+    assert not run.finished("one").exists()
+
+
+def test_a_damaged_run_is_refused(bundle: Path, clips: Path, call: Call) -> None:
+    assert call("train", bundle, "--data", clips, "--out", "run", *FLAGS)[0] == 0
+    Path("run/run.json").write_text("{")
+    for command in (
+        ("train", bundle, "--out", "run", "--resume", *FLAGS),
+        ("evaluate", "run", bundle),
+    ):
+        code, _, said = call(*command, "--data", clips)
+        assert (code, said.count("\n")) == (2, 1)
+        assert "run.json: is damaged" in said
 
 
 def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
@@ -149,6 +213,9 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
     assert code == 0, said
     assert Path("tuned.gif").read_bytes().startswith(b"GIF8")
     assert "train first" in call("evaluate", "nowhere", bundle, "--data", clips)[2]
+    for out in ("tuned", "nowhere/tuned.gif"):
+        code, _, said = call("sample", bundle, "--data", clips, "--out", out)
+        assert (code, said.count("\n")) == (2, 1), out
     again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FLAGS)
     assert again[0] == 0, again[2]
     code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
@@ -165,6 +232,13 @@ def test_tuned_weights_belong_to_their_bundle(bundle: Path) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
     with pytest.raises(InputError, match="another network's"):
         write_back(opened, {"stranger": torch.zeros(1)}, SHORT)
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, most))  # no room
+    try:
+        with pytest.raises(OSError, match=r"finetuned\.safetensors"):
+            write_back(opened, weights, SHORT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert tuned_weights(opened)[1] == times, "what stood there stays"
     (bundle / "finetuned.safetensors").write_bytes(b"changed")
     with pytest.raises(InputError, match="was changed since"):
@@ -218,3 +292,66 @@ def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, cal
     assert "4 steps, tuned : 25 steps, guided = " in printed
     assert "4 : 50 network calls" in printed
     assert sorted(path.name for path in bundle.iterdir()) == before
+    code, _, said = call(*arguments, "--generator-rate", "0.1")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "all-of-it-0: was begun with settings.generator_rate 0.0002, not 0.1" in said
+    code, _, said = call(*arguments, "--clips", "8")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "was judged with clips 16, not 8" in said
+
+
+@pytest.fixture
+def tuned(bundle: Path, clips: Path, call: Call) -> Path:
+    """A bundle with tuned weights, and their run in `run`."""
+    assert call("train", bundle, "--data", clips, "--out", "run", *FLAGS)[0] == 0
+    return bundle
+
+
+def test_the_judge_is_of_the_same_clips(tuned: Path, clips: Path, call: Call) -> None:
+    judged = ("--clips", "8", "--classifier-steps", "2", "--classifier")
+    evaluate = ("evaluate", "run", tuned, "--data", clips, *judged)
+    code, _, said = call(*evaluate, "nowhere/judge.safetensors")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "there is no folder nowhere" in said
+    assert call(*evaluate, "judge.safetensors")[0] == 0
+    code, _, said = call(*evaluate, "judge.safetensors", "--classifier-steps", "3")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "was trained for 2 steps, not 3" in said
+    write_clips(Path("others"), 8)
+    code, _, said = call("evaluate", "run", tuned, "--data", "others", *judged, "judge.safetensors")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "run: was begun with clips" in said
+    other_run = ("ablate", tuned, "--data", "others", "--out", "ablation", *FLAGS)
+    code, _, said = call(*other_run, *judged, "judge.safetensors")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "judge.safetensors: was trained on other clips" in said
+    for content in (b"", Path("run/stage-one.safetensors").read_bytes()):
+        Path("judge.safetensors").write_bytes(content)
+        code, _, said = call(*evaluate, "judge.safetensors")
+        assert (code, said.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("count", ["-60", "0", "1"])
+def test_one_clip_is_no_distribution(count: str, tuned: Path, clips: Path, call: Call) -> None:
+    code, printed, said = call("evaluate", "run", tuned, "--data", clips, "--clips", count)
+    assert (code, printed, said.count("\n")) == (2, "", 1)
+    assert "--clips: give 2 or more" in said
+
+
+def test_clips_of_another_shape_are_not_judged(tuned: Path, clips: Path, call: Call) -> None:
+    shutil.copytree(clips, "wide")
+    wide = {"clips": torch.zeros(4, 3, 4, 8, 8), "context": torch.zeros(4, 2, 3)}
+    save_file(wide, Path("wide/test.safetensors"))
+    for command in (("evaluate", "run", tuned), ("sample", tuned, "--out", "a.gif")):
+        code, printed, said = call(*command, "--data", "wide")
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert "test has channels, height and width (3, 8, 8)" in said
+
+
+def test_one_step_is_judged_once(bundle: Path, clips: Path, call: Call) -> None:
+    assert call("train", bundle, "--data", clips, "--out", "run", *FLAGS, "--steps", "1")[0] == 0
+    judged = ("--clips", "8", "--classifier-steps", "2", "--json")
+    code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
+    assert code == 0, said
+    names = [each["sampler"] for each in json.loads(printed)["samplers"][1:]]
+    assert names == ["25 steps, guided", "1 step, guided", "1 step, untuned", "1 step, tuned"]

@@ -16,6 +16,7 @@ from adversarial_finetune import checkpoint
 from adversarial_finetune.bundle import Bundle
 from adversarial_finetune.comparison import compare, samplers
 from adversarial_finetune.data import Clips
+from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge
 from adversarial_finetune.run import OnStep, Run
 from adversarial_finetune.settings import Settings
@@ -34,12 +35,22 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ablation:
-    """Variants of a training of one bundle, each by several seeds."""
+    """Variants of a training of one bundle, each by several seeds.
+
+    Args:
+        folder: of all their runs.
+        bundle: that is tuned.
+        clips: folder of clips.
+        settings: of the full variant.
+        judged_by: what figures depend on beside the run, to be kept with them.
+        device: that trains.
+    """
 
     folder: Path
     bundle: Bundle
     clips: Path
     settings: Settings
+    judged_by: Mapping[str, Any]
     device: str = "cpu"
 
     def run(
@@ -53,18 +64,44 @@ class Ablation:
         """A row for each sampler of each variant and seed.
 
         The samplers of the untuned network are judged once a seed, with the full variant.
+
+        Raises:
+            InputError: something in the folder was made otherwise than is asked for now.
         """
+        for seed in seeds:  # all that is there, before hours are spent on what is not
+            for name in VARIANTS:
+                if (self._folder(name, seed) / "run.json").exists():
+                    self._of(name, seed).begin(resume=True)
+                self._kept(name, seed)
         rows: list[Row] = []
         for seed in seeds:
             for name in names:
-                file = self._folder(name, seed) / "figures.json"
-                if not file.exists():
+                found = self._kept(name, seed)
+                if found is None:
                     self._train(name, seed, say)
                     found = self._judged(name, seed, judge, real, say)
-                    with checkpoint.replacing(file) as temporary:
-                        temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
-                rows += json.loads(file.read_text(encoding="utf-8"))
+                    self._keep(name, seed, found)
+                rows += found
         return rows
+
+    def _kept(self, name: str, seed: int) -> list[Row] | None:
+        file = self._folder(name, seed) / "figures.json"
+        if not file.exists():
+            return None
+        document = json.loads(file.read_text(encoding="utf-8"))
+        for what, value in self.judged_by.items():
+            if (was := document["judged_by"].get(what)) != value:
+                raise InputError(
+                    f"{file}: was judged with {what} {was}, not {value}; go on with the same, "
+                    "or choose another folder"
+                )
+        rows: list[Row] = document["rows"]
+        return rows
+
+    def _keep(self, name: str, seed: int, rows: list[Row]) -> None:
+        document = {"judged_by": dict(self.judged_by), "rows": rows}
+        with checkpoint.replacing(self._folder(name, seed) / "figures.json") as temporary:
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
     def _folder(self, name: str, seed: int) -> Path:
         return self.folder / f"{name.replace(' ', '-')}-{seed}"
@@ -83,7 +120,8 @@ class Ablation:
         run.begin(resume=True)
         done = next((each for each in self._others(seed) if each.exists()), None)
         if done is not None and not run.finished("one").exists():
-            shutil.copyfile(done, run.finished("one"))
+            with checkpoint.replacing(run.finished("one")) as temporary:
+                shutil.copyfile(done, temporary)
         on_step: OnStep = lambda stage, at, total, losses: say(  # noqa: E731
             f"{name}, seed {seed}, stage {stage}", at, total, losses
         )

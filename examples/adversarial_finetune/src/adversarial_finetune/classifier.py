@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from adversarial_finetune import checkpoint
 from adversarial_finetune.data import Clips
+from adversarial_finetune.errors import InputError
 from adversarial_finetune.learner import rate
 
 WIDTH, FEATURES = 16, 64
@@ -116,15 +117,37 @@ def train_classifier(
     return model.eval().requires_grad_(False)
 
 
-def save_classifier(model: Classifier, path: Path) -> None:
-    """As safetensors; sizes are read off the tensors."""
-    save_file(model.state_dict(), path)
+def save_classifier(model: Classifier, path: Path, clips: str, steps: int) -> None:
+    """As safetensors; sizes are read off the tensors.
+
+    Args:
+        model: to keep.
+        path: to write.
+        clips: sha256 of what it was trained on.
+        steps: for how long.
+    """
+    checkpoint.save(path, model.state_dict(), {"clips": clips, "steps": steps})
 
 
-def load_classifier(path: Path) -> Classifier:
-    """A classifier of `save_classifier`."""
-    weights = load_file(path)
-    labels = weights["shown.weight"].shape[0] if "shown.weight" in weights else 0
-    model = Classifier(weights["layers.0.weight"].shape[1], labels)
-    model.load_state_dict(weights)
+def load_classifier(path: Path, clips: str, steps: int | None = None) -> Classifier:
+    """A classifier of `save_classifier`.
+
+    Raises:
+        InputError: none of this package, or trained on other clips, or for longer or shorter.
+    """
+    weights, notes = checkpoint.load(path)
+    if notes.get("clips") != clips:
+        raise InputError(f"{path}: was trained on other clips; give another --classifier")
+    if steps is not None and notes.get("steps") != steps:
+        raise InputError(
+            f"{path}: was trained for {notes.get('steps')} steps, not {steps}; "
+            "give another --classifier"
+        )
+    try:
+        labels = weights["shown.weight"].shape[0] if "shown.weight" in weights else 0
+        model = Classifier(weights["layers.0.weight"].shape[1], labels)
+        model.load_state_dict(weights)
+    except (KeyError, IndexError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: no classifier of this package: {said}") from None
     return model.eval().requires_grad_(False)

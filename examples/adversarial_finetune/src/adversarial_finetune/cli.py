@@ -1,20 +1,23 @@
 """The command line: `adversarial-finetune COMMAND`.
 
-Results go to stdout, progress to stderr. Exit 0: done; 1: failed; 2: bad input.
+Results go to stdout, progress to stderr. Exit 0: done; 1: failed; 2: bad input; 130: stopped by
+Ctrl-C.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from adversarial_finetune import pictures
 from adversarial_finetune.ablation import FULL, VARIANTS, Ablation
-from adversarial_finetune.bundle import Weights, open_bundle
+from adversarial_finetune.bundle import Bundle, Weights, open_bundle, sha256
 from adversarial_finetune.classifier import (
     Classifier,
     load_classifier,
@@ -22,18 +25,18 @@ from adversarial_finetune.classifier import (
     train_classifier,
 )
 from adversarial_finetune.comparison import REAL, compare, leaping, samplers, unseen
-from adversarial_finetune.data import load_clips
+from adversarial_finetune.data import Clips, load_fitting_clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge, make
 from adversarial_finetune.progress import Progress
-from adversarial_finetune.run import STAGES, Run, TrainingFailedError
+from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_two import Terms
 from adversarial_finetune.tables import shares, table
 from adversarial_finetune.write_back import add_figures, tuned_weights, write_back
 
-SAMPLED = 8
+SAMPLED, CLASSIFIER_STEPS = 8, 3000
 # Flags of a training, named as the fields that they set.
 SETTINGS = {
     "stage_one_steps": "steps of flow matching",
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (TrainingFailedError, OSError) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("stopped; --resume goes on", 130)
+        _fail(f"stopped{given.goes_on}", 130)
 
 
 def _fail(text: str, code: int) -> None:
@@ -81,14 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on where it was left")
     train.add_argument("--heads", choices=KINDS, nargs="+", default=KINDS, help="both by default")
     train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_train, goes_on="; --resume goes on")
 
     ablate = commands.add_parser("ablate", help="what each part is worth; the bundle stays")
     _add_training(ablate)
     _add_judging(ablate)
     ablate.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     ablate.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
-    ablate.set_defaults(run=_ablate)
+    ablate.set_defaults(run=_ablate, goes_on="; the same command goes on")
 
     evaluate = commands.add_parser("evaluate", help="samplers beside each other, with a picture")
     evaluate.add_argument("run_folder", type=Path, metavar="RUN")
@@ -97,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_judging(evaluate)
     _add_device(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
-    evaluate.set_defaults(run=_evaluate)
+    evaluate.set_defaults(run=_evaluate, goes_on="")
 
     sample = commands.add_parser("sample", help="a GIF of the tuned network's clips")
     sample.add_argument("bundle", type=Path)
@@ -105,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", type=Path, required=True, help="the .gif")
     sample.add_argument("--seed", type=int, default=0)
     _add_device(sample)
-    sample.set_defaults(run=_sample)
+    sample.set_defaults(run=_sample, goes_on="")
     return parser
 
 
@@ -127,8 +130,10 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 def _add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classifier", type=Path, help="its file; trained there if missing")
-    parser.add_argument("--classifier-steps", type=int, default=3000)
-    parser.add_argument("--clips", type=int, default=1024, help="of the test split")
+    parser.add_argument(
+        "--classifier-steps", type=int, help=f"that it was trained for; {CLASSIFIER_STEPS} if not"
+    )
+    parser.add_argument("--clips", type=int, default=1024, help="of each sampler that are judged")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -160,14 +165,14 @@ class _Samples:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._real = load_clips(run.clips, "validation").first(4)
+        self._real = load_fitting_clips(run.clips, "validation", run.bundle).first(4)
 
     def __call__(self, stage: Stage, done: int, weights: Weights) -> None:
         folder = self._run.folder / "samples"
         folder.mkdir(exist_ok=True)
         times = self._run.settings.times
-        module = self._run.bundle.denoiser(weights)
-        made = make(leaping(module, times), self._real, 0)
+        module = self._run.bundle.denoiser(weights, self._run.device)
+        made = make(leaping(module, times, self._run.device), self._real, 0)
         name = f"{len(times)} leaps"
         rows = {REAL: self._real.x_NCTHW, name: made}
         pictures.save_grid(folder / f"stage-{stage}-{done:05}.png", rows)
@@ -179,18 +184,16 @@ def _evaluate(given: argparse.Namespace) -> None:
     tuned, times = tuned_weights(bundle)
     folder: Path = given.run_folder
     run = Run(folder, bundle, given.data, Settings())
-    if not all(run.finished(stage).exists() for stage in STAGES):
-        raise InputError(f"{folder}: no finished run; train first")
+    run.check_belongs()
     own = run.weights("two")
     if own.keys() != tuned.keys() or not all(torch.equal(own[n], tuned[n]) for n in own):
         raise InputError(f"{given.bundle}: was tuned by another run than {folder}; evaluate that")
     progress = Progress()
-    classifier = _classifier(given, folder, progress)
-    data, others = load_clips(given.data, "test"), load_clips(given.data, "validation")
-    real, judge = data.first(given.clips), Judge(classifier, data)
+    judging = _judging(given, bundle, folder, progress)
+    judge, real = judging.judge, judging.real
     asked = samplers(bundle, run.weights("one"), tuned, times, given.device)
     compared = [
-        unseen(judge, others.first(given.clips)),
+        unseen(judge, judging.others),
         *compare(asked, judge, real, given.seed, progress),
     ]
     rows = [each.to_json() for each in compared]
@@ -198,7 +201,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     (folder / "figures.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     add_figures(bundle, document)
     if pictures.can_draw():
-        shown = {REAL: real.x_NCTHW, **{each.name: each.x_NCTHW for each in compared[1:]}}
+        shown = {REAL: real.x_NCTHW, **{each.name: each.shown_NCTHW for each in compared[1:]}}
         pictures.save_grid(folder / "samples.png", shown)
     if given.json:
         print(json.dumps(document))
@@ -208,14 +211,16 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 
 def _ablate(given: argparse.Namespace) -> None:
-    bundle, progress = open_bundle(given.bundle), Progress()
-    ablation = Ablation(given.out, bundle, given.data, _settings(given), given.device)
-    given.out.mkdir(parents=True, exist_ok=True)
-    classifier = _classifier(given, given.out, progress)
-    data, others = load_clips(given.data, "test"), load_clips(given.data, "validation")
-    real, judge = data.first(given.clips), Judge(classifier, data)
+    bundle, settings, progress = open_bundle(given.bundle), _settings(given), Progress()
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"{given.out}: is no folder; choose another") from None
+    judging = _judging(given, bundle, given.out, progress)
+    judge, real = judging.judge, judging.real
+    ablation = Ablation(given.out, bundle, given.data, settings, judging.identity, given.device)
     rows = ablation.run(given.variants, given.seeds, judge, real, progress)
-    rows.insert(0, {"variant": REAL, **unseen(judge, others.first(given.clips)).to_json()})
+    rows.insert(0, {"variant": REAL, **unseen(judge, judging.others).to_json()})
     if given.json:
         print(json.dumps({"clips": len(real), "rows": rows}))
     else:
@@ -223,36 +228,79 @@ def _ablate(given: argparse.Namespace) -> None:
         print(table(rows), *([shares(full)] if full else []), sep="\n\n")
 
 
-def _classifier(given: argparse.Namespace, folder: Path, progress: Progress) -> Classifier:
-    """The judge: of its file, or trained and kept there."""
-    file: Path = given.classifier or folder / "classifier.safetensors"
-    if file.exists():
-        return load_classifier(file)
-    steps = given.classifier_steps
-    classifier = train_classifier(
-        load_clips(given.data, "train"),
-        steps,
-        0,
-        lambda done: progress("train the classifier", done, steps),
+@dataclass(frozen=True)
+class _Judging:
+    """What clips are judged by, and held against."""
+
+    judge: Judge
+    real: Clips  # whose contexts are asked for
+    others: Clips  # real ones too, and as many
+    identity: dict[str, Any]
+
+
+def _judging(
+    given: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
+) -> _Judging:
+    data, others = (
+        load_fitting_clips(given.data, split, bundle) for split in ("test", "validation")
     )
-    save_classifier(classifier, file)
+    count = min(given.clips, len(data), len(others))  # distances compare at equal counts alone
+    if count < 2:
+        raise InputError("--clips: give 2 or more, and data with as many test and validation clips")
+    file: Path = given.classifier or folder / "classifier.safetensors"
+    judge = Judge(_classifier(given, file, bundle, progress), data)
+    identity = {
+        "classifier": sha256(file),
+        "test": sha256(given.data / "test.safetensors"),
+        "clips": count,
+    }
+    return _Judging(judge, data.first(count), others.first(count), identity)
+
+
+def _classifier(
+    given: argparse.Namespace, file: Path, bundle: Bundle, progress: Progress
+) -> Classifier:
+    """The judge: of its file, or trained and kept there."""
+    steps: int | None = given.classifier_steps
+    if steps is not None and steps < 1:
+        raise InputError("--classifier-steps: give a whole number from 1")
+    data = load_fitting_clips(given.data, "train", bundle)
+    clips = sha256(given.data / "train.safetensors")
+    if file.exists():
+        return load_classifier(file, clips, steps)
+    _check_parent(file, "--classifier")
+    total = steps or CLASSIFIER_STEPS
+    classifier = train_classifier(
+        data, total, 0, lambda done: progress("train the classifier", done, total)
+    )
+    save_classifier(classifier, file, clips, total)
     return classifier
 
 
 def _sample(given: argparse.Namespace) -> None:
     if not pictures.can_draw():
         raise InputError("pictures need Pillow: pip install 'adversarial-finetune[pictures]'")
+    if given.out.suffix.lower() != ".gif":
+        raise InputError(f"--out {given.out}: give a file that ends in .gif")
+    _check_parent(given.out, "--out")
     _check_device(given.device)
     bundle = open_bundle(given.bundle)
     weights, times = tuned_weights(bundle)
-    real = load_clips(given.data, "test").first(SAMPLED)
+    real = load_fitting_clips(given.data, "test", bundle).first(SAMPLED)
     sampler = leaping(bundle.denoiser(weights, given.device), times, given.device)
     made = make(sampler, real, given.seed)
     pictures.save_gif(given.out, made)
     print(f"clips of {len(times)} steps: {given.out}")
 
 
+def _check_parent(file: Path, flag: str) -> None:
+    if not file.parent.is_dir():
+        raise InputError(f"{flag} {file}: there is no folder {file.parent}")
+
+
 def _check_device(name: str) -> None:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"--device {name[:40]}: give cpu, cuda, or cuda:1 and so on")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

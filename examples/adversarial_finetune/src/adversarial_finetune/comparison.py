@@ -19,7 +19,7 @@ REAL = "data"
 UNSEEN = (
     "other clips of it"  # real ones, judged as if they were made: what a perfect sampler would get
 )
-TIMED_CLIPS = 8
+TIMED_CLIPS, SHOWN_CLIPS = 8, 4
 OnClips = Callable[[str, int, int], None]
 Make = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # noise, context -> clips
 
@@ -42,7 +42,7 @@ class Compared:
     calls: int
     figures: Figures
     ms_per_clip: float
-    x_NCTHW: Tensor
+    shown_NCTHW: Tensor  # the first few of its clips
 
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -70,24 +70,28 @@ def samplers(
     before, after = bundle.denoiser(untuned, device), bundle.denoiser(tuned, device)
     few = len(times)
 
-    def euler(module: nn.Module, steps: int, guidance: float) -> Sampler:
+    def euler(steps: int, guidance: float) -> Sampler:
         guided = guidance != 1.0
-        words = f"{steps} step{'s' if steps > 1 else ''}, {'guided' if guided else 'untuned'}"
-        calls = steps * (2 if guided else 1)
 
         def run(noise: Tensor, context: Tensor, _: torch.Generator) -> Tensor:
-            return follow(module, noise.to(device), context.to(device), steps, guidance)
+            return follow(before, noise.to(device), context.to(device), steps, guidance)
 
-        return Sampler(words, calls, False, run)
+        calls = steps * (2 if guided else 1)
+        return Sampler(f"{_steps(steps)}, {'guided' if guided else 'untuned'}", calls, False, run)
 
-    return [
-        euler(before, GUIDED_STEPS, GUIDANCE),
-        euler(before, few, GUIDANCE),
-        euler(before, few, 1.0),
-        euler(before, 1, 1.0),
-        Sampler(f"{few} steps, tuned", few, True, leaping(after, times, device)),
-        Sampler("1 step, tuned", 1, True, leaping(after, times[:1], device)),
+    def tuned_leaps(times: Sequence[float]) -> Sampler:
+        steps = len(times)
+        return Sampler(f"{_steps(steps)}, tuned", steps, True, leaping(after, times, device))
+
+    found = [
+        euler(GUIDED_STEPS, GUIDANCE),
+        euler(few, GUIDANCE),
+        euler(few, 1.0),
+        euler(1, 1.0),
+        tuned_leaps(times),
+        tuned_leaps(times[:1]),
     ]
+    return list({each.name: each for each in found}.values())  # the few may be one, or the many
 
 
 def compare(
@@ -109,7 +113,7 @@ def compare(
                 sampler.calls,
                 judge.figures(x_NCTHW, real),
                 _ms_per_clip(sampler, real),
-                x_NCTHW,
+                x_NCTHW[:SHOWN_CLIPS].clone(),
             )
         )
     return found
@@ -118,7 +122,11 @@ def compare(
 def unseen(judge: Judge, others: Clips) -> Compared:
     """Real clips in the place of made ones."""
     x_NCTHW = others.x_NCTHW.float()
-    return Compared(UNSEEN, 0, judge.figures(x_NCTHW, others), 0.0, x_NCTHW)
+    return Compared(UNSEEN, 0, judge.figures(x_NCTHW, others), 0.0, x_NCTHW[:SHOWN_CLIPS])
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' if count > 1 else ''}"
 
 
 def _advance(on_clips: OnClips, name: str, total: int, done: int) -> None:
