@@ -172,17 +172,18 @@ class Bundle:
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
+    kinds: dict[str, str] = {}
     try:
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118
-                kind = tensors.get_slice(name).get_dtype()
-                if kind not in NUMBERS:
-                    raise InputError(f"{file}: {name[:80]!r} is of {kind}, not {NUMBERS}")
+                kinds[name] = tensors.get_slice(name).get_dtype()
                 found[name] = tensors.get_tensor(name).float()
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: not a whole safetensors file: {said}") from None
     for name, tensor in found.items():
+        if kinds[name] not in NUMBERS:
+            raise InputError(f"{file}: {name[:80]!r} is of {kinds[name]}, not {NUMBERS}")
         if not (tensor.abs() <= LARGEST_FLOAT16).all():  # which is no NaN either
             raise InputError(
                 f"{file}: tensor {name!r} holds NaN, or numbers beyond float16's "

@@ -169,6 +169,12 @@ def nan(folder: Path) -> None:
     rehash(folder)
 
 
+def double(folder: Path) -> None:
+    weights = load_file(folder / "weights.safetensors")
+    save_file({n: t.double() for n, t in weights.items()}, folder / "weights.safetensors")
+    rehash(folder)
+
+
 CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "newer": (lambda f: rehash(f, version="2.0"), "version 2.0 is newer"),
     "no version": (lambda f: rehash(f, version="one"), "is not MAJOR.MINOR"),
@@ -207,6 +213,7 @@ def test_a_bundle_that_is_wrong_is_refused_in_one_line(
         (huge_header, "not a whole safetensors file"),
         (of_another, "lacks [0-9]+ tensors"),
         (nan, "holds NaN"),
+        (double, r"weights\.safetensors: '[\w.]+' is of F64, not"),
     ],
 )
 def test_weights_that_are_wrong_are_refused(
