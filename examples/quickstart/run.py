@@ -6,10 +6,11 @@
 A network for moving digits is searched, its bundle is handed to the training package
 (examples/adversarial_finetune), tuned to four network calls, and judged beside 25 guided steps.
 OUT/tuned.gif shows its clips, OUT/tuned/samples.png all samplers side by side. Every step is a
-command, which is printed, and goes on where it was left.
+command, which is printed, and goes on where it was left; OUT/wishes.json says what was asked for.
 """
 
 import argparse
+import json
 import shlex
 import subprocess
 import sys
@@ -47,6 +48,7 @@ def main() -> None:
 
 def run(asked: argparse.Namespace) -> None:
     out: Path = asked.out
+    check_wishes(out, {name: value for name, value in vars(asked).items() if name != "out"})
     search, clips, tuned = out / "search", out / "clips", out / "tuned"
     short_search, short_training, short_judging = (
         shlex.split(words) if asked.quick else []
@@ -65,6 +67,17 @@ def run(asked: argparse.Namespace) -> None:
         call(package, "train", *arguments)
     call(package, "evaluate", tuned, bundle, "--data", clips, *short_judging)
     call(package, "sample", bundle, "--data", clips, "--out", out / "tuned.gif")
+
+
+def check_wishes(out: Path, wishes: dict[str, object]) -> None:
+    """Go on with what the folder was begun for, and nothing else."""
+    file = out / "wishes.json"
+    if not file.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(wishes) + "\n", encoding="utf-8")
+    elif (before := json.loads(file.read_text(encoding="utf-8"))) != wishes:
+        print(f"quickstart: {out} was begun for {before}; choose another folder", file=sys.stderr)
+        sys.exit(2)
 
 
 def call(program: str, *arguments: str | Path) -> None:
