@@ -18,13 +18,14 @@ from safetensors.torch import load_file, save_file
 from toy import write_clips
 
 from adversarial_finetune.bundle import open_bundle
+from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import guess
 from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import Settings
 from adversarial_finetune.write_back import tuned_weights, write_back
 
-SHORT = Settings(stage_one_steps=6, stage_two_steps=6, clips_per_step=4, head_width=8)
+SHORT = Settings(stage_one_steps=6, stage_two_steps=6, clips_per_step=4, head_width=8, heads=KINDS)
 FLAGS = ("--stage-one-steps", "6", "--stage-two-steps", "6", "--clips-per-step", "4")
 
 
@@ -277,7 +278,7 @@ def test_half_of_the_clips_follow_the_guided_teacher(
 
 def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, call: Call) -> None:
     before = sorted(path.name for path in bundle.iterdir())
-    few = ("--variants", "all of it", "no reconstruction", "--seeds", "0", "--clips", "16")
+    few = ("--variants", "spatial heads only", "no reconstruction", "--seeds", "0", "--clips", "16")
     arguments = ("ablate", bundle, "--data", clips, "--out", "ablation", *FLAGS, *few)
     code, printed, said = call(*arguments, "--classifier-steps", "10", "--json")
     assert code == 0, said
@@ -294,7 +295,7 @@ def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, cal
     assert sorted(path.name for path in bundle.iterdir()) == before
     code, _, said = call(*arguments, "--generator-rate", "0.1")
     assert (code, said.count("\n")) == (2, 1)
-    assert "all-of-it-0: was begun with settings.generator_rate 0.0002, not 0.1" in said
+    assert "spatial-heads-only-0: was begun with settings.generator_rate 0.0002, not 0.1" in said
     code, _, said = call(*arguments, "--clips", "8")
     assert (code, said.count("\n")) == (2, 1)
     assert "was judged with clips 16, not 8" in said

@@ -1,4 +1,4 @@
-"""What each part of the recipe is worth: trained without it, by several seeds, judged alike.
+"""What each part of the recipe is worth: trained without it or with others, judged alike.
 
 Stage one is trained once a seed, and every variant's second stage begins with its weights. The
 bundle stays as it is. What is finished is not done again, and what is not may be shared between
@@ -16,15 +16,16 @@ from adversarial_finetune import checkpoint
 from adversarial_finetune.bundle import Bundle
 from adversarial_finetune.comparison import compare, samplers
 from adversarial_finetune.data import Clips
+from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge
 from adversarial_finetune.run import OnStep, Run
 from adversarial_finetune.settings import Settings
 
-FULL = "all of it"
+FULL = "spatial heads only"
 VARIANTS: dict[str, Callable[[Settings], Settings]] = {
     FULL: lambda settings: settings,
-    "spatial heads only": lambda settings: replace(settings, heads=("spatial",)),
+    "both kinds of heads": lambda settings: replace(settings, heads=KINDS),
     "temporal heads only": lambda settings: replace(settings, heads=("temporal",)),
     "no reconstruction": lambda settings: replace(
         settings, terms=replace(settings.terms, reconstruction=0.0)
@@ -41,7 +42,7 @@ class Ablation:
         folder: of all their runs.
         bundle: that is tuned.
         clips: folder of clips.
-        settings: of the full variant.
+        settings: of the recipe, from which variants differ.
         judged_by: what figures depend on beside the run, to be kept with them.
         device: that trains.
     """
@@ -63,7 +64,7 @@ class Ablation:
     ) -> list[Row]:
         """A row for each sampler of each variant and seed.
 
-        The samplers of the untuned network are judged once a seed, with the full variant.
+        The samplers of the untuned network are judged once a seed, with the recipe as it comes.
 
         Raises:
             InputError: something in the folder was made otherwise than is asked for now.

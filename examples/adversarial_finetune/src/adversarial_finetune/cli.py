@@ -82,7 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="both stages; tuned weights go into the bundle")
     _add_training(train)
     train.add_argument("--resume", action="store_true", help="go on where it was left")
-    train.add_argument("--heads", choices=KINDS, nargs="+", default=KINDS, help="both by default")
+    train.add_argument(
+        "--heads",
+        choices=KINDS,
+        nargs="+",
+        default=Settings().heads,
+        help=f"of the discriminator, one kind or both; {' '.join(Settings().heads)}",
+    )
     train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
     train.set_defaults(run=_train, goes_on="; --resume goes on")
 
