@@ -24,7 +24,7 @@ from adversarial_finetune.settings import Settings
 
 FULL = "spatial heads only"
 VARIANTS: dict[str, Callable[[Settings], Settings]] = {
-    FULL: lambda settings: settings,
+    FULL: lambda settings: replace(settings, heads=("spatial",)),
     "both kinds of heads": lambda settings: replace(settings, heads=KINDS),
     "temporal heads only": lambda settings: replace(settings, heads=("temporal",)),
     "no reconstruction": lambda settings: replace(

@@ -1,8 +1,8 @@
 """The discriminator: a frozen down path, and heads that tell real features from made ones.
 
 SF-V (Zhang et al. 2024, arXiv:2406.04324): beside every stage of the frozen encoder a spatial head,
-which looks at frames one by one, and a temporal head, which looks at places one by one. Both know
-what was asked for and how much noise there is, and answer everywhere: logits (B, T, H, W).
+which looks at frames one by one, a temporal head, which looks at places one by one, or both. They
+know what was asked for and how much noise there is, and answer everywhere: logits (B, T, H, W).
 """
 
 import math

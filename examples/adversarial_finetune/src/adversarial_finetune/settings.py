@@ -29,7 +29,7 @@ class Settings:
     stage_two_ema: float = 0.99
     heads_alone_steps: int = 100  # of stage two, in the beginning; a tenth at most
     steps: int = 4  # network calls of the tuned sampler
-    # The down path that they stand on sees through time already: temporal heads were no help.
+    # The down path that they stand on sees through time already: temporal ones did harm (`ablate`).
     heads: tuple[Kind, ...] = ("spatial",)
     head_width: int = 32
     terms: Terms = field(default_factory=Terms)

@@ -37,7 +37,9 @@ class Terms:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not math.isfinite(value) or (value < 0 and name != "noise_mean"):
-                raise InputError(f"{name}: give a number from 0")
+                raise InputError(
+                    f"{name}: give a number{'' if name == 'noise_mean' else ' from 0'}"
+                )
 
 
 @dataclass(frozen=True)
