@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import latency
-from latency.coreml import save
+from latency.coreml.convert import save
 
 MEASURED_MS = {16: 0.31, 32: 0.42, 64: 0.87, 96: 1.61}  # made-up figures, by width
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from examples.tiny_network import build
-from latency.coreml import save
+from latency.coreml.convert import save
 
 if __name__ == "__main__":
     save(build(), [torch.randn(1, 3, 64, 64)], Path(sys.argv[1]))

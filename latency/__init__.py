@@ -6,17 +6,17 @@ public API.
 
 from typing import Any
 
-from latency.borrowing import Source, Sources, learn_sources
-from latency.calibration import calibrate
-from latency.device import Device, read_device
-from latency.encoded import EncodedPredictor
-from latency.measurement import Measurement, Timing
-from latency.package import read_package
-from latency.roofline import Roofline
-from latency.selection import worth_measuring
-from latency.shipped import load_device, shipped
-from latency.validation import Prediction, Seen, Validation
-from latency.workload import Operation, Workload, concatenate, from_choices
+from latency.coreml.package import read_package
+from latency.cost_model.roofline import Roofline
+from latency.measurement.measurement import Measurement, Timing
+from latency.measurement.validation import Prediction, Seen, Validation
+from latency.predictor.batch import EncodedPredictor
+from latency.predictor.calibration import calibrate
+from latency.predictor.device import Device, read_device
+from latency.predictor.shipped import load_device, shipped
+from latency.regression.experiment_design import worth_measuring
+from latency.regression.transfer import Source, Sources, learn_sources
+from latency.workload.workload import Operation, Workload, concatenate, from_choices
 
 __all__ = [
     "Device",
@@ -48,11 +48,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """What traces modules imports torch, so it loads when it is first asked for."""
     if name == "trace":
-        from latency.tracing import trace
+        from latency.tracing.tracing import trace
 
         return trace
     if name == "traced":
-        from latency.cache import traced
+        from latency.tracing.cache import traced
 
         return traced
     raise AttributeError(f"module 'latency' has no attribute {name!r}")

@@ -6,23 +6,23 @@ What is exported here is the public API; it loads when it is first asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.budget import Budget
     from nas.bundle import Bundle
+    from nas.costs.budget import Budget
     from nas.evaluators.workers import Workers
-    from nas.found import Found
-    from nas.pipeline import SearchResult, search
-    from nas.run_folder import Settings
+    from nas.pipeline.search import SearchResult, search
+    from nas.run.results import Found
+    from nas.run.run_folder import Settings
 
 __all__ = ["Budget", "Bundle", "Found", "SearchResult", "Settings", "Workers", "search"]
 
 _HOMES = {
-    "Budget": "nas.budget",
+    "Budget": "nas.costs.budget",
     "Bundle": "nas.bundle",
-    "Found": "nas.found",
-    "SearchResult": "nas.pipeline",
-    "Settings": "nas.run_folder",
+    "Found": "nas.run.results",
+    "SearchResult": "nas.pipeline.search",
+    "Settings": "nas.run.run_folder",
     "Workers": "nas.evaluators.workers",
-    "search": "nas.pipeline",
+    "search": "nas.pipeline.search",
 }
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from latency import Workload, read_package
-from latency.chunks import split, split_to_fit
-from latency.coreml import Exported, exported
-from latency.lint import Lint, lint, merged
-from latency.packaging import check_writable, write_chain, write_package
-from latency.palette import BITS
-from latency.tracing import trace
-from nas.costs import clip_inputs
+from latency.coreml.chunks import split, split_to_fit
+from latency.coreml.convert import Exported, exported
+from latency.coreml.lint import Lint, lint, merged
+from latency.coreml.packaging import check_writable, write_chain, write_package
+from latency.coreml.palette import BITS
+from latency.tracing.tracing import trace
+from nas.costs.costs import clip_inputs
 from nas.progress import Progress
 from search_spaces import InputError, TemporalSpace
 from supernet import VideoUNet

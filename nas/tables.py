@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from search_spaces import Architecture, InputError, SearchSpace, Table
-from search_spaces.document import write_atomically
+from search_spaces.files.document import write_atomically
 
 Row = dict[str, Any]
 

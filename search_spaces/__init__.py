@@ -5,14 +5,14 @@ Imports neither torch nor optuna; what is exported here is the public API.
 
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.architecture import Architecture
-from search_spaces.choice import Choice, Condition, NumericChoice, Option
-from search_spaces.encoding import counts, encode, feature_names
-from search_spaces.errors import InputError
-from search_spaces.loading import load
-from search_spaces.space import SearchSpace
-from search_spaces.stable_diffusion import StableDiffusionShape, stable_diffusion_shape
-from search_spaces.temporal import (
+from search_spaces.files.errors import InputError
+from search_spaces.shipped.loading import load
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.choice import Choice, Condition, NumericChoice, Option
+from search_spaces.space.one_hot_encoding import counts, encode, feature_names
+from search_spaces.space.space import SearchSpace
+from search_spaces.unet.stable_diffusion import StableDiffusionShape, stable_diffusion_shape
+from search_spaces.unet.temporal import (
     CONV1D,
     CONV3D,
     CROSS_ATTENTION_1D,
@@ -33,10 +33,10 @@ from search_spaces.temporal import (
     TemporalSpace,
     temporal_space,
 )
-from search_spaces.unet_shape import Slot, UNetShape
+from search_spaces.unet.unet_shape import Slot, UNetShape
 
 if TYPE_CHECKING:
-    from search_spaces.table import Table, joined, read_table
+    from search_spaces.tables.table import Table, joined, read_table
 
 __all__ = [
     "CONV1D",
@@ -82,7 +82,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Tables need pandas, which loads when a table is first asked for."""
     if name in ("Table", "joined", "read_table"):
-        from search_spaces import table
+        from search_spaces.tables import table
 
         return getattr(table, name)
     raise AttributeError(f"module 'search_spaces' has no attribute {name!r}")

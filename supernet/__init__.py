@@ -1,26 +1,26 @@
 """Supernets of temporal blocks on an image U-Net; what is exported here is the public API."""
 
-from supernet.autoencoder import Autoencoder, open_autoencoder
-from supernet.backbone import Backbone, ImageUNet
-from supernet.backbones import build_backbone
-from supernet.clips import Clips, ClipSource
-from supernet.data import load_clips
-from supernet.diffusers_io import open_backbone, save_backbone
-from supernet.digits import MovingDigits
-from supernet.evaluation import Validation
-from supernet.latents import LatentFolder
+from supernet.autoencoders.autoencoder import Autoencoder, open_autoencoder
+from supernet.backbones.backbone import Backbone, ImageUNet
+from supernet.backbones.building import build_backbone
+from supernet.backbones.diffusers_io import open_backbone, save_backbone
+from supernet.data.clips import Clips, ClipSource
+from supernet.data.digits import MovingDigits
+from supernet.data.latents import LatentFolder
+from supernet.data.loading import load_clips
+from supernet.data.video_folder import VideoFolder
+from supernet.evaluation.evaluation import Validation
+from supernet.evaluation.racing import tell_apart
+from supernet.networks.supernet import Supernet
+from supernet.networks.video_unet import DownFeatures, VideoUNet, parameter_count
 from supernet.operators import TemporalOperator
-from supernet.pretraining import (
+from supernet.training.pretraining import (
     TrainingPlan,
     load_backbone,
     load_supernet,
     train_backbone,
     train_supernet,
 )
-from supernet.supernet import Supernet
-from supernet.telling_apart import tell_apart
-from supernet.video_folder import VideoFolder
-from supernet.video_unet import DownFeatures, VideoUNet, parameter_count
 
 __all__ = [
     "Autoencoder",

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from search_spaces import AnyUNetShape, InputError, TemporalSpace
-from search_spaces.document import replacing
+from search_spaces.files.document import replacing
 
 METADATA_KEY = "temporal-nas"
 MAJOR = 1

@@ -32,7 +32,7 @@ def test_a_package_imports_only_what_is_below_it(package: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import search_spaces, search_spaces.moving_digits", {"torch", "optuna"}),
+        ("import search_spaces, search_spaces.shipped.moving_digits", {"torch", "optuna"}),
         ("import nas.cli", {"torch", "optuna", "pandas", "matplotlib", "sklearn"}),
         ("import latency", {"torch", "optuna", "coremltools"}),
         ("import supernet", {"optuna", "coremltools", "sklearn", "matplotlib"}),

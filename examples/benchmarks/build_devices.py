@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from latency import Device, Seen, Validation
-from latency.bounds import UNVALIDATED
-from latency.calibration import parts_alone
-from latency.chips import Chip, chips
-from latency.families import FAMILIES
-from latency.physical import PhysicalModel, fit
-from latency.published import NUMBER_BYTES, measurements, published
-from latency.validation import validate
+from latency.cost_model.analytical import PhysicalModel, fit
+from latency.cost_model.work_amounts import FAMILIES
+from latency.measurement.validation import validate
+from latency.predictor.calibration import parts_alone
+from latency.predictor.chips import Chip, chips
+from latency.predictor.published import NUMBER_BYTES, measurements, published
+from latency.regression.bounds import UNVALIDATED
 
 FIRST = "A14"  # most was published of it
 USABLE = 0.5  # of the memory that one app may fill before the system ends it, about

@@ -5,7 +5,7 @@
 
 The network is one of `snapgen_v` with about 0.6B random parameters: 1D convolutions at high
 resolution, large 3D convolutions and 3D attention at low. `--layout 1` to `3` are the layouts of
-the published kind instead (search_spaces/snapgen_v.py), which have about 0.4B.
+the published kind instead (search_spaces/shipped/snapgen_v.py), which have about 0.4B.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from nas.export import export_network
-from nas.pipeline import temporal
+from nas.pipeline.search import temporal
 from nas.progress import Progress
 from search_spaces import load
-from search_spaces.snapgen_v import PUBLISHED
+from search_spaces.shipped.snapgen_v import PUBLISHED
 from supernet import VideoUNet, parameter_count
 
 LARGE = (

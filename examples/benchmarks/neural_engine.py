@@ -1,4 +1,4 @@
-"""Published Neural Engine latencies, predicted from few others: figures of `latency.physical`.
+"""Published Neural Engine latencies, predicted from few others: figures of `latency.cost_model.analytical`.
 
 python examples/benchmarks/neural_engine.py [--data ../shared/data] [--seeds 10]
 
@@ -20,12 +20,12 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from latency import Measurement, Prediction
-from latency.chips import chips
-from latency.families import Vector, compress_weights
-from latency.physical import fit
-from latency.published import NUMBER_BYTES, published, workloads
-from latency.rates import Rates
-from latency.workload import Operation, Workload
+from latency.cost_model.analytical import fit
+from latency.cost_model.unit_costs import Rates
+from latency.cost_model.work_amounts import Vector, compress_weights
+from latency.predictor.chips import chips
+from latency.predictor.published import NUMBER_BYTES, published, workloads
+from latency.workload.workload import Operation, Workload
 
 NETWORK_ROWS = "ane_published/image_backbones_iphone.csv"
 CHAIN_ROWS = "ane_published/m6_ane_conv_chains.csv"
@@ -106,7 +106,7 @@ def chain(row: dict[str, str]) -> Workload | None:
 
 
 def physical(prior: Rates) -> Predictor:
-    """Latency and bounds by `latency.physical`."""
+    """Latency and bounds by `latency.cost_model.analytical`."""
 
     def predict(known: Sequence[Measurement], asked: Sequence[Measurement]) -> Vector:
         model = fit(known, prior, NUMBER_BYTES)

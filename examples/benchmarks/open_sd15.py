@@ -18,14 +18,8 @@ from pathlib import Path
 
 import torch
 
-from search_spaces import (
-    NONE,
-    Operator,
-    StableDiffusionShape,
-    TemporalSpace,
-    temporal,
-    temporal_space,
-)
+from search_spaces import NONE, Operator, StableDiffusionShape, TemporalSpace, temporal_space
+from search_spaces.unet import temporal
 from supernet import (
     Supernet,
     VideoUNet,
@@ -35,7 +29,7 @@ from supernet import (
     open_backbone,
     parameter_count,
 )
-from supernet.diffusers_io import save_backbone
+from supernet.backbones.diffusers_io import save_backbone
 
 DOWN, UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 STORED = {"fp32": torch.float32, "fp16": torch.float16}

@@ -3,7 +3,7 @@
     python examples/benchmarks/operator_forms.py [--channels 64] [--pixels 16]
 
 A block at one clip, as in a network. Of each: with coremltools alone, and rewritten first
-(latency/lean.py); beside it what the same operator took before operators were written for Core ML.
+(latency/graph_passes/simplify_reshapes.py); beside it what the same operator took before operators were written for Core ML.
 A group norm alone is 2 reshapes of each.
 """
 
@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latency.coreml import exported
-from latency.lint import RESHAPES
-from latency.package import open_package
-from latency.packaging import write_package
-from latency.quiet import import_coremltools
-from nas.costs import block_inputs, block_run
+from latency.coreml.convert import exported
+from latency.coreml.lint import RESHAPES
+from latency.coreml.package import open_package
+from latency.coreml.packaging import write_package
+from latency.coreml.quiet import import_coremltools
+from nas.costs.costs import block_inputs, block_run
 from nas.testing.operators import randomised
 from search_spaces import KERNEL, NONE, SEPARABLE_CONV3D, WIDTH, UNetShape, temporal_space
-from search_spaces.moving_digits import OPERATORS
-from supernet.supernet import largest
+from search_spaces.shipped.moving_digits import OPERATORS
+from supernet.networks.supernet import largest
 
 # Reshapes and transposes as they were, printed by this file without the rewriting.
 BEFORE = {

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from nas.progress import Progress
-from nas.training import trained_supernet
+from nas.training.training import trained_supernet
 from search_spaces import Architecture, TemporalSpace, load
 from supernet import Supernet, TrainingPlan, Validation, load_supernet
-from supernet.data import DIGITS, load_clips
-from supernet.recipes import uniform
-from supernet.telling_apart import FIRST_CLIPS, tell_apart
+from supernet.data.loading import DIGITS, load_clips
+from supernet.evaluation.racing import FIRST_CLIPS, tell_apart
+from supernet.training.recipes import uniform
 
 TARGET = 8
 CANDIDATES = 16

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 import latency
 from latency import Workload
-from search_spaces.document import write_atomically
+from search_spaces.files.document import write_atomically
 
 HERE = Path(__file__).resolve().parents[2] / "latency" / "devices" / "published"
 FORMAT = "temporal-nas/published-workloads"

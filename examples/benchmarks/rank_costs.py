@@ -16,9 +16,9 @@ import time
 import numpy as np
 import torch
 
-from latency.shipped import load_device
-from nas.costs import Costs, SpaceCosts, layout
-from nas.pipeline import temporal
+from latency.predictor.shipped import load_device
+from nas.costs.costs import Costs, SpaceCosts, layout
+from nas.pipeline.search import temporal
 from search_spaces import load
 
 

@@ -36,7 +36,7 @@ from ranking_work import (
 )
 
 from nas.progress import Progress
-from supernet.recipes import RECIPES
+from supernet.training.recipes import RECIPES
 
 STAGES = ("draw", "image", "alone", "judge", "supernets", "score", "latency", "table")
 SEEDS = (0, 1)

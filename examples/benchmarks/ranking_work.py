@@ -15,7 +15,7 @@ from torch import Tensor
 from latency.sources.contract import Protocol
 from latency.sources.torch_host import TorchSource
 from latency.sources.visits import gather, visits
-from nas.profiling import network_id, plan_networks
+from nas.calibration.profiling import network_id, plan_networks
 from nas.progress import Progress
 from search_spaces import Architecture, TemporalSpace, load
 from supernet import (
@@ -27,13 +27,13 @@ from supernet import (
     train_backbone,
     train_supernet,
 )
-from supernet.batches import draw_batch, squared_error
-from supernet.data import load_clips
-from supernet.digits import Split
+from supernet.data.digits import Split
+from supernet.data.loading import load_clips
 from supernet.flow_matching import Denoiser
 from supernet.operators import build
-from supernet.recipes import load_recipe
-from supernet.training import Randomness, Schedule, Trainer
+from supernet.training.batches import draw_batch, squared_error
+from supernet.training.recipes import load_recipe
+from supernet.training.training import Randomness, Schedule, Trainer
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from nas.report import accuracy
+from nas.report.report import accuracy
 
 run = json.loads((Path(sys.argv[1]) / "run.json").read_text())
 results = run["results"]

@@ -19,9 +19,9 @@ from search_nb201 import main
 
 from nas.benchmark import by_study
 from nas.benchmark.tabular import Evaluate
-from nas.problem import Problem
+from nas.problem.problem import Problem
 from search_spaces import Architecture, InputError
-from search_spaces.codes import Coder
+from search_spaces.space.integer_encoding import Coder
 
 STRATEGIES = ("cost-aware", "nsga2", "pymoo-nsga2", "pymoo-choices")
 POPULATION = 20

@@ -19,13 +19,13 @@ import numpy.typing as npt
 import optuna
 
 from nas.evaluators.serial import Serial
-from nas.problem import Objective, Problem
-from nas.record import Record
-from nas.storage import opened, sqlite
+from nas.problem.problem import Objective, Problem
 from nas.strategies import load_strategy
-from nas.study import Study
+from nas.study.record import Record
+from nas.study.storage import opened, sqlite
+from nas.study.study import Study
 from search_spaces import Architecture, Choice, SearchSpace
-from search_spaces.codes import Coder
+from search_spaces.space.integer_encoding import Coder
 
 CHOICES, OPTIONS = 22, ("none", "conv1d", "conv3d", "attention")
 SPACE = SearchSpace("slots", tuple(Choice(f"slot{n}", OPTIONS) for n in range(CHOICES)))

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from search_spaces import Architecture, TemporalSpace, load
 from supernet import Supernet, VideoUNet
-from supernet.batches import Batch, squared_error
 from supernet.flow_matching import Denoiser
-from supernet.recipes import extremes
-from supernet.training import Randomness, Schedule, Trainer
+from supernet.training.batches import Batch, squared_error
+from supernet.training.recipes import extremes
+from supernet.training.training import Randomness, Schedule, Trainer
 
 CLIPS = 8
 EVALUATION_TARGET, TRAINING_TARGET = 1.03, 1.05

@@ -18,9 +18,9 @@ from latency import Device, Measurement
 from latency.sources.contract import Protocol
 from latency.sources.torch_host import TorchSource
 from latency.sources.visits import gather, visits
-from nas import profiling
-from nas.costs import SpaceCosts
-from nas.profiling import Planned
+from nas.calibration import profiling
+from nas.calibration.profiling import Planned
+from nas.costs.costs import SpaceCosts
 from nas.progress import Progress
 from search_spaces import Architecture, TemporalSpace, load
 

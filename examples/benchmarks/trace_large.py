@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latency.cache import traced
+from latency.tracing.cache import traced
 
 TIME = 1280  # channels of the time embedding
 CONTEXT = 768  # channels of the text's tokens

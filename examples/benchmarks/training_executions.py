@@ -17,9 +17,9 @@ from torch import Tensor
 
 from search_spaces import Architecture, TemporalSpace, load
 from supernet import Supernet
-from supernet.batches import Batch, path_loss
-from supernet.execution import Execution, executed
-from supernet.training import Randomness, Schedule, Trainer
+from supernet.training.batches import Batch, path_loss
+from supernet.training.execution import Execution, executed
+from supernet.training.training import Randomness, Schedule, Trainer
 
 WAYS = {
     "float32": Execution(),

@@ -19,11 +19,11 @@ import pandas as pd
 from ranking import Job, begin, kept, run
 from ranking_work import Exam, keep, train_image, train_shared
 
-from nas.pipeline import temporal
-from nas.ranking import Ranking
+from nas.benchmark.ranking import Ranking
+from nas.pipeline.search import temporal
 from search_spaces import Architecture, load
 from supernet import Validation, load_supernet
-from supernet.data import load_clips
+from supernet.data.loading import load_clips
 
 KEPT = Path(__file__).parents[1] / "tables" / "twin_ranking.csv"
 RECIPE = "fair"

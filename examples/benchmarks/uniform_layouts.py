@@ -26,20 +26,21 @@ from ranking import Job, begin, kept, run
 from ranking_work import Exam, judged, keep, train_blocks, train_image, train_shared
 from safetensors.torch import load_file
 
-from latency.shipped import load_device
-from nas import finalists, strategies
-from nas.budget import Budget, Limits, resolve
-from nas.costs import Costs, SpaceCosts, layout
+from latency.predictor.shipped import load_device
+from nas import strategies
+from nas.costs.budget import Budget, Limits, resolve
+from nas.costs.costs import Costs, SpaceCosts, layout
+from nas.evaluators.quality import Quality
 from nas.evaluators.serial import Serial
-from nas.found import found
-from nas.pipeline import temporal, twin_space
+from nas.pipeline import finalists
+from nas.pipeline.search import temporal, twin_space
 from nas.progress import Progress
-from nas.quality import Quality
-from nas.study import Study
+from nas.run.results import found
+from nas.study.study import Study
 from search_spaces import Architecture, load
-from search_spaces.loading import twin_of
+from search_spaces.shipped.loading import twin_of
 from supernet import Validation, load_supernet
-from supernet.data import load_clips
+from supernet.data.loading import load_clips
 
 TABLES = Path(__file__).parents[1] / "tables"
 KEPT = {name: TABLES / f"uniform_layouts.{name}.csv" for name in ("moving_digits", "snapgen_v")}

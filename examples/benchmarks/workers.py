@@ -19,17 +19,17 @@ import numpy as np
 import torch
 
 from nas.evaluators import Evaluator
+from nas.evaluators.quality import Quality, elsewhere
 from nas.evaluators.ray_pool import RayPool
 from nas.evaluators.serial import Serial
-from nas.problem import Objective, Problem
-from nas.quality import Quality, elsewhere
-from nas.record import Record
-from nas.storage import sqlite
+from nas.problem.problem import Objective, Problem
 from nas.strategies import random
-from nas.study import Study
+from nas.study.record import Record
+from nas.study.storage import sqlite
+from nas.study.study import Study
 from search_spaces import Architecture, SearchSpace, load
 from supernet import Supernet, Validation
-from supernet.data import load_clips
+from supernet.data.loading import load_clips
 
 DATA = "digits"
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces import NONE, SELF_ATTENTION_1D, Operator, Slot, temporal_space
-from search_spaces.moving_digits import UNET
+from search_spaces.shipped.moving_digits import UNET
 from supernet import TemporalOperator
 from supernet.operators import Settings
 

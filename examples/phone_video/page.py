@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from search_spaces.document import write_atomically
+from search_spaces.files.document import write_atomically
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 

@@ -22,8 +22,8 @@ from page import write_page
 
 from nas.bundle import sha256
 from search_spaces import InputError, TemporalSpace, load
-from search_spaces.document import write_atomically
-from search_spaces.loading import twin_of
+from search_spaces.files.document import write_atomically
+from search_spaces.shipped.loading import twin_of
 
 QUICK = "snapgen_v(frames=5,height=32,width=32,channels=32)"
 

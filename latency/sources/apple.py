@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from latency.measurement import NotHereError
+from latency.measurement.measurement import NotHereError
 from search_spaces import InputError
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Toolkit:
     Device: Any  # ...experimental.remote_device.Device
     DeviceType: Any  # ...experimental.remote_device.DeviceType
     Credentials: Any  # ...experimental.remote_device.AppSigningCredentials
-    save: Callable[..., None]  # latency.coreml.save
+    save: Callable[..., None]  # latency.coreml.convert.save
 
 
 def toolkit(what: str) -> Toolkit:
@@ -61,7 +61,7 @@ def toolkit(what: str) -> Toolkit:
 
 def real_toolkit() -> Toolkit:
     """The real parts, wherever they import; most of them work on a Mac alone."""
-    from latency.quiet import import_coremltools
+    from latency.coreml.quiet import import_coremltools
 
     coremltools = import_coremltools()
     from coremltools.models import MLModel
@@ -69,7 +69,7 @@ def real_toolkit() -> Toolkit:
     from coremltools.models.ml_program.experimental import perf_utils, remote_device
     from coremltools.models.utils import compile_model
 
-    from latency.coreml import save
+    from latency.coreml.convert import save
 
     return Toolkit(
         coremltools.ComputeUnit,

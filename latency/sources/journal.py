@@ -14,7 +14,7 @@ from typing import Self
 
 from latency.sources.visits import Visit
 from search_spaces import InputError
-from search_spaces.document import Json, check
+from search_spaces.files.document import Json, check
 
 FORMAT = "temporal-nas/measurement"
 MAJOR = 1

@@ -7,7 +7,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from latency.measurement import NotHereError
+from latency.measurement.measurement import NotHereError
 from latency.sources.contract import Inputs, Protocol, Runner, Sampled
 from search_spaces import InputError
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Container, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from latency.measurement import Timing
+from latency.measurement.measurement import Timing
 from latency.sources.contract import Job, Notes, Protocol, Runner, Source
 from search_spaces import InputError
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from latency.measurement import Timing
+from latency.measurement.measurement import Timing
 from latency.sources.compute_plan import Placement, notes_of
 from latency.sources.fields import Field, read_json
 from search_spaces import InputError

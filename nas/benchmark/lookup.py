@@ -1,6 +1,6 @@
 """Which row of a table an architecture is, for tables of a million rows too.
 
-Rows are kept as codes (`search_spaces.codes`) and found by a 64-bit hash of them, so that no row
+Rows are kept as codes (`search_spaces.space.integer_encoding`) and found by a 64-bit hash of them, so that no row
 needs an object of its own.
 """
 
@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from search_spaces import Architecture, InputError, NumericChoice, Table
-from search_spaces.choice import Choice, Option
-from search_spaces.codes import Coder, Codes, scaled
+from search_spaces.space.choice import Choice, Option
+from search_spaces.space.integer_encoding import Coder, Codes, scaled
 
 Rows = npt.NDArray[np.int64]
 UNKNOWN = -2.0  # a cell that is no option; canonical rows hold none

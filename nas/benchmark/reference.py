@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.problem import Matrix, Objective, Vector
+from nas.problem.problem import Matrix, Objective, Vector
 
 ROOM = 0.1
 

@@ -16,9 +16,10 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from nas.problem import Matrix
+from nas.problem.problem import Matrix
 from nas.tables import choice_columns
-from search_spaces import Architecture, InputError, SearchSpace, document
+from search_spaces import Architecture, InputError, SearchSpace
+from search_spaces.files import document
 
 FORMAT = "temporal-nas/benchmark"
 MAJOR = 1

@@ -15,7 +15,7 @@ import numpy as np
 
 from nas.benchmark.results import Results, Run
 from nas.benchmark.tabular import Benchmark, Evaluate
-from nas.problem import Problem
+from nas.problem.problem import Problem
 from nas.progress import Progress
 from search_spaces import Architecture, InputError
 
@@ -28,10 +28,10 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def by_study(
     strategy: str, problem: Problem, trials: int, evaluate: Evaluate
 ) -> list[Architecture]:
-    """A strategy of ours or of a user's, asked and told by `nas.study`."""
+    """A strategy of ours or of a user's, asked and told by `nas.study.study`."""
     from nas.evaluators.serial import Serial
     from nas.strategies import load_strategy
-    from nas.study import Study
+    from nas.study.study import Study
 
     study = Study(problem, load_strategy(strategy))
     return [found.architecture for found in study.run(trials, Serial(evaluate))]

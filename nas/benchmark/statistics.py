@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.benchmark.results import Run
 from nas.benchmark.tabular import Benchmark
-from nas.problem import Matrix, Vector
+from nas.problem.problem import Matrix, Vector
 
 COUNTS = (50, 100, 200, 500)
 GOALS = (0.90, 0.95, 0.99)

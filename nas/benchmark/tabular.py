@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from nas.benchmark.hypervolume import growth, hypervolume
 from nas.benchmark.lookup import Lookup, Rows
 from nas.benchmark.reference import default_reference
-from nas.fronts import nondominated
-from nas.problem import Matrix, Objective, Problem, Vector, no_limits
+from nas.problem.hypervolume import growth, hypervolume
+from nas.problem.pareto import nondominated
+from nas.problem.problem import Matrix, Objective, Problem, Vector, no_limits
 from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
-from search_spaces.table import factor_of, in_kept_unit
+from search_spaces.tables.table import factor_of, in_kept_unit
 
 LARGEST = 1e100  # products of several such numbers are still numbers
 Evaluate = Callable[[Architecture], tuple[float, ...]]

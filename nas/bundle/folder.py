@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from nas.bundle.manifest import FINETUNED, MANIFEST, check_json_file, read_finetuned, read_manifest
 from nas.bundle.program_archive import HostileProgramError, checked, open_program
-from search_spaces import Architecture, InputError, TemporalSpace, document
-from search_spaces.document import Json
-from search_spaces.temporal import read_space
+from search_spaces import Architecture, InputError, TemporalSpace
+from search_spaces.files import document
+from search_spaces.files.document import Json
+from search_spaces.unet.temporal import read_space
 from supernet import VideoUNet
 from supernet.checkpoint import check_weights
 

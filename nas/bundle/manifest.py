@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from search_spaces import InputError, document
-from search_spaces.document import Json
+from search_spaces import InputError
+from search_spaces.files import document
+from search_spaces.files.document import Json
 
 FORMAT, VERSION, MAJOR = "temporal-nas/bundle", "1.0", 1
 FINETUNED_FORMAT = "temporal-nas/finetuned"

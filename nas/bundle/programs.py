@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.costs import clip_inputs
+from nas.costs.costs import clip_inputs
 from search_spaces import Architecture, TemporalSpace
 from supernet import DownFeatures, VideoUNet
 

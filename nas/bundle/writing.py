@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 
 from nas.bundle.manifest import FORMAT, MANIFEST, VERSION, sha256
 from nas.bundle.programs import Programs
-from nas.run_folder import versions
-from search_spaces import Architecture, TemporalSpace, document
+from nas.run.run_folder import versions
+from search_spaces import Architecture, TemporalSpace
+from search_spaces.files import document
 from supernet import DownFeatures, VideoUNet
 
 

@@ -25,7 +25,7 @@ from nas.cli import (
     show,
     train,
 )
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 _FORMAT = warnings.formatwarning
 app = typer.Typer(

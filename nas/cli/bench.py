@@ -9,7 +9,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from nas.benchmark import Benchmark, Summary
@@ -74,7 +74,8 @@ def bench(
     from nas.benchmark import compared, of_table, summary
     from nas.benchmark.picture import shares_png
     from nas.strategies import load_strategy
-    from search_spaces import document, load
+    from search_spaces import load
+    from search_spaces.files import document
 
     for name in names:
         load_strategy(name)  # one that is not there is said before anything is read
@@ -135,7 +136,7 @@ def _numbers(reference: str | None) -> list[float] | None:
 
 
 def _limits(at_most: Sequence[str]) -> dict[str, float]:
-    from search_spaces.table import in_kept_unit
+    from search_spaces.tables.table import in_kept_unit
 
     limits: dict[str, float] = {}
     for each in at_most:

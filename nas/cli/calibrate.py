@@ -8,11 +8,11 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device
-    from nas.calibration_report import Judged
+    from nas.calibration.calibration_report import Judged
 
 
 def calibrate(
@@ -47,9 +47,9 @@ def calibrate(
     The report stands beside the device: my-phone.html beside my-phone.json.
     """
     from latency import load_device
-    from nas import calibration_report
-    from nas.calibrating import calibrated, read
-    from search_spaces import document
+    from nas.calibration import calibration_report
+    from nas.calibration.calibrating import calibrated, read
+    from search_spaces.files import document
 
     lent = [each.strip() for each in (borrow or "").split(",") if each.strip()]
     if borrow is not None and not lent:
@@ -86,7 +86,7 @@ def _summary(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nas import calibration_report
+    from nas.calibration import calibration_report
 
     validation = asdict(device.validation) if device.validation else None
     return {
@@ -104,7 +104,7 @@ def _print(device: "Device", out: Path, report: Path) -> None:
     if device.choices:
         free = [f"{name} (a number)" if name in device.numeric else name for name in device.choices]
         print_line(f"choices: {', '.join(free)}")
-    from nas.trust import trust
+    from nas.calibration.validated import trust
 
     if device.validation is None:
         print_line("no whole networks were given, so how well it predicts them is not known")

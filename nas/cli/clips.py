@@ -21,9 +21,9 @@ def clips(
 ) -> None:
     """Write clips to safetensors files that a training package reads by itself."""
     from nas.cli.export import load_temporal
-    from nas.clip_files import write_clips
     from nas.progress import Progress
-    from supernet.digits import Split
+    from nas.training.clip_files import write_clips
+    from supernet.data.digits import Split
 
     found = load_temporal(space)
     counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}

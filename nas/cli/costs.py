@@ -7,7 +7,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 
 def costs(
@@ -22,12 +22,12 @@ def costs(
     json: options.AsJson = False,
 ) -> None:
     """Say what the blocks of a space cost on a device: latency, parameters, memory."""
-    from latency.shipped import HOST, load_device
-    from nas.costs import Costs, SpaceCosts
-    from nas.pipeline import temporal
+    from latency.predictor.shipped import HOST, load_device
+    from nas.calibration.validated import status, trust
+    from nas.costs.costs import Costs, SpaceCosts
+    from nas.pipeline.search import temporal
     from nas.progress import Progress
     from nas.tables import write_rows
-    from nas.trust import status, trust
     from search_spaces import load
 
     if device == HOST:

@@ -20,8 +20,8 @@ def dashboard(
     ] = None,
 ) -> None:
     """Open optuna-dashboard on a run: trials, front, pictures. Ctrl-C ends it."""
-    from nas.dashboard import LOCAL
-    from nas.dashboard import dashboard as opened
+    from nas.report.dashboard import LOCAL
+    from nas.report.dashboard import dashboard as opened
 
     found = opened(run, host, port, storage)
     if host not in LOCAL:

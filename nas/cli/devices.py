@@ -21,7 +21,7 @@ def devices(
 ) -> None:
     """List the shipped devices, with how far to trust them; or show one device and its costs."""
     from latency import load_device, shipped
-    from nas.trust import status, trust
+    from nas.calibration.validated import status, trust
 
     if device is not None:
         _one(load_device(device), json=json)
@@ -45,7 +45,7 @@ def devices(
 def _plain(device: "Device") -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nas.trust import status
+    from nas.calibration.validated import status
 
     return {
         "name": device.name,
@@ -60,7 +60,7 @@ def _one(device: "Device", *, json: bool) -> None:
     if json:
         print_json({**_plain(device), "measurements": device.to_json()["measurements"]})
         return
-    from nas.trust import status, trust
+    from nas.calibration.validated import status, trust
 
     print_line(f"{device.name}: {status(device)}; {trust(device)}")
     for name, value in device.facts.items():
@@ -78,7 +78,7 @@ def _print_costs(device: "Device") -> None:
     """What work of each kind costs, how surely, and where that is known from."""
     import math
 
-    from latency.families import UNITS
+    from latency.cost_model.work_amounts import UNITS
 
     assert device.physical is not None
     rates = device.physical.posterior

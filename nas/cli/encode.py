@@ -9,7 +9,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import print_json, print_line
 from nas.cli.resume import resumable
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 Videos = Annotated[Path, typer.Argument(help="A folder of videos that FFmpeg reads.")]
 Size = Annotated[
@@ -33,9 +33,9 @@ def train_autoencoder(
 ) -> None:
     """Train a small autoencoder on videos, for want of a large one: 4 latents for 8 x 8 pixels."""
     from nas.progress import Progress
-    from supernet.autoencoder import load_autoencoder
-    from supernet.autoencoder_training import psnr_db, train_autoencoder, training_frames
-    from supernet.pretraining import state_path
+    from supernet.autoencoders.autoencoder import load_autoencoder
+    from supernet.training.autoencoder_training import psnr_db, train_autoencoder, training_frames
+    from supernet.training.pretraining import state_path
 
     height, width = _sides(size)
     for file in (out, state_path(out)):
@@ -78,7 +78,7 @@ def encode(
 ) -> None:
     """Turn videos into latents, which `nas train` and `nas search` take as --data."""
     from nas.progress import Progress
-    from supernet.encoding import Encoding, unfinished_path
+    from supernet.data.encoding import Encoding, unfinished_path
 
     height, width = _sides(size)
     for folder in (out, unfinished_path(out)):

@@ -9,10 +9,10 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
-    from latency.lint import Lint
+    from latency.coreml.lint import Lint
     from search_spaces import TemporalSpace
 
 
@@ -104,7 +104,7 @@ def lint(
     package: Annotated[Path, typer.Argument(help="An .mlpackage.")], json: options.AsJson = False
 ) -> None:
     """Say what keeps the Neural Engine from running a Core ML package, slot by slot."""
-    from latency.lint import lint as look_over
+    from latency.coreml.lint import lint as look_over
 
     found = look_over(package)
     if json:

@@ -7,7 +7,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 MODELS = (".mlmodelc", ".mlpackage")
 TABLES = (".csv", ".gz", ".parquet")

@@ -9,7 +9,7 @@ from nas.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from latency.sources.contract import Protocol, Source
-    from nas.profiling import Planned
+    from nas.calibration.profiling import Planned
 
 TRIED_JOBS = 3
 TRIED_S = 10.0
@@ -52,7 +52,7 @@ def write(
 
 def write_packages(folder: Path, planned: "Planned") -> None:
     """Convert every job to Core ML; a package that is there already is kept."""
-    from latency.coreml import save
+    from latency.coreml.convert import save
     from nas.progress import Progress
 
     folder.mkdir(parents=True, exist_ok=True)

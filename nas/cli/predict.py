@@ -8,11 +8,11 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device, Prediction, Workload
-    from nas.workload_summary import Costly
+    from nas.report.workload_summary import Costly
     from search_spaces import SearchSpace
 
 
@@ -66,7 +66,7 @@ def predict(
 def _workloads(
     device: "Device", architecture: Path | None, architectures: Path | None, space: str | None
 ) -> "list[Workload]":
-    from nas.costs import SpaceCosts, workload_of
+    from nas.costs.costs import SpaceCosts, workload_of
     from search_spaces import TemporalSpace, load, read_table
 
     chosen: SearchSpace | None = load(space) if space else None
@@ -95,8 +95,8 @@ def _workloads(
 
 def _of_file(device: "Device", path: Path) -> "Workload":
     """An architecture whose choices are the device's own."""
-    from search_spaces import document
-    from search_spaces.architecture import FORMAT, MAJOR, choices_of
+    from search_spaces.files import document
+    from search_spaces.space.architecture import FORMAT, MAJOR, choices_of
 
     decided = choices_of(document.read(path, FORMAT, MAJOR), str(path))
     return _tabular(device, decided, str(path))
@@ -151,7 +151,7 @@ def _workload(model: str, shape: str | None) -> "Workload":
     if model.endswith(".mlpackage"):
         if shape is not None:
             raise InputError(f"{model}: a package has its shapes; leave --shape out")
-        from latency.package import read_package
+        from latency.coreml.package import read_package
 
         return read_package(Path(model))
     if shape is None:
@@ -162,8 +162,8 @@ def _workload(model: str, shape: str | None) -> "Workload":
 def _traced(model: str, shape: str) -> "Workload":
     import torch
 
-    from latency.cache import traced
-    from search_spaces.loading import import_object
+    from latency.tracing.cache import traced
+    from search_spaces.shipped.loading import import_object
 
     function = import_object(model, "model")
     if not callable(function):
@@ -192,7 +192,7 @@ def _shapes(shape: str) -> "Iterator[list[int]]":
 
 
 def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
-    from nas.workload_summary import costliest, kinds
+    from nas.report.workload_summary import costliest, kinds
 
     prediction = device.predict(workload)
     memory_mb = device.memory_mb(workload)

@@ -10,11 +10,11 @@ from nas.cli import options
 from nas.cli.output import print_json, print_line
 from nas.cli.resume import resumable
 from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency.sources.contract import Protocol, Source
-    from nas.profiling import Planned
+    from nas.calibration.profiling import Planned
     from search_spaces import SearchSpace
 
 
@@ -109,7 +109,7 @@ class _Wish:
 
     def planned(self, chains: tuple[int, ...]) -> "Planned":
         """The blocks or the networks, or both; `chains` counts where none were asked for."""
-        from nas import profiling
+        from nas.calibration import profiling
         from search_spaces import TemporalSpace
 
         planned = profiling.Planned({}, [])
@@ -128,7 +128,7 @@ class _Wish:
 
     def worthwhile(self) -> "_Wish":
         """Where nothing was named: all blocks, and enough networks."""
-        from nas.profiling import enough_networks
+        from nas.calibration.profiling import enough_networks
         from search_spaces import TemporalSpace
 
         if self.blocks or self.networks is not None:
@@ -168,7 +168,7 @@ def _check(wish: _Wish, out: Path | None, *, resume: bool) -> None:
 def _measured(wish: _Wish, source: "Source", out: Path) -> int:
     """Measure what is not measured yet, and write the table; returns its number of rows."""
     from latency.sources.journal import Journal, journal_path
-    from nas import profiling
+    from nas.calibration import profiling
     from nas.progress import Progress
     from nas.tables import write_rows
 
@@ -202,7 +202,7 @@ def _finished_before(planned: "Planned", out: Path) -> int:
 
 
 def _say(out: Path, rows: int, *, json: bool) -> None:
-    from nas.profiling import launch_ms
+    from nas.calibration.profiling import launch_ms
     from search_spaces import read_table
 
     launch = launch_ms(read_table(out), "latency_ms")
@@ -247,7 +247,7 @@ def _plan(
 
 def _source_for_plan(backend: Backend) -> "Source | None":
     """The source, to try a few jobs on; None where that is not possible here and now."""
-    from latency.measurement import NotHereError
+    from latency.measurement.measurement import NotHereError
     from nas.progress import Progress
 
     if backend.name == COREML_DEVICE:

@@ -8,7 +8,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_table
 from nas.cli.resume import resumable
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 
 def search(
@@ -117,12 +117,12 @@ def search(
     json: options.AsJson = False,
 ) -> None:
     """Search for the best network inside a budget: train, measure, search, hand over."""
-    from nas.budget import Budget
+    from nas.costs.budget import Budget
+    from nas.costs.fixed_parts import parse_part
     from nas.evaluators.workers import Workers
-    from nas.fixed_parts import parse_part
-    from nas.hand_over import INHERITED
-    from nas.pipeline import search as run_search
-    from nas.run_folder import Settings
+    from nas.pipeline.deliver import INHERITED
+    from nas.pipeline.search import search as run_search
+    from nas.run.run_folder import Settings
     from supernet import TrainingPlan
 
     main, *others = device or ["host"]

@@ -9,7 +9,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_table
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from search_spaces import Operator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def spaces(json: options.AsJson = False) -> None:
     """List the shipped search spaces."""
     from search_spaces import TemporalSpace, load
-    from search_spaces.loading import SHIPPED, twin_of
+    from search_spaces.shipped.loading import SHIPPED, twin_of
 
     rows: list[dict[str, Any]] = []
     for name in SHIPPED:
@@ -96,8 +96,8 @@ def _folder(path: Path) -> dict[str, Any]:
             "tuned": (bundle.finetuned or {}).get("sampler", "not yet"),
         }
     if (path / "run.json").exists():
-        from nas.run_folder import FORMAT, MAJOR
-        from search_spaces import document
+        from nas.run.run_folder import FORMAT, MAJOR
+        from search_spaces.files import document
 
         found = document.read(path / "run.json", FORMAT, MAJOR)
         results = found.get("results", {})
@@ -145,7 +145,7 @@ def _document(path: Path) -> dict[str, Any]:
     kind = found.get("format") if isinstance(found, dict) else None
     if kind == "temporal-nas/device":
         from latency import read_device
-        from nas.trust import trust
+        from nas.calibration.validated import trust
 
         device = read_device(path)
         return {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency.sources.contract import Source
@@ -53,7 +53,7 @@ def source_of(backend: Backend) -> "Source":
 
 def _own_source(name: str) -> "Source":
     """A user's own: `package.module:name` is called, and returns it."""
-    from search_spaces.loading import import_object
+    from search_spaces.shipped.loading import import_object
 
     if ":" not in name:
         listed = ", ".join(SHIPPED)

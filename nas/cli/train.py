@@ -8,7 +8,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import print_json, print_line
 from nas.cli.resume import resumable
-from search_spaces.errors import InputError
+from search_spaces.files.errors import InputError
 
 
 def train(
@@ -45,14 +45,14 @@ def train(
     json: options.AsJson = False,
 ) -> None:
     """Train a supernet: the image U-Net on frames, then the temporal blocks on clips."""
-    from nas.pipeline import temporal
+    from nas.pipeline.search import temporal
     from nas.progress import Progress
-    from nas.training import trained_supernet
-    from nas.training_workers import Job, train_on_workers
+    from nas.training.training import trained_supernet
+    from nas.training.training_workers import Job, train_on_workers
     from search_spaces import load
     from supernet import TrainingPlan
-    from supernet.execution import Execution
-    from supernet.recipes import load_recipe
+    from supernet.training.execution import Execution
+    from supernet.training.recipes import load_recipe
 
     chosen = temporal(load(space))
     loaded_recipe = load_recipe(recipe)
@@ -86,7 +86,7 @@ def train(
 
 def _backbone_file(out: Path, given: Path | None, *, resume: bool) -> Path:
     """Where the image U-Net is, or will be; InputError for files in the way."""
-    from supernet.pretraining import state_path
+    from supernet.training.pretraining import state_path
 
     if given is not None and not given.exists():
         raise InputError(f"{given}: no such file or folder")

@@ -7,9 +7,9 @@ package.module:name. `nas.testing.StrategyConformance` checks yours as ours are 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nas.problem import Objective, Problem
+from nas.problem.problem import Objective, Problem
 from nas.strategies.baselines import gp, nsga2, random, tpe
-from search_spaces.loading import named_or_imported
+from search_spaces.shipped.loading import named_or_imported
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

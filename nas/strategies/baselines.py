@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nas.problem import Problem
+from nas.problem.problem import Problem
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nas.problem import Matrix, Problem, Vector
-from search_spaces.codes import Coder, Codes
+from nas.problem.problem import Matrix, Problem, Vector
+from search_spaces.space.integer_encoding import Coder, Codes
 
 LISTED = 1500  # architectures that are all looked at, where there are no more
 NEAREST = 20  # listed rows around each one that nothing beats ...

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nas.fronts import nondominated
-from nas.problem import Matrix, Problem, Vector
+from nas.problem.pareto import nondominated
+from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
-from nas.strategies.improvement import Frontier
+from nas.strategies.expected_hypervolume import Frontier
+from nas.strategies.joint import WholeArchitectures
 from nas.strategies.kernel import Kernel
 from nas.strategies.surrogate import Prediction, Surrogate, first_parameters, fitted
-from nas.strategies.whole import WholeArchitectures
-from search_spaces.codes import Codes
+from search_spaces.space.integer_encoding import Codes
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController

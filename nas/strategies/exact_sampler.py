@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nas.problem import Matrix, Problem, Vector
+from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Searcher, Seen
-from nas.strategies.whole import WholeArchitectures
+from nas.strategies.joint import WholeArchitectures
 from search_spaces import InputError, NumericChoice
-from search_spaces.codes import INACTIVE, Coder, Codes
+from search_spaces.space.integer_encoding import INACTIVE, Coder, Codes
 
 if TYPE_CHECKING:
     from search_spaces import Architecture

@@ -19,8 +19,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.choice import Choice, NumericChoice, is_ordinal
-from search_spaces.codes import INACTIVE, Coder, Codes
+from search_spaces.space.choice import Choice, NumericChoice, is_ordinal
+from search_spaces.space.integer_encoding import INACTIVE, Coder, Codes
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]

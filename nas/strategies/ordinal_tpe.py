@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import TPESampler
 
-from search_spaces.choice import is_ordinal
+from search_spaces.space.choice import is_ordinal
 
 if TYPE_CHECKING:
     from optuna.study import Study

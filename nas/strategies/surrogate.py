@@ -8,7 +8,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.linalg.lapack import dpotri
 
 from nas.strategies.kernel import Kernel, Matrix, Rows, Vector
-from search_spaces.codes import Codes
+from search_spaces.space.integer_encoding import Codes
 
 JITTER = 1e-6
 HOPELESS = 1e10  # where a covariance has no factor

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from latency.coreml import exported, save
-from latency.package import read_package
-from latency.tracing import trace
-from nas.costs import BlockRun, block_inputs
+from latency.coreml.convert import exported, save
+from latency.coreml.package import read_package
+from latency.tracing.tracing import trace
+from nas.costs.costs import BlockRun, block_inputs
 from search_spaces import (
     NONE,
     Architecture,
@@ -31,8 +31,8 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import Supernet, TemporalOperator, VideoUNet
+from supernet.networks.supernet import largest
 from supernet.operators import build
-from supernet.supernet import largest
 
 # Sizes that differ from one another, so that mixed-up axes show.
 SHAPE = UNetShape(

@@ -15,12 +15,12 @@ import pytest
 from optuna.samplers import BaseSampler
 
 from nas.evaluators.serial import Serial
-from nas.problem import Matrix, Objective, Problem, Vector
-from nas.record import Record
-from nas.sampled import Proposal, Sampled
-from nas.storage import sqlite
+from nas.problem.problem import Matrix, Objective, Problem, Vector
 from nas.strategies import Strategy
-from nas.study import Study
+from nas.study.ask_tell import Proposal, Sampled
+from nas.study.record import Record
+from nas.study.storage import sqlite
+from nas.study.study import Study
 from search_spaces import Architecture, Choice, Condition, NumericChoice, SearchSpace
 
 PLAIN = SearchSpace("plain", tuple(Choice(f"c{i}", ("a", "b", "c")) for i in range(4)))

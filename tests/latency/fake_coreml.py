@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from latency.sources.apple import Toolkit
-from latency.tracing import trace
+from latency.tracing.tracing import trace
 
 LAUNCH_MS = 0.125
 MS_PER_MFLOP = 0.01

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import latency.cache
+import latency.tracing.cache
 from latency import Workload
-from latency.cache import default_folder, traced
-from latency.fingerprint import fingerprint
+from latency.tracing.cache import default_folder, traced
+from latency.tracing.fingerprint import fingerprint
 
 X = torch.empty(2, 3, 8)
 
@@ -40,7 +40,7 @@ class Block(nn.Module):
 def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of what was really traced."""
     names: list[str] = []
-    trace = latency.cache.trace
+    trace = latency.tracing.cache.trace
 
     def counting(module: nn.Module, *inputs: Tensor, name: str) -> Workload:
         names.append(name)
@@ -112,7 +112,7 @@ class Net(nn.Module):
         return double(x)
 
 if __name__ == "__main__":
-    from latency.fingerprint import fingerprint
+    from latency.tracing.fingerprint import fingerprint
     print(fingerprint(nn.Sequential(nn.Linear(3, 3)), (torch.empty(2, 3),)).key)
 """
 

@@ -22,12 +22,12 @@ from latency import (
     concatenate,
     from_choices,
 )
-from latency.bounds import quantile
-from latency.published import workloads
-from latency.roofline import Roofline
-from latency.validation import validate
+from latency.cost_model.roofline import Roofline
+from latency.measurement.validation import validate
+from latency.predictor.published import workloads
+from latency.regression.bounds import quantile
 from search_spaces import InputError, read_table
-from search_spaces.document import Json
+from search_spaces.files.document import Json
 
 
 def block(name: str, gflops: float, mb: float) -> Workload:

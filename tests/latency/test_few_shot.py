@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 import latency
 from latency import EncodedPredictor, Measurement, Source, Workload, from_choices
-from latency.bayes import Hypothesis, Problem, Term, fit
+from latency.regression.bayesian_linear import Hypothesis, Problem, Term, fit
 from search_spaces import Choice, InputError, NumericChoice, SearchSpace, encode, read_table
 
 OPTIONS = ("none", "conv", "attention", "pool")

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from latency.coreml import exported, save
-from latency.fx import RESHAPES, TRANSPOSES
-from latency.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
-from latency.lean import lean
-from latency.package import open_package, read_package
+from latency.coreml.convert import exported, save
+from latency.coreml.package import open_package, read_package
+from latency.graph_passes.fx_tools import RESHAPES, TRANSPOSES
+from latency.graph_passes.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
+from latency.graph_passes.simplify_reshapes import lean
 from nas.testing.operators import randomised
 
 Chain = tuple[tuple[int, ...], list[tuple[bool, tuple[int, ...]]]]

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latency.coreml import exported, save
-from latency.lint import NETWORK, Lint, lint
-from latency.packaging import write_package
-from latency.quiet import import_coremltools
+from latency.coreml.convert import exported, save
+from latency.coreml.lint import NETWORK, Lint, lint
+from latency.coreml.packaging import write_package
+from latency.coreml.quiet import import_coremltools
 from search_spaces import InputError
 
 
@@ -150,7 +150,7 @@ def _make_rank_six(package: Path) -> None:
     """No converter writes such a thing; a hand does."""
     from coremltools.proto import Model_pb2
 
-    from latency.package import model_file
+    from latency.coreml.package import model_file
 
     model: Any = Model_pb2.Model()
     model.ParseFromString(model_file(package).read_bytes())
@@ -166,8 +166,8 @@ def _make_rank_six(package: Path) -> None:
 def test_damaged_notes_and_packages(tmp_path: Path) -> None:
     from coremltools.proto import Model_pb2
 
-    from latency.package import model_file
-    from latency.packaging import PARTS_KEY
+    from latency.coreml.package import model_file
+    from latency.coreml.packaging import PARTS_KEY
 
     package = tmp_path / "a.mlpackage"
     write_package(exported(Tall().eval(), (X,), part_of), package)

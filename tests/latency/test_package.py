@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 import latency
 from latency import Workload
-from latency.coreml import convert, save
-from latency.package import read_package
-from latency.quiet import import_coremltools
-from nas.costs import clip_inputs
+from latency.coreml.convert import convert, save
+from latency.coreml.package import read_package
+from latency.coreml.quiet import import_coremltools
+from nas.costs.costs import clip_inputs
 from nas.testing.operators import randomised
 from search_spaces import InputError, load
 from supernet import VideoUNet

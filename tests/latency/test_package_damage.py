@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from latency import Workload
-from latency.coreml import save
-from latency.package import read_package
+from latency.coreml.convert import save
+from latency.coreml.package import read_package
 from search_spaces import InputError
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"

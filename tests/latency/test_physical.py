@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latency.chips import chips
-from latency.families import COLUMNS, FAMILIES, amounts, compress_weights
-from latency.measurement import Measurement
-from latency.physical import PhysicalModel, fit
-from latency.published import published, workloads
-from latency.rates import Rates, accelerator, eager, from_medians
-from latency.workload import Operation, Workload, concatenate
+from latency.cost_model.analytical import PhysicalModel, fit
+from latency.cost_model.unit_costs import Rates, accelerator, eager, from_medians
+from latency.cost_model.work_amounts import COLUMNS, FAMILIES, amounts, compress_weights
+from latency.measurement.measurement import Measurement
+from latency.predictor.chips import chips
+from latency.predictor.published import published, workloads
+from latency.workload.workload import Operation, Workload, concatenate
 from search_spaces import InputError
 
 A14 = chips()["A14"].data_sheet

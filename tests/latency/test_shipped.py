@@ -8,7 +8,7 @@ import pytest
 
 import latency
 from latency import Device, Workload
-from latency.published import workloads
+from latency.predictor.published import workloads
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [

@@ -9,7 +9,7 @@ import fake_coreml
 import pytest
 import torch
 
-from latency.measurement import NotHereError
+from latency.measurement.measurement import NotHereError
 from latency.sources import apple
 from latency.sources.compute_plan import read_plan
 from latency.sources.contract import Protocol, Sampled, Source

@@ -7,9 +7,9 @@ import pytest
 
 import latency
 from latency import Device, Measurement
-from nas.budget import Budget, Limits, resolve
 from nas.cli import main
-from nas.costs import Costs, SpaceCosts
+from nas.costs.budget import Budget, Limits, resolve
+from nas.costs.costs import Costs, SpaceCosts
 from search_spaces import (
     CONV1D,
     CONV3D,
@@ -20,7 +20,7 @@ from search_spaces import (
     load,
     temporal_space,
 )
-from search_spaces.moving_digits import UNET
+from search_spaces.shipped.moving_digits import UNET
 from supernet import TrainingPlan, train_backbone, train_supernet
 
 Call = Callable[..., tuple[int, str, str]]

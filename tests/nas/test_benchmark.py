@@ -12,7 +12,7 @@ from nas.benchmark import Benchmark, Run, compared, of_table, summary
 from nas.benchmark.run import by_study, run_one
 from nas.benchmark.statistics import summary_of
 from nas.benchmark.tabular import Evaluate
-from nas.problem import Problem
+from nas.problem.problem import Problem
 from search_spaces import Architecture, InputError, read_table
 
 Call = Callable[..., tuple[int, str, str]]

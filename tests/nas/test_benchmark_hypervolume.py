@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.benchmark.hypervolume import growth, hypervolume
-from nas.fronts import nondominated
+from nas.problem.hypervolume import growth, hypervolume
+from nas.problem.pareto import nondominated
 
 Matrix = npt.NDArray[np.float64]
 

@@ -22,7 +22,7 @@ import nas
 from nas.bundle import export_programs, write_bundle
 from nas.bundle.manifest import FORMAT, schema
 from nas.bundle.program_archive import HostileProgramError, checked
-from nas.costs import clip_inputs
+from nas.costs.costs import clip_inputs
 from nas.testing.operators import randomised
 from search_spaces import (
     CONV1D,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from latency.coreml import save
-from nas.costs import SpaceCosts
+from latency.coreml.convert import save
+from nas.costs.costs import SpaceCosts
 from search_spaces import TemporalSpace, read_table
 
 Call = Callable[..., tuple[int, str, str]]

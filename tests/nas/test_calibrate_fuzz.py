@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency import Device
-from nas import calibration_report
-from nas.calibrating import calibrated, read
+from nas.calibration import calibration_report
+from nas.calibration.calibrating import calibrated, read
 from search_spaces import InputError
 
 CELLS = ["a", "b", "", "1", "2", "2.5", "1e3", "nan", "-1", "x=y", " a", "1e300", "$a$", '"', "é"]

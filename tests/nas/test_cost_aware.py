@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.fronts import nondominated
-from nas.problem import Objective, Problem
+from nas.problem.pareto import nondominated
+from nas.problem.problem import Objective, Problem
 from nas.strategies.cost_aware_sampler import CostAware, compressed
-from nas.strategies.improvement import Frontier
+from nas.strategies.expected_hypervolume import Frontier
 from nas.strategies.kernel import Kernel
 from nas.strategies.surrogate import Surrogate, first_parameters
 from nas.testing.strategies import CONDITIONAL, NUMERIC, one_cost, quality, scores
 from search_spaces import Architecture, SearchSpace, load
-from search_spaces.codes import INACTIVE, Coder
+from search_spaces.space.integer_encoding import INACTIVE, Coder
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -10,9 +10,9 @@ import pytest
 
 import latency
 from latency import Device, Measurement
-from nas.budget import Budget, resolve
-from nas.costs import Costs, SpaceCosts, block_inputs, block_run, clip_inputs
-from nas.fixed_parts import FixedPart
+from nas.costs.budget import Budget, resolve
+from nas.costs.costs import Costs, SpaceCosts, block_inputs, block_run, clip_inputs
+from nas.costs.fixed_parts import FixedPart
 from search_spaces import (
     REPEATS,
     SELF_ATTENTION_3D,

@@ -16,8 +16,8 @@ from urllib.request import urlopen
 import optuna
 import pytest
 
-from nas.storage import opened
-from search_spaces import document
+from nas.study.storage import opened
+from search_spaces.files import document
 
 Call = Callable[..., tuple[int, str, str]]
 PIXEL = bytes.fromhex(

@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nas.preview import preview_gif
+from nas.report.preview import preview_gif
 from search_spaces import UNetShape
 from supernet import checkpoint
-from supernet.autoencoder import ImageAutoencoder
-from supernet.encoding import Encoding
-from supernet.latents import LatentFolder
-from supernet.video_folder import SkippedVideoWarning
+from supernet.autoencoders.autoencoder import ImageAutoencoder
+from supernet.data.encoding import Encoding
+from supernet.data.latents import LatentFolder
+from supernet.data.video_folder import SkippedVideoWarning
 
 Call = Callable[..., tuple[int, str, str]]
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]

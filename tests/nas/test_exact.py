@@ -9,14 +9,14 @@ import pytest
 from optuna.samplers import BaseSampler
 
 import nas as nas_api
-from nas.budget import Budget
+from nas.costs.budget import Budget
 from nas.evaluators.serial import Serial
-from nas.problem import Matrix, Objective, Problem, Vector, no_limits
-from nas.record import Record
-from nas.storage import sqlite
+from nas.problem.problem import Matrix, Objective, Problem, Vector, no_limits
 from nas.strategies import Strategy, cost_aware, exact, random, warm_start
 from nas.strategies.exact_sampler import Exact, spread
-from nas.study import Study
+from nas.study.record import Record
+from nas.study.storage import sqlite
+from nas.study.study import Study
 from search_spaces import Architecture, Choice, Condition, InputError, NumericChoice, SearchSpace
 
 LETTERS = "abcd"

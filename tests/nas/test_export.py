@@ -14,13 +14,13 @@ from conftest import Call
 from torch import Tensor
 
 from latency import read_package
-from latency.chunks import split, split_to_fit
-from latency.coreml import Exported, exported
-from latency.packaging import CHAIN
-from latency.palette import BITS, palette
-from latency.tracing import trace
+from latency.coreml.chunks import split, split_to_fit
+from latency.coreml.convert import Exported, exported
+from latency.coreml.packaging import CHAIN
+from latency.coreml.palette import BITS, palette
+from latency.tracing.tracing import trace
 from nas import bundle
-from nas.costs import clip_inputs
+from nas.costs.costs import clip_inputs
 from nas.export import (
     INPUTS,
     ExportError,
@@ -37,9 +37,9 @@ from search_spaces import (
     InputError,
     TemporalSpace,
     UNetShape,
-    document,
     temporal_space,
 )
+from search_spaces.files import document
 from supernet import VideoUNet
 
 SHAPE = UNetShape(

@@ -14,12 +14,12 @@ import pytest
 from killed_driver import PROBLEM, loss
 from optuna.trial import TrialState
 
-from nas import storage
 from nas.evaluators.serial import Serial
-from nas.record import ATTEMPTS, Record
-from nas.storage import StorageError, sqlite
 from nas.strategies import random
-from nas.study import Study
+from nas.study import storage
+from nas.study.record import ATTEMPTS, Record
+from nas.study.storage import StorageError, sqlite
+from nas.study.study import Study
 from search_spaces import Architecture, InputError
 
 KILLS, TRIALS = 30, 160
@@ -104,10 +104,10 @@ import resource, sys
 from pathlib import Path
 from killed_driver import PROBLEM, loss
 from nas.evaluators.serial import Serial
-from nas.record import Record
-from nas.storage import StorageError, sqlite
+from nas.study.record import Record
+from nas.study.storage import StorageError, sqlite
 from nas.strategies import random
-from nas.study import Study
+from nas.study.study import Study
 from search_spaces import document
 run = Path(sys.argv[1])
 document.write_atomically(run / "run.json", "{}")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import latency
 from latency import Device, Measurement
-from nas.budget import Budget, Limits, Target, resolve
-from nas.costs import Costs, SpaceCosts
-from nas.feasible import contradicting, rows, witness
+from nas.costs.budget import Budget, Limits, Target, resolve
+from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.feasibility import contradicting, rows, witness
 from search_spaces import (
     CONV3D,
     SELF_ATTENTION_1D,

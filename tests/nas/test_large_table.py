@@ -8,7 +8,7 @@ import pandas as pd
 from nas.benchmark import of_table
 from nas.evaluators.serial import Serial
 from nas.strategies import load_strategy
-from nas.study import Study
+from nas.study.study import Study
 
 
 def test_a_million_rows_are_searched(tmp_path: Path) -> None:

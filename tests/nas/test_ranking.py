@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from nas.ranking import RESAMPLES, Ranking, report, signed
+from nas.benchmark.ranking import RESAMPLES, Ranking, report, signed
 from search_spaces import InputError
 
 

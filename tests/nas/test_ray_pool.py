@@ -18,10 +18,10 @@ from optuna.trial import TrialState
 from nas import ray_cluster
 from nas.evaluators.ray_pool import RayPool
 from nas.evaluators.workers import Workers
-from nas.record import ATTEMPTS, Record
-from nas.storage import sqlite
 from nas.strategies import random
-from nas.study import Study
+from nas.study.record import ATTEMPTS, Record
+from nas.study.storage import sqlite
+from nas.study.study import Study
 from search_spaces import Architecture, InputError
 
 

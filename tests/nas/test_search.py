@@ -18,8 +18,8 @@ from PIL import Image
 
 import latency
 import nas as nas_api
-from nas.costs import layout
-from nas.storage import sqlite
+from nas.costs.costs import layout
+from nas.study.storage import sqlite
 from search_spaces import (
     CONV1D,
     SELF_ATTENTION_1D,

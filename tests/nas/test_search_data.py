@@ -10,9 +10,9 @@ from torch import Tensor
 
 import nas as nas_api
 from search_spaces import InputError, UNetShape
-from search_spaces.temporal import CONV1D, NONE, temporal_space
+from search_spaces.unet.temporal import CONV1D, NONE, temporal_space
 from supernet import TrainingPlan
-from supernet.video_folder import SkippedVideoWarning
+from supernet.data.video_folder import SkippedVideoWarning
 
 VIDEO = temporal_space("rgb", UNetShape(3, (8, 8), 4, 8, 8, 1, 4), (NONE, CONV1D))
 

@@ -10,15 +10,15 @@ from conftest import Call
 
 import nas as nas_api
 from latency import Device, load_device
-from nas.budget import Budget, Limits, resolve
-from nas.costs import Costs, SpaceCosts
+from nas.costs.budget import Budget, Limits, resolve
+from nas.costs.costs import Costs, SpaceCosts
+from nas.evaluators.quality import Quality
 from nas.evaluators.workers import Workers
-from nas.finalists import race
-from nas.found import found
-from nas.quality import Quality
+from nas.pipeline.finalists import race
+from nas.run.results import found
 from search_spaces import InputError, TemporalSpace
 from supernet import Validation, load_supernet
-from supernet.data import load_clips
+from supernet.data.loading import load_clips
 
 OBJECTIVES = ("validation_loss", "latency_ms", "latency_slow-one_ms", "parameters_count")
 
@@ -94,7 +94,7 @@ def test_finalists_see_clips_until_one_stands_out(
 ) -> None:
     from nas.evaluators.serial import Serial
     from nas.strategies import random
-    from nas.study import Study
+    from nas.study.study import Study
 
     supernet = load_supernet(supernet_file, space)
     clips = load_clips("digits", space.unet, "validation")

@@ -11,15 +11,15 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from latency import Device
-from nas.budget import Budget, Limits, resolve
-from nas.costs import Costs, SpaceCosts
+from nas.costs.budget import Budget, Limits, resolve
+from nas.costs.costs import Costs, SpaceCosts
 from nas.evaluators.serial import Serial
-from nas.found import found, front, winner
-from nas.problem import Matrix, Objective, Problem, Vector
-from nas.record import ATTEMPTS, Record
-from nas.storage import sqlite
+from nas.problem.problem import Matrix, Objective, Problem, Vector
+from nas.run.results import found, front, winner
 from nas.strategies import STRATEGIES, load_strategy, nsga2, random, tpe
-from nas.study import Evaluated, Study
+from nas.study.record import ATTEMPTS, Record
+from nas.study.storage import sqlite
+from nas.study.study import Evaluated, Study
 from search_spaces import (
     CONV1D,
     CONV3D,
@@ -33,7 +33,7 @@ from search_spaces import (
     SearchSpace,
     temporal_space,
 )
-from search_spaces.moving_digits import UNET
+from search_spaces.shipped.moving_digits import UNET
 
 SPACE = SearchSpace(
     "letters",

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from supernet.recipes import RECIPES
+from supernet.training.recipes import RECIPES
 
 Call = Callable[..., tuple[int, str, str]]
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 import nas as nas_api
-from latency.shipped import load_device
-from nas.budget import Budget, resolve
-from nas.costs import Costs, SpaceCosts
-from nas.fixed_parts import FixedPart, parse_part, parts_of
-from nas.hand_over import best_uniform
-from nas.published import published_beside
-from nas.quality import Quality
+from latency.predictor.shipped import load_device
+from nas.costs.budget import Budget, resolve
+from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.fixed_parts import FixedPart, parse_part, parts_of
+from nas.costs.published import published_beside
+from nas.evaluators.quality import Quality
+from nas.pipeline.deliver import best_uniform
 from search_spaces import (
     CONV1D,
     KERNEL,
@@ -25,8 +25,8 @@ from search_spaces import (
     StableDiffusionShape,
     temporal_space,
 )
-from search_spaces.loading import published_of
-from search_spaces.snapgen_v import UNET, space
+from search_spaces.shipped.loading import published_of
+from search_spaces.shipped.snapgen_v import UNET, space
 from supernet import (
     TrainingPlan,
     Validation,
@@ -36,7 +36,7 @@ from supernet import (
     parameter_count,
     save_backbone,
 )
-from supernet.data import load_clips
+from supernet.data.loading import load_clips
 
 OPERATORS = (NONE, CONV1D.elastic(KERNEL, REPEATS))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search_spaces import InputError, TemporalSpace, load
-from search_spaces.loading import twin_of
+from search_spaces.shipped.loading import twin_of
 
 
 def space(name: str) -> TemporalSpace:

@@ -20,7 +20,7 @@ from search_spaces import (
     encode,
     feature_names,
 )
-from search_spaces.space import space_from_json
+from search_spaces.space.space import space_from_json
 
 
 @st.composite

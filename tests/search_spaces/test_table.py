@@ -16,7 +16,7 @@ from search_spaces import (
     read_table,
     temporal_space,
 )
-from search_spaces.moving_digits import UNET
+from search_spaces.shipped.moving_digits import UNET
 
 
 def write(path: Path, text: str) -> Path:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from search_spaces import Choice, InputError, NumericChoice, read_table
-from search_spaces.table import joined
+from search_spaces.tables.table import joined
 
 
 def write(path: Path, text: str) -> Path:

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from search_spaces import InputError
 from supernet import checkpoint
-from supernet.autoencoder import ImageAutoencoder, load_autoencoder, open_autoencoder
-from supernet.autoencoder_training import psnr_db, train_autoencoder
-from supernet.clips import Clips
-from supernet.pretraining import state_path
+from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder, open_autoencoder
+from supernet.data.clips import Clips
+from supernet.training.autoencoder_training import psnr_db, train_autoencoder
+from supernet.training.pretraining import state_path
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from supernet.averaging import MovingAverage
+from supernet.training.averaging import MovingAverage
 
 
 def test_it_equals_the_plain_average_of_all_weights_at_every_pass() -> None:

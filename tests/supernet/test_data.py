@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from search_spaces import InputError, UNetShape
-from search_spaces.moving_digits import UNET
-from supernet import MovingDigits, digits
+from search_spaces.shipped.moving_digits import UNET
+from supernet import MovingDigits
+from supernet.data import digits
 from supernet.flow_matching import drop_context, generate, logit_normal_times
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from search_spaces import InputError, UNetShape
-from search_spaces.moving_digits import UNET
+from search_spaces.shipped.moving_digits import UNET
 from supernet import Clips, MovingDigits, Validation
-from supernet.estimates import Estimate, mean_over_times
+from supernet.evaluation.estimates import Estimate, mean_over_times
+from supernet.evaluation.racing import tell_apart
 from supernet.flow_matching import spread_times
-from supernet.telling_apart import tell_apart
 
 DIGITS = MovingDigits(UNET, "validation")
 
@@ -68,7 +68,7 @@ def test_large_clips_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert source.drawn == [1] * 7, "one to learn the size"
     exam.losses(zeros)
     assert len(source.drawn) == 7, "what fits is kept"
-    monkeypatch.setattr("supernet.evaluation.KEPT_BYTES", 2 * 3 * 16 * 64 * 64 * 4)
+    monkeypatch.setattr("supernet.evaluation.evaluation.KEPT_BYTES", 2 * 3 * 16 * 64 * 64 * 4)
     short = Validation(source, clips=6)
     short.losses(zeros)
     assert torch.equal(short.losses(zeros), first)

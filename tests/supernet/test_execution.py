@@ -18,9 +18,9 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import Supernet, TrainingPlan, train_supernet
-from supernet.backbones import build_backbone
-from supernet.batches import Batch, path_loss
-from supernet.execution import Execution, executed
+from supernet.backbones.building import build_backbone
+from supernet.training.batches import Batch, path_loss
+from supernet.training.execution import Execution, executed
 
 OPERATORS = (NONE, CONV1D.elastic(WIDTH), SELF_ATTENTION_3D, CROSS_ATTENTION_1D)
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)

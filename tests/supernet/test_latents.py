@@ -12,15 +12,15 @@ import torch
 from test_video_folder import plain, write_video
 
 from search_spaces import InputError, UNetShape
-from search_spaces.document import dumps
+from search_spaces.files.document import dumps
 from supernet import checkpoint
-from supernet.autoencoder import ImageAutoencoder, file_sha256, load_autoencoder
-from supernet.clips import pictures
-from supernet.data import load_clips
-from supernet.digits import Split
-from supernet.encoding import Encoding, unfinished_path
-from supernet.latents import LatentFolder
-from supernet.video_folder import SkippedVideoWarning, VideoFolder
+from supernet.autoencoders.autoencoder import ImageAutoencoder, file_sha256, load_autoencoder
+from supernet.data.clips import pictures
+from supernet.data.digits import Split
+from supernet.data.encoding import Encoding, unfinished_path
+from supernet.data.latents import LatentFolder
+from supernet.data.loading import load_clips
+from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
 
 LATENT = UNetShape(4, (8,), 4, 2, 3, 2, 10)
 RGB = UNetShape(3, (8,), 4, 16, 24, 2, 10)

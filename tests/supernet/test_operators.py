@@ -26,10 +26,10 @@ from search_spaces import (
     Setting,
     Slot,
 )
-from search_spaces.moving_digits import OPERATORS
+from search_spaces.shipped.moving_digits import OPERATORS
 from supernet import TemporalOperator
+from supernet.networks.supernet import largest
 from supernet.operators import Settings, build
-from supernet.supernet import largest
 
 
 class ElasticConv(TemporalOperator):

@@ -24,10 +24,10 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import Supernet, TrainingPlan, train_supernet
-from supernet.backbones import build_backbone
-from supernet.batches import Batch, path_loss
-from supernet.recipes import RECIPES, Recipe, extremes, load_recipe, sampled, uniform
-from supernet.training import Randomness
+from supernet.backbones.building import build_backbone
+from supernet.training.batches import Batch, path_loss
+from supernet.training.recipes import RECIPES, Recipe, extremes, load_recipe, sampled, uniform
+from supernet.training.training import Randomness
 
 OPERATORS = (NONE, CONV1D.elastic(KERNEL, WIDTH), CONV3D, SELF_ATTENTION_1D.elastic(HEADS))
 SMALL = temporal_space("small", UNetShape(1, (8, 16, 16), 4, 8, 8, 2, 10), OPERATORS)

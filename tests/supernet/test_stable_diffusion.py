@@ -7,10 +7,10 @@ import torch
 from small_unets import BASE, FAMILY, small_shape, write_config
 from torch import Tensor
 
-from latency.coreml import exported, save
-from latency.package import read_package
-from latency.tracing import trace
-from nas.costs import SpaceCosts, clip_inputs, image_inputs
+from latency.coreml.convert import exported, save
+from latency.coreml.package import read_package
+from latency.tracing.tracing import trace
+from nas.costs.costs import SpaceCosts, clip_inputs, image_inputs
 from nas.testing.operators import check_extraction, counted_flops, randomised
 from search_spaces import (
     CONV1D,
@@ -21,7 +21,7 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import DownFeatures, Supernet, VideoUNet, build_backbone, parameter_count
-from supernet.stable_diffusion.transformer import ChannelNorm
+from supernet.backbones.stable_diffusion.transformer import ChannelNorm
 
 
 @pytest.fixture(params=["BK-SDM tiny", "BK-SDM v2, two stages"])

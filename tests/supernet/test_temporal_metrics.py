@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from search_spaces import InputError
-from search_spaces.moving_digits import UNET
+from search_spaces.shipped.moving_digits import UNET
 from supernet import MovingDigits
-from supernet.temporal_metrics import (
+from supernet.evaluation.temporal_metrics import (
     Playback,
     flicker,
     load_metric,
@@ -101,6 +101,6 @@ def test_a_metric_of_the_wrong_kind_is_refused() -> None:
         playback.measure(lambda x, *_: x, {"words": lambda *_: "good"})
     with pytest.raises(InputError, match="unknown metric 'fvd'"):
         load_metric("fvd")
-    assert load_metric("supernet.temporal_metrics:motion") is motion
+    assert load_metric("supernet.evaluation.temporal_metrics:motion") is motion
     with pytest.raises(InputError, match="metric 'broken': ZeroDivisionError: "):
         playback.try_out({"fine": lambda a, _: a.mean(), "broken": lambda *_: 1 / 0})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from search_spaces import InputError, TemporalSpace, UNetShape, load, temporal_space
-from search_spaces.moving_digits import OPERATORS
+from search_spaces.shipped.moving_digits import OPERATORS
 from supernet import (
     Supernet,
     TrainingPlan,
@@ -18,10 +18,10 @@ from supernet import (
     train_supernet,
 )
 from supernet import checkpoint as checkpoints
-from supernet.batches import draw_batch, path_loss
-from supernet.pretraining import state_path
-from supernet.recipes import uniform
-from supernet.training import Randomness, Schedule, Trainer
+from supernet.training.batches import draw_batch, path_loss
+from supernet.training.pretraining import state_path
+from supernet.training.recipes import uniform
+from supernet.training.training import Randomness, Schedule, Trainer
 
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
 PLAN = TrainingPlan(image_steps=120, image_clips=2, video_steps=120, video_clips=2)

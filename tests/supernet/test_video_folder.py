@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from search_spaces import InputError, UNetShape
-from supernet.data import load_clips
-from supernet.digits import Split
-from supernet.video_folder import SkippedVideoWarning, VideoFolder
+from supernet.data.digits import Split
+from supernet.data.loading import load_clips
+from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
 
 GREY = UNetShape(1, (8,), 4, 16, 24, 2, 10)
 RGB = UNetShape(3, (8,), 4, 16, 24, 2, 10)
@@ -145,7 +145,7 @@ def test_clips_depend_on_the_seed_alone(tmp_path: Path) -> None:
     assert torch.equal(data.clips(20, 5).x_BCTHW[:12], first), "a longer draw begins the same"
     assert not torch.equal(data.clips(12, 6).x_BCTHW, first)
     code = (
-        "import sys; from search_spaces import UNetShape; from supernet.data import load_clips\n"
+        "import sys; from search_spaces import UNetShape; from supernet.data.loading import load_clips\n"
         f"x = load_clips(sys.argv[1], {GREY!r}, 'train').clips(12, 5).x_BCTHW\n"
         "import hashlib; print(hashlib.sha256(x.numpy().tobytes()).hexdigest())"
     )

@@ -19,9 +19,9 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import Clips, TrainingPlan, train_backbone, train_supernet
-from supernet.digits import Split
-from supernet.recipes import RECIPES
-from supernet.workers import Workers
+from supernet.data.digits import Split
+from supernet.training.recipes import RECIPES
+from supernet.training.workers import Workers
 
 OPERATORS = (NONE, CONV1D, SELF_ATTENTION_1D.elastic(HEADS))
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)

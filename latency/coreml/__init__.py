@@ -1,0 +1,1 @@
+"""Core ML packages: converted, read as workloads, split, made smaller, linted."""

@@ -1,0 +1,155 @@
+"""Core ML packages on disk: written whole or not at all, split in chunks where a limit asks."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from latency.coreml.convert import Exported, convert_program
+from latency.coreml.package import model_file
+from latency.coreml.palette import palettised
+from search_spaces import InputError
+from search_spaces.files import document
+
+PARTS_KEY = "temporal-nas.parts"  # of a package's metadata: what names of operations begin with
+CHAIN, FORMAT, VERSION = "chain.json", "temporal-nas/coreml-chain", "1.0"
+
+
+Check = Callable[[list[Path]], None]
+
+
+def write_package(
+    found: Exported,
+    path: Path,
+    *,
+    target: str = "iOS18",
+    bits: int = 0,
+    check: Check | None = None,
+) -> Path:
+    """Convert a program to an .mlpackage that takes the place of what stands at `path`.
+
+    Args:
+        found: the program.
+        path: a name that ends in .mlpackage, which coremltools insists on.
+        target: the oldest system to run on.
+        bits: of a palettised weight; 0 leaves weights in float16.
+        check: called with what was written, before it takes its place; what it raises goes
+            through, and nothing is left.
+
+    Raises:
+        InputError: no room on the disk, or no right to write there; nothing is left then.
+    """
+    with staged(path) as staging:
+        package = staging / path.name
+        _write(found, package, target, bits)
+        if check:
+            check([package])
+        document.replace_folder(package, path)
+    return path
+
+
+def write_chain(
+    chunks: Sequence[Exported],
+    path: Path,
+    *,
+    target: str = "iOS18",
+    bits: int = 0,
+    check: Check | None = None,
+) -> list[Path]:
+    """Convert chunks to packages in a folder, with `chain.json` that says how they follow.
+
+    Raises:
+        InputError: as `write_package`.
+    """
+    names = [f"chunk{index}.mlpackage" for index in range(len(chunks))]
+    with staged(path) as staging:
+        folder = staging / "chain"
+        folder.mkdir()
+        entries = []
+        for name, chunk in zip(names, chunks, strict=True):
+            entries.append({"package": name, **_boundary(chunk)})
+            _write(chunk, folder / name, target, bits)
+        text = document.dumps({"format": FORMAT, "version": VERSION, "chunks": entries})
+        (folder / CHAIN).write_text(text, encoding="utf-8")
+        if check:
+            check([folder / name for name in names])
+        document.replace_folder(folder, path)
+    return [path / name for name in names]
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before minutes of conversion, a place where nothing can be written.
+
+    Raises:
+        InputError: a file stands there, or its folder takes no files.
+    """
+    with staged(path):
+        pass
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for whatever is written on the way; it is gone in the end."""
+    if path.is_file() or path.is_symlink():
+        raise InputError(f"{path}: a file or a link stands there; name another, or remove it")
+    staging: Path | None = None
+    system = tempfile.tempdir
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        # Coremltools writes weights to the system's temporary folder first: on a disk of another
+        # size, and left there when it fails.
+        tempfile.tempdir = str(staging)
+        yield staging
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from None
+    except RuntimeError as error:
+        if "FileWriter" not in str(error):  # coremltools' weights, written in C++
+            raise
+        raise _unwritable(path, "the weights did not fit") from None
+    finally:
+        tempfile.tempdir = system
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _boundary(found: Exported) -> dict[str, list[dict[str, Any]]]:
+    """Names and shapes of what goes in and comes out, for JSON."""
+    given, made = found.shapes()
+    sides = {"inputs": (found.inputs, given), "outputs": (found.outputs, made)}
+    return {
+        side: [{"name": n, "shape": list(s)} for n, s in zip(names, shapes, strict=True)]
+        for side, (names, shapes) in sides.items()
+    }
+
+
+def _unwritable(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path}: cannot be written ({why}); nothing was left there: make room, or name another "
+        "disk (an export needs its package's size two to three times while it runs)"
+    )
+
+
+def _write(found: Exported, path: Path, target: str, bits: int) -> None:
+    plain = path.with_name(f"plain-{path.name}") if bits else path
+    model = convert_program(found, target, plain)
+    if bits:
+        small = palettised(model, bits)
+        del model
+        shutil.move(small.package_path, path)
+        shutil.rmtree(plain)
+    _tell_parts(path, found.parts)
+
+
+def _tell_parts(package: Path, parts: tuple[str, ...]) -> None:
+    """Write into a package what the names of its operations begin with."""
+    from coremltools.proto import Model_pb2
+
+    file = model_file(package)
+    model: Any = Model_pb2.Model()
+    model.ParseFromString(file.read_bytes())
+    model.description.metadata.userDefined[PARTS_KEY] = json.dumps(parts)
+    file.write_bytes(model.SerializeToString())

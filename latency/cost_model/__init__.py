@@ -1,0 +1,1 @@
+"""The analytical cost model: amounts of work times unit costs, and the roofline."""

@@ -1,0 +1,1 @@
+"""Measurements of workloads, and how predictions stand beside them."""

@@ -1,0 +1,104 @@
+"""Predictions, and how they compare with measurements that a fit did not see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from latency.measurement.measurement import Measurement
+from search_spaces import InputError
+from search_spaces.files.document import Json, finite, positive
+
+SHORTEST_MS = 1e-6  # an extrapolation below nothing is no time
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A latency with bounds that hold with the device's stated coverage."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How predictions compare with measurements that a fit did not see."""
+
+    networks: int
+    mape_pct: float
+    spearman: float
+    within_bounds_share: float
+    how: str  # "leave one out", or "held out"
+    # A few absurd rows make any mean, so the usual error stands beside it; older files lack both.
+    median_error_pct: float | None = None
+    within_10pct_share: float | None = None
+
+    @property
+    def skewed(self) -> bool:
+        """Whether a few rows make the mean error: it is far from the median one."""
+        return self.median_error_pct is not None and self.mape_pct > 3 * self.median_error_pct + 1
+
+    @staticmethod
+    def from_json(entry: Json, where: str) -> "Validation":
+        """A validation out of a document; InputError where a number is none."""
+        numbers = {name: finite(entry.get(name), f"{where}, {name}") for name in _ALWAYS}
+        for name in ("median_error_pct", "within_10pct_share"):
+            if entry.get(name) is not None:
+                numbers[name] = finite(entry[name], f"{where}, {name}")
+        found = {**numbers, "networks": int(numbers["networks"])}
+        return Validation(**found, how=str(entry["how"]))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A measurement that fitted a device, and what the device predicted of it when left out."""
+
+    name: str
+    latency_ms: float
+    left_out: Prediction | None = None
+
+    @staticmethod
+    def from_json(entry: Json, where: str) -> "Seen":
+        """A measurement out of a document; InputError where a number is none."""
+        left_out = entry.get("left_out")
+        prediction = _prediction(left_out, f"{where}, left_out") if left_out else None
+        return Seen(str(entry["name"]), positive(entry["latency_ms"], where), prediction)
+
+
+def validate(
+    predicted: Sequence[Prediction], measured: Sequence[Measurement], how: str
+) -> Validation:
+    """Errors of predictions against measurements.
+
+    Raises:
+        InputError: nothing was measured.
+    """
+    if not measured:
+        raise InputError("no measurements to compare predictions with")
+    from scipy.stats import spearmanr
+
+    guess = np.array([p.latency_ms for p in predicted])
+    truth = np.array([m.latency_ms for m in measured])
+    inside = [
+        p.low_ms <= m.latency_ms <= p.high_ms for p, m in zip(predicted, measured, strict=True)
+    ]
+    varied = len(set(guess)) > 1 and len(set(truth)) > 1
+    errors = np.abs(guess / truth - 1)
+    return Validation(
+        networks=len(measured),
+        mape_pct=float(np.mean(errors) * 100),
+        spearman=float(spearmanr(guess, truth).statistic) if varied else 0.0,
+        within_bounds_share=float(np.mean(inside)),
+        how=how,
+        median_error_pct=float(np.median(errors) * 100),
+        within_10pct_share=float(np.mean(errors <= 0.1)),
+    )
+
+
+_ALWAYS = ("networks", "mape_pct", "spearman", "within_bounds_share")
+
+
+def _prediction(entry: Json, where: str) -> Prediction:
+    named = [field.name for field in fields(Prediction)]
+    return Prediction(**{name: finite(entry.get(name), f"{where}, {name}") for name in named})

@@ -1,0 +1,1 @@
+"""Devices: calibrated predictors, shipped ones, and batches of predictions."""

@@ -1,0 +1,112 @@
+"""Latency of encoded architectures, millions a second: one matrix product answers a batch.
+
+A linear model's rows add over the parts of a network, so the rows of all options stand in one
+matrix, and the encoding of `search_spaces.encode` says which of them a network has.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from latency.predictor.device import Device
+from latency.workload.workload import Workload, from_choices
+from search_spaces import InputError, NumericChoice, SearchSpace
+
+Vector = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float32]
+
+CHUNK = 8192  # networks at a time: their rows stay in the cache
+
+
+@dataclass(frozen=True)
+class EncodedPredictor:
+    """A device's predictions for the encoded architectures of one space."""
+
+    device: Device
+    constant: Vector  # (2 + directions,)
+    rows: Matrix  # (columns of the encoding, 2 + directions)
+    paired: Matrix | None  # (columns, columns): ms where both stand; upper triangle
+
+    @staticmethod
+    def of(
+        device: Device, parts: Sequence[Workload | None], always: Sequence[Workload] = ()
+    ) -> "EncodedPredictor":
+        """For columns that each say whether a part stands (None: it costs nothing).
+
+        `always` are parts that every network has, as the image U-Net.
+        """
+        for part in (*parts, *always):
+            if part is not None:
+                device.check_known(part)
+        constant = device.model.intercept + sum(device.part_row(part) for part in always)
+        rows = np.stack(
+            [device.part_row(part) if part else np.zeros_like(constant) for part in parts]
+        )
+        names = [part.name if part else "" for part in parts]
+        place = {name: index for index, name in enumerate(names)}
+        paired = np.zeros((len(parts), len(parts)), dtype=np.float32)
+        for (one, other), ms in device.model.pairs.items():
+            if one in place and other in place:
+                low, high = sorted((place[one], place[other]))
+                paired[low, high] = ms
+        return EncodedPredictor(
+            device,
+            constant.astype(np.float32),
+            rows.astype(np.float32),
+            paired if paired.any() else None,
+        )
+
+    @staticmethod
+    def of_choices(device: Device, space: SearchSpace) -> "EncodedPredictor":
+        """For a tabular space, whose options have names alone."""
+        found = EncodedPredictor.of(device, list(_option_parts(space)))
+        constant, rows = found.constant.copy(), found.rows.copy()
+        index = 0
+        for choice in space.choices:
+            if isinstance(choice, NumericChoice):  # encoded as a share of its range
+                low, extent = choice.low, choice.high - choice.low
+                constant += rows[index] * _powers(low, len(constant))
+                rows[index] *= _powers(extent, len(constant))
+                index += 1
+            else:
+                index += len(choice.options)
+        return EncodedPredictor(device, constant, rows, found.paired)
+
+    def predict(self, encoded: Matrix) -> tuple[Vector, Vector, Vector]:
+        """(latency_ms, low_ms, high_ms) of (networks, columns), each (networks,)."""
+        encoded = np.asarray(encoded)
+        if encoded.ndim != 2 or encoded.shape[1] != len(self.rows):
+            raise InputError(
+                f"encoded architectures of shape {encoded.shape}; expected {len(self.rows)} columns"
+            )
+        found = np.empty((3, len(encoded)), dtype=np.float32)
+        for begin in range(0, len(encoded), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            found[:, rows] = self._chunk(np.asarray(encoded[rows], dtype=np.float32))
+        return found[0], found[1], found[2]
+
+    def _chunk(self, encoded: Matrix) -> Matrix:
+        total = encoded @ self.rows
+        total += self.constant
+        if self.paired is not None:
+            total[:, 0] += np.einsum("nc,nc->n", encoded @ self.paired, encoded)
+        return np.stack(self.device.bounds_of(total)).astype(np.float32)
+
+
+def _powers(factor: float, length: int) -> Vector:
+    """What a row is multiplied by for so many of a part: its last number is a variance."""
+    powers = np.full(length, factor, dtype=np.float32)
+    powers[-1] = factor**2
+    return powers
+
+
+def _option_parts(space: SearchSpace) -> Iterator[Workload]:
+    """The parts that the columns of `search_spaces.encode` stand for, in their order."""
+    for choice in space.choices:
+        if isinstance(choice, NumericChoice):
+            yield from from_choices("", [(choice.name, 1)], {choice.name}).parts
+        else:
+            for option in choice.options:
+                yield from from_choices("", [(choice.name, option)]).parts

@@ -1,0 +1,121 @@
+"""Calibration: from measured blocks, measured networks, or both, to a device."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from latency.cost_model import analytical
+from latency.cost_model.analytical import PhysicalModel
+from latency.cost_model.unit_costs import Rates, eager
+from latency.cost_model.work_amounts import FAMILIES
+from latency.measurement.measurement import Measurement, check
+from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, validate
+from latency.predictor.device import Device
+from latency.regression import bounds, network_fit
+from latency.regression.linear_model import LinearModel
+from latency.regression.transfer import Sources
+from search_spaces import InputError
+
+# A processor that nothing is known of: a laptop's, to a factor of e^1.5 either way.
+UNKNOWN = eager(tflop_per_s=0.2, gb_per_s=20, operation_ms=0.01).scaled({}, spread=0.1, common=1.5)
+
+
+def calibrate(
+    measurements: Sequence[Measurement],
+    name: str,
+    facts: dict[str, Any] | None = None,
+    borrow: Sources | None = None,
+    launch_ms: float | None = None,
+    like: Device | None = None,
+) -> Device:
+    """A device from measured blocks, measured networks, or both.
+
+    Args:
+        measurements: what was seen on the device.
+        name: the device's name.
+        facts: what else is known of it, kept in its file.
+        borrow: other devices, measured on networks of the same space (`latency.learn_sources`).
+        launch_ms: what a call takes beside its blocks, until networks say better.
+        like: a device whose costs of work this one's start from, as a shipped neighbour's.
+
+    Raises:
+        InputError: too few measurements, or such that no model can come of them.
+    """
+    check(measurements)
+    networks = [m for m in measurements if m.of_network]
+    grouped: dict[str, list[Measurement]] = {}
+    for measurement in measurements:
+        if not measurement.of_network:
+            grouped.setdefault(measurement.workload.digest, []).append(measurement)
+    blocks = {
+        digest: (same[0].workload.name, float(np.mean([m.latency_ms for m in same])))
+        for digest, same in grouped.items()
+    }
+    sized = [m for same in grouped.values() for m in same] or networks
+    sized = [m for m in sized if m.workload.measurable]
+    prior, number_bytes = _prior(like)
+    if like is not None and not sized:
+        raise InputError(
+            f"{like.name!r} tells what work of known sizes costs, and these options have names "
+            "alone; borrow columns of measured networks instead"
+        )
+    fitted_physical = analytical.fit(sized, prior, number_bytes) if sized else None
+    tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
+    device = Device(
+        name=name,
+        model=parts_alone(fitted_physical, launch_ms or 0.0),
+        blocks=blocks,
+        physical=fitted_physical,
+        facts=facts or {},
+        memory_limit_mb=like.memory_limit_mb if like else None,
+        choices=tuple(dict.fromkeys(p.choice for p in tabular)),
+        numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
+    )
+    if len(networks) < 2:
+        return device
+    fitted = network_fit.fit(networks, device.base_ms, borrow)
+    measured_ms = np.array([m.latency_ms for m in networks])
+    errors = (measured_ms - fitted.left_out_ms) / fitted.left_out_sd_ms
+    quantile = bounds.quantile([float(error) for error in errors])
+    left_out = [
+        _left_out(float(ms), quantile * float(sd))
+        for ms, sd in zip(fitted.left_out_ms, fitted.left_out_sd_ms, strict=True)
+    ]
+    return replace(
+        device,
+        model=fitted.model,
+        quantile=quantile,
+        measurements=tuple(
+            Seen(m.workload.name, m.latency_ms, prediction)
+            for m, prediction in zip(networks, left_out, strict=True)
+        ),
+        validation=validate(left_out, networks, "leave one out"),
+    )
+
+
+def _prior(like: Device | None) -> tuple[Rates, int | None]:
+    """Costs to start from, less sure than they are there; and the bytes of the device's numbers."""
+    if like is None:
+        return UNKNOWN, None
+    if like.physical is None:
+        raise InputError(f"device {like.name!r} has no costs by kind of work to start from")
+    return like.physical.posterior.scaled({}), like.physical.number_bytes
+
+
+def parts_alone(sized: PhysicalModel | None, launch_ms: float | None = None) -> LinearModel:
+    """How a network is predicted of which none was measured yet."""
+    if sized is None:
+        return LinearModel.of_parts_alone(np.array([launch_ms or 0.0, 0.0]))
+    constant = np.zeros(2 + len(FAMILIES))
+    constant[0], constant[1:-1] = sized.call
+    if launch_ms is not None:
+        constant[:] = 0.0
+        constant[0] = launch_ms
+    return LinearModel.of_parts_alone(constant, sized.deviation)
+
+
+def _left_out(latency_ms: float, half_ms: float) -> Prediction:
+    latency_ms = max(latency_ms, SHORTEST_MS)
+    return Prediction(latency_ms, max(latency_ms - half_ms, 0.0), latency_ms + half_ms)

@@ -1,0 +1,264 @@
+"""A device: known facts, a fitted predictor as numbers, and how far to trust it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency.cost_model.analytical import PhysicalModel
+from latency.cost_model.laplace import NOISE
+from latency.cost_model.roofline import Roofline
+from latency.cost_model.work_amounts import FAMILIES
+from latency.measurement.measurement import Measurement
+from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
+from latency.regression import bounds
+from latency.regression.linear_model import LinearModel, Row, Rows
+from latency.workload.workload import Workload
+from search_spaces import InputError
+from search_spaces.files import document
+from search_spaces.files.document import Json, positive
+
+FORMAT = "temporal-nas/device"
+MAJOR = 1
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Device:
+    """What `latency.calibrate` returns and a device file holds."""
+
+    name: str
+    model: LinearModel
+    quantile: float = bounds.UNVALIDATED  # standard deviations to either bound
+    blocks: dict[str, tuple[str, float]] = field(default_factory=dict)  # digest: name, ms
+    rates: Roofline | None = None  # of a data sheet
+    physical: PhysicalModel | None = None  # costs by kind of work, fitted to sized workloads
+    validation: Validation | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    measurements: tuple[Seen, ...] = ()  # networks that fitted it
+    memory_limit_mb: float | None = None  # of weights and activations together
+    choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
+    numeric: tuple[str, ...] = ()  # those of them whose numbers vary freely
+    extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
+
+    def memory_mb(self, workload: Workload) -> float:
+        """Weights and peak activations, in the numbers that the device computes with."""
+        number_bytes = self.physical.number_bytes if self.physical else None
+        scale = (number_bytes or workload.number_bytes) / workload.number_bytes
+        return (workload.weight_bytes + workload.peak_bytes) * scale / MB
+
+    def base_ms(self, part: Workload) -> float:
+        """What a part takes by itself: as it was measured, else by its sizes, else nothing."""
+        if self.blocks and part.digest in self.blocks:
+            return self.blocks[part.digest][1]
+        if not part.measurable:
+            return 0.0
+        if self.physical is not None:
+            return self.physical.part(part)[0]
+        return self.rates.latency_ms(part) if self.rates else 0.0
+
+    def part_row(self, part: Workload) -> Row:
+        """What a part adds to a network's predicted latency, first its mean in ms."""
+        row = self.model.part_row(part, self.base_ms(part))
+        fitted = bool(self.model.networks)
+        if self.physical and not fitted and part.measurable and part.digest not in self.blocks:
+            row[1:-1] += self.physical.part(part)[1]
+        return row
+
+    @property
+    def unit(self) -> str:
+        """Of what it predicts: ms, or mJ where it was calibrated on a column of energies."""
+        return "mJ" if str(self.facts.get("column", "")).endswith("_mj") else "ms"
+
+    def predict(self, workload: Workload) -> Prediction:
+        """The latency of a block or a network.
+
+        Raises:
+            InputError: the device knows nothing of such a workload.
+        """
+        return self.predict_all([workload])[0]
+
+    def predict_all(self, workloads: Sequence[Workload]) -> list[Prediction]:
+        """The latency of each; parts that networks share are looked at once.
+
+        Raises:
+            InputError: the device knows nothing of such a workload.
+        """
+        shared: dict[int, Row] = {}
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            found = [self._alone(w) for w in workloads if not w.parts]
+            rows = [self._network_row(w, shared) for w in workloads if w.parts]
+            bounds_ms = self.bounds_of(np.stack(rows)) if rows else ()
+        summed = (Prediction(*each) for each in zip(*(b.tolist() for b in bounds_ms), strict=True))
+        alone = iter(found)
+        predictions = [next(summed) if w.parts else next(alone) for w in workloads]
+        for workload, prediction in zip(workloads, predictions, strict=True):
+            if not math.isfinite(prediction.high_ms + prediction.latency_ms):
+                raise InputError(
+                    f"device {self.name!r} predicts no finite latency of {workload.name!r}: a "
+                    "number in it, or in the device's file, is out of range"
+                )
+        return predictions
+
+    def unmeasured_options(self, workloads: Sequence[Workload]) -> list[str]:
+        """The decisions of tabular networks whose options it met nowhere; at most guessed."""
+        parts = {id(part): part for workload in workloads for part in workload.parts}.values()
+        return [
+            part.name
+            for part in parts
+            if not part.measurable
+            and ("name", part.name) not in self.model.weights
+            and ("group", part.group) not in self.model.weights
+        ]
+
+    def _network_row(self, network: Workload, shared: dict[int, Row]) -> Row:
+        """The sum over a network's parts; `shared` keeps the rows of parts seen before."""
+        total: Row = self.model.intercept.copy()
+        for part in network.leaves:
+            if id(part) not in shared:
+                self.check_known(part)
+                shared[id(part)] = self.part_row(part)
+            total += shared[id(part)]
+        total[0] += self.model.paired_ms(network)
+        return total
+
+    def _alone(self, workload: Workload) -> Prediction:
+        """A block by itself, or a network that has no parts."""
+        self.check_known(workload)
+        if workload.digest in self.blocks:
+            latency_ms = self.blocks[workload.digest][1]
+            half = math.exp(min(self.quantile * NOISE, 100.0))
+            return Prediction(latency_ms, latency_ms / half, latency_ms * half)
+        if self.physical is not None:
+            return self.physical.predict(workload)
+        alone = np.zeros_like(self.model.intercept)
+        alone[0] = self.base_ms(workload)
+        return self.bounded(alone)
+
+    def check_known(self, part: Workload) -> None:
+        """InputError for a part of which nothing is known, not even rates to guess by."""
+        sized = self.rates is not None or self.physical is not None
+        if part.measurable and not sized and part.digest not in self.blocks:
+            mend = "calibrate it with blocks (nas profile --blocks)"
+            if self.choices:
+                mend = f"it knows {', '.join(self.choices)} of a table: leave the space out"
+            raise InputError(
+                f"device {self.name!r} has no rates and no measurement of {part.name!r}; {mend}"
+            )
+        if not part.measurable and part.choice not in self.choices:
+            known = ", ".join(self.choices) or "blocks of a network alone: give the --space"
+            raise InputError(
+                f"device {self.name!r} knows nothing of {part.choice!r}; it knows {known}"
+            )
+        free = part.name == part.choice
+        if not part.measurable and free != (part.choice in self.numeric):
+            known = "options" if free else "a number that varies freely"
+            raise InputError(f"device {self.name!r} knows {part.choice!r} as {known}")
+
+    def bounded(self, row: Row) -> Prediction:
+        """The latency of a summed row, with the device's bounds around it."""
+        latency_ms, low_ms, high_ms = self.bounds_of(row[None])
+        return Prediction(float(latency_ms[0]), float(low_ms[0]), float(high_ms[0]))
+
+    def bounds_of(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
+        """(latency_ms, low_ms, high_ms), each (networks,), of summed rows (networks, row).
+
+        Around a fit to networks they are symmetric; without one, costs are known to a factor and
+        so are the bounds.
+        """
+        latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
+        spread_ms = self.model.spread_ms(rows)
+        if self.model.networks:
+            half_ms = self.quantile * spread_ms
+            return latency_ms, np.maximum(latency_ms - half_ms, 0.0), latency_ms + half_ms
+        factor = np.exp(self.quantile * np.sqrt(np.log1p((spread_ms / latency_ms) ** 2)))
+        return latency_ms, latency_ms / factor, latency_ms * factor
+
+    def validated(self, measurements: Sequence[Measurement], how: str) -> "Device":
+        """This device, with its errors on measurements that it was not fitted to."""
+        predicted = self.predict_all([m.workload for m in measurements])
+        return replace(self, validation=validate(predicted, measurements, how))
+
+    def to_json(self) -> Json:
+        """The device as its file holds it."""
+        return {
+            **self.extra,
+            "format": FORMAT,
+            "version": f"{MAJOR}.0",
+            "name": self.name,
+            "facts": self.facts,
+            "rates": self.rates.to_json() if self.rates else None,
+            "physical": self.physical.to_json() if self.physical else None,
+            "model": self.model.to_json(),
+            "bounds": {"quantile": self.quantile, "coverage": bounds.COVERAGE},
+            "validation": asdict(self.validation) if self.validation else None,
+            "blocks": {d: {"name": n, "latency_ms": ms} for d, (n, ms) in self.blocks.items()},
+            "memory_limit_mb": self.memory_limit_mb,
+            "choices": list(self.choices),
+            "numeric": list(self.numeric),
+            "measurements": [asdict(seen) for seen in self.measurements],
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the device file, whole or not at all."""
+        document.write_atomically(path, document.dumps(self.to_json()))
+
+    @staticmethod
+    def from_json(found: Json, where: str) -> "Device":
+        """A device out of its document; a name and rates are enough for one never measured.
+
+        Raises:
+            InputError: a field that is missing or of another kind, numbers that are none.
+        """
+        try:
+            return _device(found, where)
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{where}: broken device file: {error!r}") from None
+
+
+def read_device(path: Path | str) -> Device:
+    """Read a device file.
+
+    Raises:
+        InputError: not a device file, or numbers that are none.
+    """
+    return Device.from_json(document.read(Path(path), FORMAT, MAJOR), str(path))
+
+
+def _device(found: Json, where: str) -> Device:
+    limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
+    validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
+    memory = found.get("memory_limit_mb")
+    alone = LinearModel.of_parts_alone(np.zeros(2)).to_json()
+    model = LinearModel.from_json(found.get("model") or alone, f"{where}, model")
+    if sized and not model.networks and len(model.intercept) != 2 + len(FAMILIES):
+        raise InputError(f"{where}, model: has no row of {2 + len(FAMILIES)} as physical needs it")
+    return Device(
+        name=str(found["name"]),
+        model=model,
+        quantile=positive(limits["quantile"], f"{where}, bounds, quantile"),
+        blocks={
+            str(digest): (str(entry["name"]), positive(entry["latency_ms"], f"{where}, {digest}"))
+            for digest, entry in (found.get("blocks") or {}).items()
+        },
+        rates=Roofline.from_json(rates, f"{where}, rates") if rates else None,
+        physical=PhysicalModel.from_json(sized, f"{where}, physical") if sized else None,
+        validation=Validation.from_json(validation, f"{where}, validation") if validation else None,
+        facts=dict(found.get("facts") or {}),
+        measurements=tuple(
+            Seen.from_json(entry, f"{where}, measurements")
+            for entry in found.get("measurements") or ()
+        ),
+        memory_limit_mb=None if memory is None else positive(memory, f"{where}, memory_limit_mb"),
+        choices=tuple(str(name) for name in found.get("choices") or ()),
+        numeric=tuple(str(name) for name in found.get("numeric") or ()),
+        extra={k: v for k, v in found.items() if k not in KNOWN},
+    )
+
+
+KNOWN = frozenset(Device("", LinearModel.of_parts_alone(np.zeros(2))).to_json())

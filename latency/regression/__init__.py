@@ -1,0 +1,1 @@
+"""Bayesian linear regression over what networks hold, with transfer between devices."""

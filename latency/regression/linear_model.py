@@ -1,0 +1,140 @@
+"""The fitted predictor as numbers: a network takes a constant and what each of its parts adds.
+
+Every weight is a row: its mean, then how far it moves along each of a few directions in which the
+weights are uncertain together, then a variance of its own. Rows add over the parts of a network,
+so a mean with its spread costs one sum.
+"""
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latency.regression.bayesian_linear import noise_scale
+from latency.regression.features import BASE, Feature, of_part
+from latency.workload.workload import Workload
+from search_spaces import InputError
+from search_spaces.files.document import Json, finite
+
+Row = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.floating[Any]]
+
+UNMEASURED_SHARE = 0.3  # one standard deviation of a prediction with no network behind it
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a measurement strays by: `share` of `mean_ms` there, elsewhere a power of latency."""
+
+    mean_ms: float = 1.0
+    share: float = UNMEASURED_SHARE
+    exponent: float = 2.0
+
+    def sd_ms(self, latency_ms: npt.ArrayLike) -> Row:
+        """Standard deviation of a measurement that takes `latency_ms` in the mean."""
+        scale = noise_scale(np.asarray(latency_ms) / self.mean_ms, self.exponent)
+        return np.asarray(self.mean_ms * self.share * scale)
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Weights in ms; `pairs` add where two parts of those names stand in one network."""
+
+    intercept: Row
+    weights: dict[Feature, Row]
+    noise: Noise = field(default_factory=Noise)
+    pairs: dict[tuple[str, str], float] = field(default_factory=dict)
+    unseen_ms: float = 0.0  # spread of an option in a place where no fitted network held it
+    unknown_ms: float = 0.0  # of one that none held anywhere
+    networks: int = 0  # that it was fitted to
+
+    @staticmethod
+    def of_parts_alone(constant: Row, share: float = UNMEASURED_SHARE) -> "LinearModel":
+        """Before any network was measured: a constant row, and what the parts take."""
+        return LinearModel(constant, {BASE: np.eye(1, len(constant))[0]}, Noise(share=share))
+
+    def part_row(self, part: Workload, base_ms: float) -> Row:
+        """What a part adds, as a row."""
+        row = np.zeros_like(self.intercept)
+        for feature, value in of_part(part, base_ms).items():
+            weight = self.weights.get(feature)
+            if weight is not None:
+                row[:-1] += value * weight[:-1]
+                row[-1] += value * value * weight[-1]  # a power would raise where it overflows
+            elif feature[0] == "name":
+                known = ("group", part.group) in self.weights
+                spread_ms = self.unseen_ms if known else self.unknown_ms
+                row[-1] += spread_ms * spread_ms
+        return row
+
+    def paired_ms(self, network: Workload) -> float:
+        """What the pairs of a network's parts add."""
+        names = sorted(part.name for part in network.leaves) if self.pairs else []
+        return sum(self.pairs.get(pair, 0.0) for pair in combinations(names, 2))
+
+    def spread_ms(self, rows: Rows) -> Rows:
+        """Standard deviation of a measurement, for summed rows (..., 2 + directions)."""
+        known = (rows[..., 1:-1] ** 2).sum(axis=-1) + rows[..., -1]
+        spread: Rows = np.sqrt(known + self.noise.sd_ms(rows[..., 0]) ** 2)
+        return spread
+
+    def to_json(self) -> Json:
+        """Numbers alone."""
+        weights: dict[str, dict[str, list[float]]] = {}
+        for (family, name), row in self.weights.items():
+            weights.setdefault(family, {})[name] = _rounded(row)
+        return {
+            "intercept": _rounded(self.intercept),
+            "weights": weights,
+            "pairs": [[*pair, ms] for pair, ms in self.pairs.items()],
+            "noise": dict(self.noise.__dict__),
+            "unseen_ms": self.unseen_ms,
+            "unknown_ms": self.unknown_ms,
+            "networks": self.networks,
+        }
+
+    @staticmethod
+    def from_json(entry: Json, where: str) -> "LinearModel":
+        """A model out of a device document; InputError where a number is none."""
+        intercept = _row(entry.get("intercept"), f"{where}, intercept")
+        weights = {}
+        for family, rows in _object(entry.get("weights"), f"{where}, weights").items():
+            for name, row in _object(rows, f"{where}, weights, {family}").items():
+                at = f"{where}, weights, {family}, {name}"
+                weights[family, name] = _row(row, at, len(intercept))
+        noise = _object(entry.get("noise"), f"{where}, noise")
+        levels = {n: finite(noise.get(n), f"{where}, noise, {n}") for n in Noise().__dict__}
+        if not (levels["mean_ms"] > 0 and levels["share"] >= 0 and abs(levels["exponent"]) <= 4):
+            raise InputError(f"{where}, noise: {levels} is none: mean_ms must be positive")
+        pairs = {}
+        for one, other, ms in entry.get("pairs") or ():
+            pairs[str(one), str(other)] = finite(ms, f"{where}, pairs, {one}, {other}")
+        unseen_ms, unknown_ms, networks = (
+            finite(entry.get(name, 0.0), f"{where}, {name}")
+            for name in ("unseen_ms", "unknown_ms", "networks")
+        )
+        return LinearModel(
+            intercept, weights, Noise(**levels), pairs, unseen_ms, unknown_ms, int(networks)
+        )
+
+
+def _rounded(row: Row) -> list[float]:
+    """Nine digits: more say nothing about a time, and fill the file."""
+    return [float(f"{value:.9g}") for value in row]
+
+
+def _row(values: object, where: str, length: int | None = None) -> Row:
+    if not isinstance(values, list) or len(values) < 2 or length not in {None, len(values)}:
+        raise InputError(f"{where}: expected {length or 'two or more'} numbers, found {values!r}")
+    row = np.array([finite(value, where) for value in values])
+    if row[-1] < 0:
+        raise InputError(f"{where}: the last number is a variance; {row[-1]:g} is negative")
+    return row
+
+
+def _object(value: object, where: str) -> Json:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected an object, found {value!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Torch modules traced into workloads, without memory, and kept."""

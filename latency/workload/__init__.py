@@ -1,0 +1,1 @@
+"""Workloads: what running a network costs on any device."""

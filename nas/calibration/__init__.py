@@ -1,0 +1,1 @@
+"""Profiles of devices, calibration from tables, and its report."""

@@ -1,0 +1,189 @@
+"""Tables to a device: whose columns are measurements, whose are other devices' to borrow from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import latency
+from latency import Device, Measurement, Source, Sources, Workload
+from latency.measurement.measurement import LEAST_MS, MOST_MS
+from latency.measurement.validation import validate
+from nas.calibration import profiling
+from nas.calibration.calibration_report import Judged
+from nas.costs.costs import SpaceCosts, workload_of
+from search_spaces import InputError, SearchSpace, Table, TemporalSpace, joined, load, read_table
+from search_spaces.tables.table import in_kept_unit
+
+
+@dataclass(frozen=True)
+class Given:
+    """What tables hold of one device, and of those that it may borrow from."""
+
+    column: str
+    tables: tuple[Path, ...]
+    blocks: list[Measurement]
+    networks: list[Measurement]
+    sources: Sources | None
+    launch_ms: float | None
+
+
+def read(
+    paths: Sequence[Path], space: str | None, column: str, borrow: Sequence[str] = ()
+) -> Given:
+    """Tables of blocks and of networks as measurements.
+
+    A table of networks without `column` may stand there for what it lends.
+
+    Raises:
+        InputError: a broken table, a column that no table has, or nothing to calibrate with.
+    """
+    chosen: SearchSpace | None = load(space) if space else None
+    costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
+    column, borrow = in_kept_unit(column), [in_kept_unit(name) for name in borrow]
+    _check_names(paths, column, borrow)
+    found = [read_table(path, chosen) for path in paths]
+    for table in found:
+        _check_columns(table, column, borrow)
+    blocks = [table for table in found if table.of_blocks]
+    whole = [table for table in found if not table.of_blocks]
+    whole = joined(whole) if whole else []
+    networks = {
+        table.path: profiling.measurements_of(table, column, costs)
+        for table in whole
+        if not borrow or table.has_metric(column)
+    }
+    if borrow and not networks and not blocks:
+        raise InputError(f"no table has a metric column {column!r}; give --column")
+    launches = [profiling.launch_ms(table, column) for table in blocks]
+    launch_ms = [ms for ms in launches if ms is not None]
+    return Given(
+        column=column,
+        tables=tuple(paths),
+        blocks=[m for table in blocks for m in profiling.measurements_of(table, column, costs)],
+        networks=[m for measured in networks.values() for m in measured],
+        sources=_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
+        launch_ms=float(np.median(launch_ms)) if launch_ms else None,
+    )
+
+
+def _check_names(paths: Sequence[Path], column: str, borrow: Sequence[str]) -> None:
+    if column in borrow:
+        raise InputError(f"--borrow {column}: that is the column to calibrate")
+    if doubled := [name for name in borrow if list(borrow).count(name) > 1]:
+        raise InputError(f"--borrow {doubled[0]}: named twice")
+    resolved = [path.resolve() for path in paths]
+    if again := [path for path in paths if resolved.count(path.resolve()) > 1]:
+        raise InputError(f"{again[0]}: given twice; give each table once")
+
+
+def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
+    """Refuse what is neither time nor energy, and a table that would be read for nothing."""
+    held = [name for name in (column, *borrow) if table.has_metric(name)]
+    if others := [name for name in held if not name.endswith(("_ms", "_mj"))]:
+        raise InputError(
+            f"{table.path}: column {others[0]!r} holds no times (_ms, _us or _s), nor energies "
+            "(_mj)"
+        )
+    if borrow and not held:
+        raise InputError(
+            f"{table.path}: has neither {column} nor a column to borrow ({', '.join(borrow)}); its "
+            f"metrics: {', '.join(map(str, table.metrics.columns)) or 'none'}"
+        )
+    for name in held:
+        latency_ms = table.metric(name).to_numpy()
+        wrong = np.flatnonzero((latency_ms < LEAST_MS) | (latency_ms > MOST_MS))
+        if wrong.size:
+            raise InputError(
+                f"{table.path}, row {wrong[0] + 2}, column {name!r}: {latency_ms[wrong[0]]:g} "
+                f"{'mJ is no energy' if name.endswith('_mj') else 'ms is no time'} of a network; "
+                "mend or remove the row"
+            )
+
+
+def _lent(
+    tables: Sequence[Table],
+    columns: Sequence[str],
+    networks: Mapping[Path, Sequence[Measurement]],
+    costs: SpaceCosts | None,
+) -> list[Source]:
+    """The borrowed columns, each with the networks of its tables."""
+    workloads: dict[Path, list[Workload]] = {}
+    for table in tables:
+        if table.path in networks:
+            workloads[table.path] = [m.workload for m in networks[table.path]]
+        else:
+            found = (workload_of(table.space, a, costs) for a in table.architectures)
+            workloads[table.path] = list(found)
+    sources = []
+    for column in columns:
+        holders = [table for table in tables if table.has_metric(column)]
+        if not holders:
+            paths = ", ".join(str(table.path) for table in tables) or "any table of networks"
+            raise InputError(f"--borrow {column}: found no such metric column in {paths}")
+        sources.append(_source(column, holders, workloads))
+    return sources
+
+
+def _sources(lent: Sequence[Source]) -> Sources:
+    try:
+        return latency.learn_sources(lent)
+    except InputError as error:
+        raise InputError(f"--borrow {error}") from None
+
+
+def _source(column: str, holders: Sequence[Table], workloads: dict[Path, list[Workload]]) -> Source:
+    if len(holders) == 1:  # the list itself: sources of one table are learned together
+        latency_ms = [float(ms) for ms in holders[0].metric(column)]
+        return Source(column, workloads[holders[0].path], latency_ms)
+    return Source(
+        column,
+        [workload for table in holders for workload in workloads[table.path]],
+        [float(ms) for table in holders for ms in table.metric(column)],
+    )
+
+
+def calibrated(
+    given: Given, name: str, samples: int | None, seed: int, prior: Device | None = None
+) -> tuple[Device, list[Judged]]:
+    """A device, and each network that judges it with what was predicted without it.
+
+    With `samples`, so many networks drawn by `seed` fit it and the others judge it; else each
+    is judged by what the others say of it. What work costs starts from `prior`, a device like
+    this one.
+    """
+    networks, unseen = given.networks, list[Measurement]()
+    if samples is not None:
+        if samples > len(networks):
+            raise InputError(f"{samples} samples asked for, {len(networks)} networks measured")
+        kept = set(chosen_rows(len(networks), samples, seed))
+        unseen = [m for index, m in enumerate(networks) if index not in kept]
+        networks = [m for index, m in enumerate(networks) if index in kept]
+    try:
+        device = latency.calibrate(
+            [*given.blocks, *networks],
+            name,
+            {"column": given.column},
+            borrow=given.sources,
+            launch_ms=given.launch_ms,
+            like=prior,
+        )
+    except InputError as error:
+        tables = ", ".join(map(str, given.tables))
+        raise InputError(f"{tables}, column {given.column!r}: {error}") from None
+    if unseen:
+        predicted = device.predict_all([m.workload for m in unseen])
+        device = replace(device, validation=validate(predicted, unseen, "held out"))
+        return device, [Judged(m, p) for m, p in zip(unseen, predicted, strict=True)]
+    judged = [
+        Judged(measurement, seen.left_out)
+        for measurement, seen in zip(networks, device.measurements, strict=True)
+        if seen.left_out is not None
+    ]
+    return device, judged
+
+
+def chosen_rows(count: int, samples: int, seed: int) -> list[int]:
+    """Which rows a calibration of so many samples sees."""
+    return [int(row) for row in np.random.default_rng(seed).permutation(count)[:samples]]

@@ -1,0 +1,1 @@
+"""Costs of all architectures, and the budgets that they must keep."""

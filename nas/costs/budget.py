@@ -1,0 +1,309 @@
+"""Budgets: the limits that a winner must keep."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from nas.costs.costs import Costs, layout
+from nas.costs.feasibility import contradicting, least_of
+from nas.costs.fixed_parts import FixedPart, parts_of
+from nas.problem.problem import Matrix, Objective, Problem, Vector
+from search_spaces import Architecture, InputError
+
+QUALITY = "validation_loss"
+DEFAULT_OBJECTIVES = (QUALITY, "latency_ms")
+Meter = Callable[[Sequence[Architecture]], Vector]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits as a person gives them; None where there is none.
+
+    `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
+    on every device, or on the first where `other_latency` says it of the others. `energy_mj` is of
+    all denoising steps. `parts` run once a clip, on every device, in place of those that are
+    published of the space under the same names.
+    """
+
+    latency: str | None = "60%"
+    parameters: int | None = None
+    memory_mb: float | None = None
+    energy_mj: float | None = None
+    steps: int = 4
+    parts: tuple[FixedPart, ...] | None = None
+    other_latency: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for latency in (*([] if self.latency is None else [self.latency]), *self.other_latency):
+            value, _ = _parse(latency)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"latency budget {latency!r} is not positive")
+        if self.steps < 1:
+            raise InputError(f"steps must be at least 1; found {self.steps}")
+        names = [part.name for part in self.parts or ()]
+        if len(set(names)) < len(names):
+            raise InputError(f"a part of the pipeline is given twice: {', '.join(names)}")
+        for name in ("parameters", "memory_mb", "energy_mj"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise InputError(f"budget {name}: {limit} is not positive")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device that networks are to run on, and how long the pipeline may take there."""
+
+    costs: Costs
+    latency_ms: float  # infinite where there is no limit
+    objective: str  # what its latency is called: latency_ms, of other devices latency_NAME_ms
+    parts: tuple[FixedPart, ...] = ()  # that run once a clip, beside the network
+
+    @property
+    def fixed_ms(self) -> float:
+        """What the fixed parts take together."""
+        return math.fsum(part.latency_ms for part in self.parts)
+
+    def network_ms(self, steps: int) -> float:
+        """What the budget leaves for one call of the network; infinite without a budget."""
+        return (self.latency_ms - self.fixed_ms) / steps
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A budget in numbers, on one device or several, and what architectures use of it."""
+
+    budget: Budget
+    targets: tuple[Target, ...]  # the first is the main one
+    memory_mb: float | None = None  # of the budget and every device
+    energy: Costs | None = None  # of a device that was calibrated on millijoules
+
+    @property
+    def costs(self) -> Costs:
+        """On the main device."""
+        return self.targets[0].costs
+
+    @property
+    def latency_ms(self) -> float:
+        """The limit on the main device; infinite where there is none."""
+        return self.targets[0].latency_ms
+
+    def pipeline_ms(self, architecture: Architecture) -> float:
+        """All denoising steps and the fixed parts, on the main device."""
+        return float(self.pipelines_ms([architecture], self.targets[0])[0])
+
+    def pipelines_ms(self, architectures: Sequence[Architecture], target: Target) -> Vector:
+        """The same of n architectures on one of the devices, (n,)."""
+        network_ms = target.costs.table.latencies_ms(architectures)
+        return self.budget.steps * network_ms + target.fixed_ms
+
+    def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
+        """On the device that needs most, (n,)."""
+        found = [target.costs.table.memories_mb(architectures) for target in self.targets]
+        return np.asarray(np.max(found, axis=0))
+
+    def energies_mj(self, architectures: Sequence[Architecture]) -> Vector:
+        """Of all denoising steps, (n,)."""
+        assert self.energy is not None
+        return self.budget.steps * self.energy.table.latencies_ms(architectures)
+
+    def excess_of(self, architectures: Sequence[Architecture]) -> dict[str, Vector]:
+        """By how much each limit is passed, (n,): above 0 is over it, in the limit's own unit."""
+        found = {
+            target.objective: self.pipelines_ms(architectures, target) - target.latency_ms
+            for target in self.targets
+            if math.isfinite(target.latency_ms)
+        }
+        if self.budget.parameters is not None:
+            counts = self.costs.table.parameters(architectures)
+            found["parameters"] = counts - self.budget.parameters
+        if self.memory_mb is not None:
+            found["memory_mb"] = self.memories_mb(architectures) - self.memory_mb
+        if self.budget.energy_mj is not None:
+            found["energy_mj"] = self.energies_mj(architectures) - self.budget.energy_mj
+        return found
+
+    def excess(self, architecture: Architecture) -> dict[str, float]:
+        """The same of one architecture."""
+        return {name: float(over[0]) for name, over in self.excess_of([architecture]).items()}
+
+    def keeps(self, architecture: Architecture) -> bool:
+        """Whether an architecture is inside every limit."""
+        return all(excess <= 0 for excess in self.excess(architecture).values())
+
+    @property
+    def too_large(self) -> list[str]:
+        """Blocks whose memory alone passes the limit, so that no network with them is proposed."""
+        limit_mb = self.memory_mb
+        if limit_mb is None:
+            return []
+        return sorted({b for target in self.targets for b in target.costs.too_large(limit_mb)})
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """What is known of every architecture, by the name that it has as an objective."""
+        latencies = {
+            target.objective: partial(self.pipelines_ms, target=target) for target in self.targets
+        }
+        energy = {} if self.energy is None else {"energy_mj": self.energies_mj}
+        return {
+            **latencies,
+            "parameters_count": self.costs.table.parameters,
+            "memory_mb": self.memories_mb,
+            **energy,
+        }
+
+    def problem(self, objectives: Sequence[str] = DEFAULT_OBJECTIVES, seed: int = 0) -> Problem:
+        """What is searched: the validation loss against what is known, inside the limits.
+
+        Raises:
+            InputError: an objective that is none, or none that evaluations find out.
+        """
+        meters = self.meters
+        for name in objectives:
+            if name != QUALITY and name not in meters:
+                listed = ", ".join([QUALITY, *meters])
+                raise InputError(f"no objective {name!r}; there are: {listed}")
+        if QUALITY not in objectives:
+            raise InputError(f"objectives {', '.join(objectives)}: {QUALITY} must be one of them")
+        known = [meters[name] for name in objectives if name != QUALITY]
+        return Problem(
+            self.costs.space,
+            tuple(Objective(name, known=name != QUALITY) for name in objectives),
+            known=partial(_measured, known),
+            excess=self.excess_of,
+            seed=seed,
+        )
+
+
+def resolve(budget: Budget, *costs: Costs, energy: Costs | None = None) -> Limits:
+    """A budget's limits on one device or several; a device's own memory limit is one of them.
+
+    Args:
+        budget: what is allowed.
+        costs: on each device, the main one first.
+        energy: of a device that was calibrated on millijoules.
+
+    Raises:
+        InputError: not even the network that uses least of a limit keeps it.
+    """
+    main, *others = costs
+    names = [each.device.name for each in costs]
+    if len(set(names)) < len(names):
+        raise InputError(f"a device is given twice: {', '.join(names)}")
+    if budget.other_latency and len(budget.other_latency) != len(others):
+        raise InputError(
+            f"{len(budget.other_latency) + 1} latency budgets for {len(costs)} devices; give one "
+            "for all, or one for each"
+        )
+    wanted = [budget.latency, *(budget.other_latency or [budget.latency] * len(others))]
+    given = [budget.memory_mb, *(each.device.memory_limit_mb for each in costs)]
+    targets = tuple(
+        _target(budget, each, latency, "latency_ms" if each is main else _objective(each))
+        for each, latency in zip(costs, wanted, strict=True)
+    )
+    memory_mb = min((mb for mb in given if mb is not None), default=None)
+    limits = Limits(budget, targets, memory_mb, energy)
+    _check_energy(limits)
+    apart = contradicting(limits)
+    if apart:
+        raise InputError(_refusal(limits, apart))
+    return limits
+
+
+def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -> Target:
+    """A device with its limit in ms; InputError where its fastest network passes it."""
+    parts = parts_of(costs.space, costs.device, budget.parts)
+    free = Target(costs, math.inf, objective, parts)
+    if latency is None:
+        return free
+    value, is_share = _parse(latency)
+    slowest_ms, fastest_ms = Limits(budget, (free,)).pipelines_ms(
+        [costs.slowest, costs.fastest], free
+    )
+    latency_ms = value * float(slowest_ms) if is_share else value
+    if fastest_ms > latency_ms:
+        listed = "".join(f" and {part.latency_ms:.4g} ms of {part.name}" for part in parts)
+        raise InputError(
+            f"the latency budget of {latency_ms:.4g} ms is below the fastest network: "
+            f"{describe(costs, costs.fastest)} takes {fastest_ms:.4g} ms "
+            f"({budget.steps} steps{listed}) on {costs.device.name}; raise --latency-ms"
+        )
+    return replace(free, latency_ms=latency_ms)
+
+
+def _refusal(limits: Limits, apart: Sequence[str]) -> str:
+    """Why no network keeps the limits that are named."""
+    main, smallest = limits.costs, limits.costs.smallest
+    if len(apart) == 1:
+        least = least_of(limits, apart[0])
+        found = limits.excess(least)[apart[0]]
+        return (
+            f"the {apart[0]} budget ({_allowed(limits, apart[0])}) is kept by no network: "
+            f"{describe(main, least)} needs least and passes it by {found:.4g}; raise it"
+        )
+    said = " and ".join(f"{name} ({_allowed(limits, name)})" for name in apart)
+    return (
+        f"no network keeps the budgets of {said} together, though each of them can be kept; the "
+        f"fastest is {describe(main, main.fastest)}, the smallest {describe(main, smallest)}; "
+        "raise one of them"
+    )
+
+
+def _allowed(limits: Limits, name: str) -> str:
+    """A limit as people write it."""
+    latencies = {t.objective: f"{t.latency_ms:.4g} ms" for t in limits.targets}
+    others = {
+        "parameters": f"{limits.budget.parameters or 0:,}",
+        "memory_mb": f"{limits.memory_mb or 0:g} MB",
+        "energy_mj": f"{limits.budget.energy_mj or 0:g} mJ",
+    }
+    return (latencies | others)[name]
+
+
+def _check_energy(limits: Limits) -> None:
+    wanted_mj = limits.budget.energy_mj
+    if wanted_mj is None:
+        return
+    if limits.energy is None:
+        raise InputError(
+            "an energy budget needs a device calibrated on a column in _mj; give --energy FILE"
+        )
+    frugal = limits.energy.fastest
+    least_mj = float(limits.energies_mj([frugal])[0])
+    if least_mj > wanted_mj:
+        raise InputError(
+            f"the energy budget of {wanted_mj:.4g} mJ is below the most frugal network: "
+            f"{describe(limits.costs, frugal)} takes {least_mj:.4g} mJ ({limits.budget.steps} "
+            "steps); raise --energy-mj"
+        )
+
+
+def _objective(costs: Costs) -> str:
+    return f"latency_{costs.device.name}_ms"
+
+
+def _measured(meters: Sequence[Meter], architectures: Sequence[Architecture]) -> Matrix:
+    columns = [meter(architectures) for meter in meters]
+    return np.stack(columns, axis=1) if columns else np.empty((len(architectures), 0))
+
+
+def describe(costs: Costs, architecture: Architecture) -> str:
+    """A network in a few words: its slots that hold a block."""
+    held = {s: b for s, b in layout(costs.space, architecture).items() if b != "none"}
+    return " ".join(f"{s}={b}" for s, b in held.items()) or "the image network (no temporal block)"
+
+
+def _parse(latency: str) -> tuple[float, bool]:
+    """(number, whether it is a share of the slowest network's)."""
+    text = latency.strip()
+    is_share = text.endswith("%")
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        raise InputError(
+            f"latency budget {latency!r}: expected ms, or a share of the slowest network's (60%)"
+        ) from None
+    return (value / 100, True) if is_share else (value, False)

@@ -1,0 +1,106 @@
+"""What a pipeline runs once a clip beside the denoising network: a text encoder, a decoder.
+
+Their times come from a user, or from publications (`fixed_parts.csv`): one device each. On another
+device they are scaled as the predicted time of the image U-Net is.
+"""
+
+import csv
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from latency import Device, Workload
+from latency.predictor.shipped import load_device
+from search_spaces import InputError, TemporalSpace, load
+
+TABLE = Path(__file__).with_name("fixed_parts.csv")
+NOTHING = "none"
+FRAME_PIXELS = 4096  # of the latent frames that the table's decoders were timed on: 64 x 64
+
+
+@dataclass(frozen=True)
+class FixedPart:
+    """A part that runs once a clip."""
+
+    name: str
+    latency_ms: float
+    source: str = "given"
+
+    def __post_init__(self) -> None:
+        if not self.name or not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
+            raise InputError(
+                f"part {self.name!r} of the pipeline cannot take {self.latency_ms} ms; give "
+                "NAME=MS, as decoder=540"
+            )
+
+
+def parse_part(text: str) -> FixedPart:
+    """A part as a user spells it: NAME=MS."""
+    name, _, number = text.partition("=")
+    try:
+        return FixedPart(name.strip(), float(number))
+    except ValueError:
+        raise InputError(
+            f"part {text!r} of the pipeline: expected NAME=MS, as decoder=540"
+        ) from None
+
+
+def parts_of(
+    space: TemporalSpace, device: Device, given: tuple[FixedPart, ...] | None
+) -> tuple[FixedPart, ...]:
+    """What runs once a clip: the parts that publications name, and those a user gives instead.
+
+    A given part takes the place of the published one of its name; `none=0` alone is for nothing.
+
+    Args:
+        space: its clips' sizes count.
+        device: where the pipeline runs.
+        given: a user's; None or empty for what is published alone.
+
+    Raises:
+        InputError: `none` with a time, or beside other parts.
+    """
+    named = {_plain(part.name): part for part in given or ()}
+    if NOTHING in named:
+        if len(named) > 1 or named[NOTHING].latency_ms:
+            raise InputError("part none=0 stands for no parts at all: give it alone, with 0")
+        return ()
+    published = {_plain(part.name): part for part in _published(space, device)}
+    return tuple((published | named).values())
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ").lower()
+
+
+def _published(space: TemporalSpace, device: Device) -> Iterator[FixedPart]:
+    unet = space.unet
+    frames = unet.frames * unet.height * unet.width / FRAME_PIXELS
+    with TABLE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["space"] != space.name.partition("(")[0]:
+            continue
+        latency_ms = float(row["latency_ms"]) * (1.0 if row["per"] == "clip" else frames)
+        source = row["source"]
+        if row["device"] != device.name:
+            # By one network for all clips: a text encoder does not see how large they are.
+            image = _image(row["space"])
+            here_ms, there_ms = (
+                each.predict(image).latency_ms for each in (device, load_device(row["device"]))
+            )
+            latency_ms *= here_ms / there_ms
+            source += f"; from {row['device']}, scaled as the image U-Net's predicted time is"
+        yield FixedPart(row["part"], latency_ms, source)
+
+
+@functools.cache
+def _image(name: str) -> Workload:
+    """The image U-Net of a shipped space over one clip of its default sizes."""
+    from nas.costs.costs import SpaceCosts
+
+    found = load(name)
+    assert isinstance(found, TemporalSpace)
+    return SpaceCosts(found).backbone.workload

@@ -1,0 +1,48 @@
+"""What was published of a system like the one that is searched: a check, and never a fit.
+
+Layouts that the publication describes in words are predicted on its device, beside its total.
+"""
+
+from typing import Any
+
+from nas.costs.budget import Limits
+from search_spaces.shipped.loading import published_of
+
+
+def published_beside(limits: Limits) -> dict[str, Any] | None:
+    """The published figures, and the predictions for layouts of their kind, on the main device.
+
+    None where nothing is published of the space, on that device and at so many steps.
+    """
+    space, target, steps = limits.costs.space, limits.targets[0], limits.budget.steps
+    published = published_of(space.name)
+    if published is None or (published.device, published.steps) != (
+        limits.costs.device.name,
+        steps,
+    ):
+        return None
+    rows = []
+    for name, blocks in published.layouts.items():
+        architecture = space.arranged(space.parse_block(block) for block in blocks)
+        network = target.costs.network_ms(architecture)
+        low_ms, predicted_ms, high_ms = (
+            steps * call_ms + target.fixed_ms
+            for call_ms in (network.low_ms, network.latency_ms, network.high_ms)
+        )
+        rows.append(
+            {
+                "layout": name,
+                "blocks": dict(zip((slot.name for slot in space.slots), blocks, strict=True)),
+                "latency_ms": predicted_ms,
+                "low_ms": low_ms,
+                "high_ms": high_ms,
+                "parameters": target.costs.parameters(architecture),
+                "memory_mb": target.costs.memory_mb(architecture),
+            }
+        )
+    return {
+        "latency_ms": published.latency_ms,
+        "parameters": published.parameters,
+        "source": published.source,
+        "layouts": rows,
+    }

@@ -1,0 +1,1 @@
+"""The main job: measure, train, search, race, deliver."""

@@ -1,0 +1,1 @@
+"""The multi-objective problem that strategies are told, Pareto fronts and hypervolume."""

@@ -1,0 +1,1 @@
+"""Reports, pictures and the dashboard of a run."""

@@ -1,0 +1,1 @@
+"""A run folder, and the results that it holds."""

@@ -1,0 +1,1 @@
+"""The Optuna study: ask and tell, storage, and what survives a kill."""

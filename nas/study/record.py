@@ -1,0 +1,183 @@
+"""The record of a study: Optuna's storage, which is the truth about what was evaluated.
+
+One write when a trial begins and one when it ends. Whatever kills the driver, what is finished
+stays, and what was running is known. A record is written by one driver at a time.
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from nas.problem.problem import Problem
+from nas.study.ask_tell import Notes, Values, directions, distributions
+from nas.study.storage import StorageError, opened, public_url, reason_of
+from search_spaces import Architecture, InputError
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+ATTEMPTS = 3  # to evaluate one architecture, in all
+STOPPED = "stopped before it was finished"  # by the user, so it is no failed attempt
+KILLED = "the driver was killed"
+TRIES, PAUSE_S = 3, 1.0  # to write what was found: an evaluation costs more than a moment's wait
+Describe = Callable[[Architecture], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Again:
+    """An architecture that was begun and never finished, and the attempt that comes next."""
+
+    architecture: Architecture
+    attempt: int
+
+
+class Record:
+    """One study in a storage.
+
+    Args:
+        url: the storage's, as Optuna spells it.
+        name: the study's.
+        problem: its space, objectives and budgets.
+        describe: what else a person wants to read of an architecture's trial.
+
+    Raises:
+        InputError: the storage cannot be opened, or the study has other objectives.
+    """
+
+    def __init__(
+        self, url: str, name: str, problem: Problem, describe: Describe | None = None
+    ) -> None:
+        self._url = url
+        self._problem = problem
+        self._describe = describe
+        self._distributions = distributions(problem.space)
+        self._storage = opened(url)
+        self._ids: dict[int, int] = {}  # of running trials, by number
+        self.finished: list[tuple[Architecture, FrozenTrial]] = []
+        self.again: list[Again] = []
+        self.given_up: list[Architecture] = []
+        try:
+            self._study_id = self._opened_study(name)
+            self._read()
+        except optuna.exceptions.OptunaError as error:
+            reason = reason_of(error, url)
+            raise InputError(f"storage {public_url(url)}: {reason}") from None
+
+    def begin(self, architecture: Architecture, attempt: int, notes: Notes) -> int:
+        """Write that an architecture is being evaluated; the trial's number comes back."""
+        described = dict(self._describe(architecture)) if self._describe else {}
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(architecture),
+            distributions={name: self._distributions[name] for name in architecture},
+            user_attrs={"architecture": architecture.digest, "attempt": attempt, **described},
+            system_attrs=notes,
+        )
+        with self._known_errors():
+            trial_id = self._storage.create_new_trial(self._study_id, trial)
+        number = self.begun
+        self.begun += 1
+        self._ids[number] = trial_id
+        return number
+
+    def finish(self, number: int, values: Values) -> None:
+        """Write what was found."""
+        trial_id = self._ids.pop(number)
+        with self._known_errors():
+            for last in (False,) * (TRIES - 1) + (True,):
+                try:
+                    self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    return  # written before the connection was lost
+                except optuna.exceptions.StorageInternalError:
+                    if last:
+                        raise
+                    time.sleep(PAUSE_S)
+                else:
+                    return
+
+    def fail(self, number: int, reason: str) -> None:
+        """Write why an evaluation came to nothing."""
+        with self._known_errors():
+            self._fail(self._ids.pop(number), reason)
+
+    def close(self) -> None:
+        """Leave the storage; SQLite's files become one again."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def _opened_study(self, name: str) -> int:
+        study = optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            directions=directions(self._problem),
+            load_if_exists=True,
+        )
+        wanted = [objective.name for objective in self._problem.objectives]
+        found = study.metric_names
+        if found is None and not study.get_trials(deepcopy=False):
+            with warnings.catch_warnings():  # experimental for years; dashboards show the names
+                warnings.simplefilter("ignore")
+                study.set_metric_names(wanted)
+        elif found != wanted or study.directions != directions(self._problem):
+            before = ", ".join(found or map(str, study.directions))
+            raise InputError(
+                f"storage {public_url(self._url)}: study {name!r} was begun with objectives "
+                f"{before}, not {', '.join(wanted)}"
+            )
+        return self._storage.get_study_id_from_name(name)
+
+    def _read(self) -> None:
+        """Take note of every trial, and fail those that a killed driver left running."""
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        self.begun = len(trials)
+        finished: set[Architecture] = set()
+        attempts: dict[Architecture, int] = {}
+        for trial in trials:
+            if trial.state == TrialState.RUNNING:
+                trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+                    self._study_id, trial.number
+                )
+                self._fail(trial_id, KILLED)
+            architecture = self._architecture(trial)
+            if architecture is None or architecture in finished:
+                continue
+            if trial.state == TrialState.COMPLETE:
+                finished.add(architecture)
+                self.finished.append((architecture, trial))
+            elif "attempt" in trial.user_attrs:
+                stopped = trial.user_attrs.get("reason") == STOPPED
+                attempts[architecture] = int(trial.user_attrs["attempt"]) - stopped
+        for architecture, tried in attempts.items():
+            if architecture in finished:
+                continue
+            if tried < ATTEMPTS:
+                self.again.append(Again(architecture, tried + 1))
+            else:
+                self.given_up.append(architecture)
+
+    def _architecture(self, trial: "FrozenTrial") -> Architecture | None:
+        """What a trial is about; None where it was left before all was decided."""
+        try:
+            return self._problem.space.architecture(trial.params)
+        except InputError:
+            return None
+
+    def _fail(self, trial_id: int, reason: str) -> None:
+        self._storage.set_trial_user_attr(trial_id, "reason", reason)
+        self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    @contextmanager
+    def _known_errors(self) -> Iterator[None]:
+        """Errors of databases as one line."""
+        try:
+            yield
+        except Exception as error:  # drivers of databases raise errors of their own
+            reason = reason_of(error, self._url)
+            raise StorageError(f"storage {public_url(self._url)}: {reason}") from None

@@ -1,0 +1,55 @@
+"""The two trainings of a supernet as stages that show progress and pick up where they were left."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from nas.progress import Progress
+from search_spaces import TemporalSpace
+from supernet import (
+    Supernet,
+    TrainingPlan,
+    load_backbone,
+    load_supernet,
+    train_backbone,
+    train_supernet,
+)
+from supernet.training.execution import Execution
+from supernet.training.recipes import Recipe
+
+EXECUTION = Execution()
+IMAGE_STAGE, VIDEO_STAGE = "train the image U-Net", "train the supernet"
+
+
+def trained_supernet(
+    space: TemporalSpace,
+    plan: TrainingPlan,
+    recipe: Recipe,
+    backbone_file: Path,
+    supernet_file: Path,
+    progress: Progress,
+    timed: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    execution: Execution = EXECUTION,
+) -> Supernet:
+    """The image U-Net, then the supernet; each from its file where it was trained before.
+
+    `backbone_file` may also be a folder of diffusers, which is opened.
+
+    Raises:
+        InputError: a file that is there was trained for another space, or is damaged.
+    """
+    if backbone_file.exists():
+        progress.skip(IMAGE_STAGE, "trained before")
+        backbone = load_backbone(backbone_file, space)
+    else:
+        with timed(IMAGE_STAGE), progress.stage(IMAGE_STAGE, plan.image_steps) as advance:
+            backbone = train_backbone(
+                space, plan, backbone_file, lambda done, _: advance(done), execution
+            )
+    if supernet_file.exists():
+        progress.skip(VIDEO_STAGE, "trained before")
+        return load_supernet(supernet_file, space)
+    with timed(VIDEO_STAGE), progress.stage(VIDEO_STAGE, plan.video_steps) as advance:
+        return train_supernet(
+            space, backbone, plan, supernet_file, lambda done, _: advance(done), recipe, execution
+        )

@@ -1,0 +1,1 @@
+"""Search spaces: choices, architectures, and their encodings as numbers."""

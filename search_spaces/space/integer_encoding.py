@@ -1,0 +1,218 @@
+"""Architectures as rows of numbers, to draw and to change by the thousand.
+
+A row holds one number a choice: the place of its option, or where a numeric choice varies freely
+the number itself, scaled to [0, 1]; `INACTIVE` where the choice doesn't matter. Rows are canonical
+as architectures are: equal rows are equal architectures.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.choice import AnyChoice, Choice, NumericChoice, Option
+from search_spaces.space.space import SearchSpace
+
+INACTIVE = -1.0
+Codes = npt.NDArray[np.float64]
+Scalars = TypeVar("Scalars", float, Codes)
+GRAIN = 1e9  # steps in the range of a free number: a sum of floats may miss its last digits
+STEPS = 64  # of a number that varies freely, where architectures are drawn: few, to meet again
+
+
+class Coder:
+    """Rows of codes for the architectures of one space, and back."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.choices = space.choices
+        self._place = {choice.name: place for place, choice in enumerate(self.choices)}
+        self._options: list[dict[Option, int]] = [
+            {}
+            if isinstance(choice, NumericChoice)
+            else {o: i for i, o in enumerate(choice.options)}
+            for choice in self.choices
+        ]
+
+    @cached_property
+    def option_counts(self) -> list[int]:
+        """How many options each choice has; 0 where numbers vary freely."""
+        return [len(options) for options in self._options]
+
+    @cached_property
+    def parents(self) -> list[tuple[int, tuple[int, ...]] | None]:
+        """Of each choice: the place of the choice that it depends on, and the options' places."""
+        found: list[tuple[int, tuple[int, ...]] | None] = []
+        for choice in self.choices:
+            when = choice.when
+            if when is None:
+                found.append(None)
+            else:
+                place = self._place[when.choice]
+                found.append((place, tuple(self._options[place][o] for o in when.options)))
+        return found
+
+    def codes(self, architectures: Sequence[Architecture]) -> Codes:
+        """(n, choices) of n architectures."""
+        rows, nothing = [], [INACTIVE] * len(self.choices)
+        coding = self._coding
+        for architecture in architectures:
+            row = nothing.copy()
+            for name, option in architecture.items_:
+                place, code = coding[name]
+                row[place] = code(option)
+            rows.append(row)
+        return np.array(rows, dtype=float).reshape(-1, len(self.choices))
+
+    @cached_property
+    def _coding(self) -> dict[str, tuple[int, Callable[[Option], float]]]:
+        """Where each choice's code stands, and how an option becomes it."""
+        found: dict[str, tuple[int, Callable[[Option], float]]] = {}
+        for place, choice in enumerate(self.choices):
+            if isinstance(choice, NumericChoice):
+                found[choice.name] = place, partial(_scaled_option, choice)
+            else:
+                codes = {option: float(at) for option, at in self._options[place].items()}
+                found[choice.name] = place, codes.__getitem__
+        return found
+
+    def architectures(self, codes: Codes) -> list[Architecture]:
+        """The architectures of canonical rows."""
+        columns = [_decisions(each, codes[:, at]) for at, each in enumerate(self.choices)]
+        return [
+            Architecture(self.space.name, tuple(item for item in items if item is not None))
+            for items in zip(*columns, strict=True)
+        ]
+
+    def keys(self, codes: Codes) -> npt.NDArray[np.uint64]:
+        """A number a row, (n,); different rows meet with a probability of about 2**-60."""
+        return np.asarray((self.rounded(codes) * self._multipliers).sum(axis=1, dtype=np.uint64))
+
+    def rounded(self, codes: Codes) -> npt.NDArray[np.uint64]:
+        """Rows as whole numbers, (n, choices): equal where architectures are."""
+        return np.rint(codes * self._grain).astype(np.int64).view(np.uint64)
+
+    @cached_property
+    def _grain(self) -> npt.NDArray[np.float64]:
+        return np.array([1.0 if options else GRAIN for options in self.option_counts])
+
+    @cached_property
+    def _multipliers(self) -> npt.NDArray[np.uint64]:
+        drawn = np.random.default_rng(0)  # which they are matters to nobody
+        return drawn.integers(1, 2**63, size=len(self.choices), dtype=np.uint64)
+
+    def canonical(self, codes: Codes) -> Codes:
+        """The rows with `INACTIVE` where a choice doesn't matter, in place."""
+        for place, parent in enumerate(self.parents):
+            if parent is not None:
+                codes[~np.isin(codes[:, parent[0]], parent[1]), place] = INACTIVE
+        return codes
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Codes:
+        """`count` random rows, every option of a choice as likely; canonical."""
+        return self.canonical(
+            np.stack(
+                [self._column(place, count, rng) for place in range(len(self.choices))], axis=1
+            )
+        )
+
+    def balanced(self, count: int, rng: np.random.Generator) -> Codes:
+        """`count` random rows in which every option of a choice stands equally often."""
+        columns = []
+        for place, options in enumerate(self.option_counts):
+            levels = options or STEPS
+            blocks = [rng.permutation(levels) for _ in range(-(-count // levels))]
+            column = rng.permutation(np.concatenate(blocks)[:count].astype(float))
+            columns.append(column if options else self.stepped(place, column / (STEPS - 1)))
+        return self.canonical(np.stack(columns, axis=1))
+
+    def mutated(
+        self, codes: Codes, changes: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> Codes:
+        """Each row with that many random decisions made anew, of those that matter; canonical."""
+        count = len(codes)
+        complete = self.completed(codes, rng)
+        weights = rng.random(codes.shape)
+        weights[codes == INACTIVE] = np.inf  # decisions that matter come first
+        order = np.argsort(weights, axis=1)
+        for turn in range(int(changes.max(initial=0))):
+            rows = np.flatnonzero(changes > turn)
+            places = order[rows, min(turn, codes.shape[1] - 1)]
+            for place in np.unique(places).tolist():
+                at = rows[places == place]
+                complete[at, place] = self._other(place, complete[at, place], rng)
+        assert len(complete) == count
+        return self.canonical(complete)
+
+    def crossed(self, first: Codes, second: Codes, rng: np.random.Generator) -> Codes:
+        """Children that take each choice, with all that depends on it, from one of two parents."""
+        child = self.completed(first, rng)
+        other = self.completed(second, rng)
+        take = rng.random(first.shape) < 0.5
+        for place, parent in enumerate(self.parents):
+            if parent is not None:
+                take[:, place] = take[:, parent[0]]
+        return self.canonical(np.where(take, other, child))
+
+    def completed(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Rows with random codes where a choice doesn't matter, so that it may come to matter."""
+        filled = codes.copy()
+        for place in range(codes.shape[1]):
+            idle = np.flatnonzero(codes[:, place] == INACTIVE)
+            if idle.size:
+                filled[idle, place] = self._column(place, len(idle), rng)
+        return filled
+
+    def _column(self, place: int, count: int, rng: np.random.Generator) -> Codes:
+        options = self.option_counts[place]
+        if options:
+            return rng.integers(options, size=count).astype(float)
+        return self.stepped(place, rng.integers(STEPS, size=count) / (STEPS - 1))
+
+    def _other(self, place: int, current: Codes, rng: np.random.Generator) -> Codes:
+        """Another option than the current; of a number that varies freely, often one near by."""
+        options = self.option_counts[place]
+        if options == 1:
+            return current
+        if options:
+            return (current + rng.integers(1, options, size=len(current))) % options
+        near = current + rng.normal(0, 0.15, size=len(current))
+        far = rng.random(len(current))
+        return self.stepped(
+            place, np.clip(np.where(rng.random(len(current)) < 0.7, near, far), 0, 1)
+        )
+
+    def stepped(self, place: int, scaled: Codes) -> Codes:
+        """Scaled numbers moved to what the choice may be."""
+        choice = self.choices[place]
+        assert isinstance(choice, NumericChoice)
+        width = choice.high - choice.low
+        if choice.integer and width >= 1:
+            return np.round(scaled * width) / width
+        return np.round(scaled * (STEPS - 1)) / (STEPS - 1)
+
+
+def scaled(choice: NumericChoice, values: Scalars) -> Scalars:
+    """Numbers of a choice moved to [0, 1]."""
+    width = choice.high - choice.low
+    return (values - choice.low) / (width if width > 0 else 1.0)
+
+
+def _scaled_option(choice: NumericChoice, option: Option) -> float:
+    return scaled(choice, float(option))
+
+
+def _decisions(choice: AnyChoice, column: Codes) -> list[tuple[str, Option] | None]:
+    """What each row decides; None where the choice doesn't matter."""
+    name = choice.name
+    if isinstance(choice, Choice):
+        shared = [*((name, option) for option in choice.options), None]  # INACTIVE is the last
+        return [shared[place] for place in column.astype(int).tolist()]
+    low, high = choice.low, choice.high
+    values = [None if code == INACTIVE else low + code * (high - low) for code in column.tolist()]
+    if choice.integer:
+        return [None if value is None else (name, round(value)) for value in values]
+    return [None if value is None else (name, min(max(value, low), high)) for value in values]

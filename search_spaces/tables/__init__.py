@@ -1,0 +1,1 @@
+"""Tables of measured networks or blocks: columns, rows, and the space that they span."""

@@ -1,0 +1,288 @@
+"""Tables of measurements: CSV, CSV.gz or Parquet, one row an architecture or a block.
+
+A column is a metric if it ends in its unit, reserved if it is one of `RESERVED`, else a choice.
+Times are converted to ms at the door. README, section "Tables", is the text for people.
+"""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from search_spaces.files.errors import InputError
+from search_spaces.space.architecture import Architecture
+from search_spaces.space.space import SearchSpace
+from search_spaces.tables.table_space import choices_of, typed
+
+# unit suffix -> (the suffix it is kept under, factor)
+UNITS = {
+    "_ms": ("_ms", 1.0),
+    "_us": ("_ms", 1e-3),
+    "_s": ("_ms", 1e3),
+    "_pct": ("_pct", 1.0),
+    "_mb": ("_mb", 1.0),
+    "_mj": ("_mj", 1.0),
+    "_count": ("_count", 1.0),
+    "_loss": ("_loss", 1.0),
+}
+MAY_BE_NEGATIVE = ("_loss",)
+RESERVED = frozenset(
+    {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
+    | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
+)
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+BLOCK_COLUMNS = ("slot", "option")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A checked table; metrics carry canonical units, rows keep the order of the file."""
+
+    path: Path
+    metrics: pd.DataFrame
+    choices: pd.DataFrame  # choice columns, or slot and option
+    reserved: pd.DataFrame
+    given_space: SearchSpace | None
+
+    @property
+    def of_blocks(self) -> bool:
+        """Whether a row is a block (slot, option) and not a whole network."""
+        return tuple(self.choices.columns) == BLOCK_COLUMNS
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space that was given, or the one that the choices' values make."""
+        if self.given_space is not None:
+            return self.given_space
+        return _own_space([self])
+
+    @cached_property
+    def decisions(self) -> list[dict[str, Any]]:
+        """What each row decides; an empty cell is of a choice that doesn't matter there."""
+        return [
+            {str(name): value for name, value in row.items() if value != ""}
+            for row in self.choices.to_dict("records")
+        ]
+
+    @cached_property
+    def architectures(self) -> list[Architecture]:
+        """The architecture of each row; InputError names the row that is none of the space."""
+        found, space = [], self.space
+        for row, decided in enumerate(self.decisions, start=2):
+            try:
+                found.append(space.architecture(decided))
+            except InputError as error:
+                raise InputError(f"{self.path}, row {row}: {error}") from None
+        return found
+
+    def has_metric(self, name: str) -> bool:
+        """Whether there is a metric column of that name, in whichever unit."""
+        return in_kept_unit(name) in self.metrics
+
+    def metric(self, name: str) -> "pd.Series[float]":
+        """A metric column by its name, in the unit that the name ends in (ms for every time)."""
+        name = in_kept_unit(name)
+        if name not in self.metrics:
+            listed = ", ".join(map(str, self.metrics.columns)) or "none"
+            raise InputError(f"{self.path}: no metric column {name!r}; its metrics: {listed}")
+        return self.metrics[name]
+
+
+def joined(tables: Sequence[Table]) -> list[Table]:
+    """Tables of networks that speak of one space, which all of their rows together make.
+
+    Raises:
+        InputError: their choice columns differ.
+    """
+    first = tables[0]
+    for table in tables[1:]:
+        if set(table.choices.columns) != set(first.choices.columns):
+            differing = sorted(set(table.choices.columns) ^ set(first.choices.columns))
+            raise InputError(
+                f"{table.path}: its choices are not those of {first.path}: {differing} differ"
+            )
+    if first.given_space is not None or len(tables) == 1:
+        return list(tables)
+    space = _own_space(tables)
+    return [replace(table, given_space=space) for table in tables]
+
+
+def _own_space(tables: Sequence[Table]) -> SearchSpace:
+    """The space that the rows of all tables make."""
+    first = tables[0]
+    if first.of_blocks or first.choices.empty:
+        raise InputError(f"{first.path}: holds no choices, so the space must be given")
+    rows = first.choices
+    if len(tables) > 1:  # a column may be of numbers alone in one of them
+        named = [table.choices[list(rows.columns)].astype(str) for table in tables]
+        rows = pd.concat(named, ignore_index=True).apply(typed)
+    places = [(table.path, row) for table in tables for row in range(2, len(table.choices) + 2)]
+    return SearchSpace(first.path.name.split(".")[0], tuple(choices_of(rows, places)))
+
+
+def in_kept_unit(name: str) -> str:
+    """How a metric is called once its unit was converted."""
+    name = name.removesuffix(":max")
+    suffix = _suffix_of(name)
+    return name if suffix is None else name.removesuffix(suffix) + UNITS[suffix][0]
+
+
+def factor_of(name: str) -> float:
+    """By what a number in the unit of a metric's name is multiplied to be in the kept unit."""
+    suffix = _suffix_of(name.removesuffix(":max"))
+    return 1.0 if suffix is None else UNITS[suffix][1]
+
+
+def _suffix_of(name: str) -> str | None:
+    return next((s for s in sorted(UNITS, key=len, reverse=True) if name.endswith(s)), None)
+
+
+def read_table(
+    path: Path | str, space: SearchSpace | None = None, *, measured: bool = True
+) -> Table:
+    """Read and check a table; with `measured` False it may hold architectures alone.
+
+    Raises:
+        InputError: names the file, the column, the row (as a line of the file), and the mend.
+    """
+    path = Path(path)
+    frame = _read_frame(path)
+    names = [str(column) for column in frame.columns]
+    metrics: dict[str, pd.Series[float]] = {}
+    for name in names:
+        unit = _unit_of(path, name)
+        if unit is None:
+            continue
+        suffix, (kept, factor) = unit
+        canonical = name.removesuffix(suffix) + kept
+        if canonical in metrics:
+            raise InputError(f"{path}: two columns hold {canonical!r} in different units; keep one")
+        metrics[canonical] = _numbers(path, name, frame[name], suffix) * factor
+    if not metrics and space is None and measured:
+        units = ", ".join(UNITS)
+        raise InputError(f"{path}: no column ends in a unit ({units}), so nothing was measured")
+    reserved = [name for name in names if name in RESERVED]
+    in_units = {name for name in names if _unit_of(path, name) is not None}
+    choice_names = [name for name in names if name not in in_units and name not in RESERVED]
+    of_blocks = set(BLOCK_COLUMNS) <= set(choice_names)
+    if of_blocks:
+        if extra := [name for name in choice_names if name not in BLOCK_COLUMNS]:
+            raise InputError(f"{path}: a table of blocks has slot and option, and also {extra}")
+        choice_names = list(BLOCK_COLUMNS)
+    elif space is not None:
+        _check_choices(path, choice_names, space)
+    elif odd := [name for name in choice_names if "=" in name]:
+        raise InputError(f"{path}: column {odd[0]!r} holds a '='; rename it")
+    choices = pd.DataFrame({name: typed(frame[name]) for name in choice_names}, index=frame.index)
+    return Table(path, pd.DataFrame(metrics, index=frame.index), choices, frame[reserved], space)
+
+
+def _check_choices(path: Path, names: list[str], space: SearchSpace) -> None:
+    wanted = [choice.name for choice in space.choices]
+    if missing := [name for name in wanted if name not in names]:
+        raise InputError(f"{path}: space {space.name!r} has choices with no column: {missing}")
+    if unknown := [name for name in names if name not in wanted]:
+        raise InputError(
+            f"{path}: columns {unknown} are no choice of space {space.name!r}, end in no unit and "
+            "are not reserved; rename or remove them"
+        )
+
+
+def _read_frame(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if path.suffix.lower() in SPREADSHEETS:
+        raise InputError(f"{path}: is a spreadsheet; save it as CSV")
+    try:
+        if path.suffix == ".parquet":
+            frame = _of_parquet(path)
+        else:
+            _check_header(path)
+            frame = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                encoding="utf-8-sig",  # spreadsheets mark their UTF-8
+                skip_blank_lines=False,  # so that a row's number is its line
+            )
+    except InputError:
+        raise
+    # Parsers of damaged files raise many things; all of them mean the same to a person.
+    except (OSError, EOFError, ValueError, zlib.error, MemoryError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, UnicodeDecodeError):
+            reason = f"{reason}; save it as UTF-8"
+        raise InputError(f"{path}: cannot be read as a table: {reason}") from None
+    if isinstance(frame.index, pd.MultiIndex) or not isinstance(frame.index, pd.RangeIndex):
+        raise InputError(f"{path}: rows have more cells than the header has columns")
+    frame.columns = [str(name).strip() for name in frame.columns]
+    return _without_blank_lines(path, frame)
+
+
+def _of_parquet(path: Path) -> pd.DataFrame:
+    frame = pd.read_parquet(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index(drop=frame.index.name is None)
+    names = [str(name) for name in frame.columns]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: columns named twice: {doubled}")
+    return frame.astype(str).fillna("")
+
+
+def _without_blank_lines(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """Blank lines at the end go; one in between may be a row that was lost."""
+    filled = np.flatnonzero((frame != "").any(axis=1))
+    if not filled.size:
+        raise InputError(f"{path}: has no rows")
+    frame = frame.iloc[: filled[-1] + 1]
+    if len(filled) < len(frame):
+        row = next(index for index, at in enumerate(filled.tolist()) if index != at)
+        raise InputError(f"{path}, row {row + 2}: is blank; fill or remove it")
+    return frame
+
+
+def _check_header(path: Path) -> None:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        header = [name.strip() for name in next(csv.reader(stream), [])]
+    if not header or not all(header):
+        raise InputError(f"{path}: the first line must name every column")
+    if len(header) == 1 and (other := {";", "\t"} & set(header[0])):
+        raise InputError(f"{path}: cells are separated by {other.pop()!r}; separate them by commas")
+    if doubled := sorted({name for name in header if header.count(name) > 1}):
+        raise InputError(f"{path}: columns named twice: {doubled}")
+
+
+def _unit_of(path: Path, name: str) -> tuple[str, tuple[str, float]] | None:
+    """The unit suffix of a metric column; None for a column that is no metric."""
+    if name in RESERVED:
+        return None
+    if (suffix := _suffix_of(name)) is not None:
+        return suffix, UNITS[suffix]
+    if "latency" in name.lower():
+        raise InputError(
+            f"{path}: column {name!r} does not end in a unit we know; spell it latency_ms, "
+            "latency_us or latency_s"
+        )
+    return None
+
+
+def _numbers(path: Path, name: str, cells: "pd.Series[str]", suffix: str) -> "pd.Series[float]":
+    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+    lowest = -np.inf if suffix in MAY_BE_NEGATIVE else 0.0
+    wrong = ~np.isfinite(numbers) | (numbers < lowest)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        rule = "a number" if suffix in MAY_BE_NEGATIVE else "a number of at least 0"
+        raise InputError(
+            f"{path}, row {row + 2}, column {name!r}: {cells.iloc[row]!r} is not {rule}; "
+            "mend or remove the row"
+        )
+    return numbers

@@ -1,0 +1,1 @@
+"""U-Nets with slots, the operators that may stand there, and the space of both."""

@@ -1,0 +1,88 @@
+"""The shape of an image U-Net of our own, and the slots that follow from it."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from search_spaces.files.document import Json
+from search_spaces.files.errors import InputError
+
+if TYPE_CHECKING:
+    from search_spaces.unet.stable_diffusion import StableDiffusionShape
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the U-Net where a temporal block may stand; sizes as the block will see them."""
+
+    name: str
+    stage: int  # 0 is the highest resolution
+    position: str  # "down", "mid" or "up"
+    channels: int
+    height: int
+    width: int
+    frames: int
+    context_channels: int = 0  # of the tokens that say what a clip shows; 0: there are none
+
+
+SIZES = ("in_channels", "frames", "height", "width", "context_tokens", "context_channels")
+
+
+def is_size(value: object) -> bool:
+    """Whether a value counts something: a whole number from 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+@dataclass(frozen=True)
+class UNetShape:
+    """What the image U-Net looks like; the slots follow from it.
+
+    Resolution halves from one entry of `channels` to the next. A clip is (batch, in_channels,
+    frames, height, width), its context (batch, context_tokens, context_channels).
+    """
+
+    in_channels: int
+    channels: tuple[int, ...]
+    frames: int
+    height: int
+    width: int
+    context_tokens: int
+    context_channels: int
+
+    def __post_init__(self) -> None:
+        if not self.channels or not all(is_size(channels) for channels in self.channels):
+            raise InputError(f"a U-Net needs channels, one or more a stage; found {self.channels}")
+        for name in SIZES:
+            if not is_size(getattr(self, name)):
+                found = getattr(self, name)
+                raise InputError(f"a U-Net's {name} must be a whole number from 1; found {found!r}")
+        parts = 2 ** (len(self.channels) - 1)
+        if self.height % parts or self.width % parts:
+            raise InputError(
+                f"{len(self.channels)} resolutions need height and width that divide by {parts}; "
+                f"found {self.height} x {self.width}"
+            )
+
+    def slots(self) -> tuple[Slot, ...]:
+        """One slot after each block: down the stages, the middle, and up again."""
+        last = len(self.channels) - 1
+        down = [slot_at(self, "down", stage) for stage in range(last)]
+        up = [slot_at(self, "up", stage) for stage in reversed(range(last))]
+        return (*down, slot_at(self, "mid", last), *up)
+
+    def to_json(self) -> Json:
+        """As it stands in a space's document."""
+        return asdict(self)
+
+
+def slot_at(shape: "UNetShape | StableDiffusionShape", position: str, stage: int) -> Slot:
+    """The slot of a stage; its height and width are halved from stage to stage and rounded up."""
+    return Slot(
+        name=position if position == "mid" else f"{position}{stage}",
+        stage=stage,
+        position=position,
+        channels=shape.channels[stage],
+        height=-(-shape.height // 2**stage),
+        width=-(-shape.width // 2**stage),
+        frames=shape.frames,
+        context_channels=shape.context_channels,
+    )

@@ -1,0 +1,128 @@
+"""A folder of diffusers' AutoencoderKL, opened as an autoencoder.
+
+The network is diffusers' own, the weights are read by us: numbers and names alone, strictly, so
+that nothing in the folder is executed, fetched, or silently left at random.
+"""
+
+import importlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search_spaces import InputError
+from search_spaces.files.document import finite, positive
+from supernet import checkpoint
+from supernet.autoencoders.autoencoder import check_sides
+from supernet.backbones.diffusers_io import mapped_weights, weight_files
+
+CONFIG, CLASS = "config.json", "AutoencoderKL"
+# How diffusers spelt the attention of VAEs before 0.17; SD 1.x and 2.x are stored so.
+OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+SCALING = 0.18215  # diffusers' default
+
+
+@dataclass(frozen=True)
+class DiffusersVAE:
+    """The mean of what the VAE encodes to, scaled as its U-Net was trained on it."""
+
+    vae: Any
+    channels: int
+    factor: int
+    scaling: float
+    shift: float
+
+    @torch.no_grad()
+    def encode(self, x_NCHW: Tensor) -> Tensor:
+        """Latents of about unit variance; InputError where the sides do not divide."""
+        check_sides(x_NCHW, self.factor)
+        mean: Tensor = self.vae.encode(x_NCHW).latent_dist.mode()
+        return (mean - self.shift) * self.scaling
+
+    @torch.no_grad()
+    def decode(self, latents_NCHW: Tensor) -> Tensor:
+        """Images in [-1, 1]."""
+        decoded: Tensor = self.vae.decode(latents_NCHW / self.scaling + self.shift).sample
+        return decoded.clamp(-1, 1)
+
+    def to(self, device: torch.device) -> object:
+        """Move the weights; images and latents are given and returned there, too."""
+        return self.vae.to(device)
+
+
+def open_vae(folder: Path) -> DiffusersVAE:
+    """The VAE in a folder, in float32.
+
+    Raises:
+        InputError: no AutoencoderKL, weights that are missing, damaged or pickled, or diffusers
+            is not installed.
+    """
+    config = _config(folder)
+    where = folder / CONFIG
+    scaling = positive(config.get("scaling_factor", SCALING), f"{where}: scaling_factor")
+    shift = finite(config.get("shift_factor") or 0.0, f"{where}: shift_factor")
+    try:
+        kind: Any = importlib.import_module("diffusers").AutoencoderKL
+    except ImportError:
+        raise InputError(
+            f"{folder}: a VAE of diffusers needs diffusers: pip install diffusers"
+        ) from None
+    try:
+        with torch.device("meta"):  # no memory, and no weights at random
+            vae = kind.from_config(config)
+        channels, stages = int(vae.config.latent_channels), len(vae.config.block_out_channels)
+        colours = vae.config.in_channels, vae.config.out_channels
+    except Exception as error:  # noqa: BLE001, RUF100  # diffusers raises whatever a bad value meets
+        raise InputError(f"{where}: diffusers makes no {CLASS} of it: {error}") from None
+    if colours != (3, 3):
+        raise InputError(f"{where}: a VAE of images has 3 colours; this has {colours}")
+    weights = {_name(name): tensor for name, tensor in mapped_weights(folder)}
+    weights = {name: _fitted(name, t, vae.state_dict(), folder) for name, t in weights.items()}
+    checkpoint.check_weights(vae, weights, folder)
+    vae.load_state_dict(weights, assign=True)
+    vae.eval().requires_grad_(requires_grad=False)
+    return DiffusersVAE(vae, channels, 2 ** (stages - 1), scaling, shift)
+
+
+def vae_files(folder: Path) -> list[Path]:
+    """The files that decide what the VAE computes; InputError where weights are missing."""
+    if not (folder / CONFIG).is_file():
+        _config(folder)
+    return [folder / CONFIG, *(path for path, _ in weight_files(folder))]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: no VAE of diffusers ({CONFIG} is missing); give its folder `vae`, or a "
+            "file of `nas train-autoencoder`"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from None
+    found = config.get("_class_name") if isinstance(config, dict) else None
+    if found != CLASS:
+        raise InputError(f"{path}: is of class {found!r}; an {CLASS} is needed")
+    return dict(config)
+
+
+def _name(name: str) -> str:
+    """A tensor's name as diffusers spells it today."""
+    found = re.fullmatch(r"(.*\.attentions\.\d+\.)(query|key|value|proj_attn)(\.\w+)", name)
+    return f"{found[1]}{OLD_NAMES[found[2]]}{found[3]}" if found else name
+
+
+def _fitted(name: str, tensor: Tensor, own: dict[str, Tensor], folder: Path) -> Tensor:
+    """In float32, and without the two last sides of 1 that old attention weights have."""
+    wide = tensor.to(torch.float32)
+    if not torch.isfinite(wide).all():
+        raise InputError(f"{folder}: tensor {name!r} holds NaN or infinity; take other weights")
+    if name in own and wide.dim() == own[name].dim() + 2 and wide.shape[2:] == (1, 1):
+        return wide[..., 0, 0]
+    return wide

@@ -1,0 +1,1 @@
+"""Clips: digits, videos and latents, and how they are split."""

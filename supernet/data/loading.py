@@ -1,0 +1,48 @@
+"""Find a source of clips by name, by folder, or in a Python module."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from search_spaces import AnyUNetShape, InputError
+from search_spaces.shipped.loading import named_or_imported
+from supernet.data.clips import ClipSource
+from supernet.data.digits import MovingDigits, Split
+from supernet.data.latents import INDEX, LatentFolder
+from supernet.data.video_folder import VideoFolder
+
+DIGITS = "digits"
+
+# What a user's own data is: the clips of a split, shaped as a network wants them.
+OpenClips = Callable[[AnyUNetShape, Split], ClipSource]
+SOURCES: dict[str, OpenClips] = {DIGITS: MovingDigits}
+
+
+def load_clips(name: str, shape: AnyUNetShape, split: Split) -> ClipSource:
+    """The clips of a split, from what a person named.
+
+    `digits`, a folder of videos, one of latents (`nas encode`), or package.module:name of an
+    `OpenClips`.
+
+    Raises:
+        InputError: nothing of that name, clips that do not fit the shape, or no clips at all.
+    """
+    if (Path(name) / INDEX).is_file():
+        return LatentFolder(Path(name), shape, split)
+    if name not in SOURCES and (Path(name).is_dir() or ":" not in name):
+        return VideoFolder(_folder(name), shape, split)
+    opened = named_or_imported(name, SOURCES, "data")(shape, split)
+    if not callable(getattr(opened, "clips", None)):
+        raise InputError(
+            f"data {name!r}: returned a {type(opened).__name__}, which has no clips(count, seed)"
+        )
+    return opened
+
+
+def _folder(name: str) -> Path:
+    if not Path(name).is_dir():
+        listed = ", ".join(SOURCES)
+        raise InputError(
+            f"unknown data {name!r}: no such folder of videos; or name {listed}, or give "
+            "package.module:name"
+        )
+    return Path(name)

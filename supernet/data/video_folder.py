@@ -1,0 +1,265 @@
+"""Clips cut from a folder of videos: `nas search --data FOLDER`.
+
+Splits are those of `supernet.data.splits`. Only usable videos count. Every moment is equally likely.
+"""
+
+import itertools
+import math
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_spaces import AnyUNetShape, InputError
+from supernet.data.clips import Clips
+from supernet.data.digits import Split
+from supernet.data.splits import FILES_TO_SPLIT, split_films
+from supernet.data.video_files import (
+    WIDEST,
+    BrokenVideoError,
+    Pictures,
+    Pixels,
+    Video,
+    open_video,
+    read_frames,
+)
+
+SUFFIXES = (
+    *(".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv"),
+    *(".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"),
+)
+STRETCH_CLIPS = 4  # so many clips' frames are decoded at a time, and at least
+STRETCH_FRAMES = 64  # so many: key frames are often further apart than a clip is long,
+STRETCH_MB = 64  # unless the pictures are large
+REDRAWS = 1000
+
+
+class SkippedVideoWarning(UserWarning):
+    """A file, or a part of it, that no clip is taken from."""
+
+
+@dataclass(frozen=True)
+class VideoFolder:
+    """The clips of one split of all videos below a folder; broken files are told of and skipped.
+
+    Args:
+        folder: searched recursively for files with a video's suffix.
+        shape: frames, height, width, and 1 channel (grey) or 3 (RGB).
+        split: train cuts at a random place, validation and test in the middle.
+        fps: frames a second of a clip; None takes every frame as it was filmed.
+        cache_mb: how much decoded, already small film is kept in memory; one stretch at least.
+        tokens: the context (tokens, channels) of a file's clips; without it all zeros.
+
+    Raises:
+        InputError: no such folder, or none of its videos can be used.
+    """
+
+    folder: Path
+    shape: AnyUNetShape
+    split: Split
+    fps: float | None = None
+    cache_mb: float = 512.0
+    tokens: Callable[[Path], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape.in_channels not in {1, 3}:
+            raise InputError(
+                f"{self.folder}: videos have 1 channel (grey) or 3 (RGB), and the space's U-Net "
+                f"has {self.shape.in_channels}; make latents first: nas encode {self.folder} "
+                f"--autoencoder FILE --size {self.shape.height}x{self.shape.width} --out LATENTS, "
+                "and give LATENTS as the data"
+            )
+        check_fps(self.fps)
+        for line in self.skipped:
+            warnings.warn(line, SkippedVideoWarning, stacklevel=3)
+        if not self._stretches:
+            raise InputError(
+                f"{self.folder}: no video leaves {self.shape.frames} frames to the {self.split} "
+                f"split; give longer videos, or at least {FILES_TO_SPLIT} of them"
+            )
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Which files no clip can come from, and why; a line each."""
+        return self._opened[1]
+
+    @property
+    def videos(self) -> tuple[Path, ...]:
+        """The files that this split's clips come from."""
+        return tuple(dict.fromkeys(stretch.video.path for stretch in self._stretches))
+
+    def clips(self, count: int, seed: int) -> Clips:
+        """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
+        drawn = [self._clip(np.random.default_rng((seed, number))) for number in range(count)]
+        x = torch.from_numpy(np.stack([pictures for pictures, _ in drawn]))
+        x_BCTHW = x.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        context = torch.zeros(count, self.shape.context_tokens, self.shape.context_channels)
+        if self.tokens is not None:
+            context = torch.stack([self.tokens(path) for _, path in drawn])
+        return Clips(x_BCTHW.contiguous(), context)
+
+    def _clip(self, rng: np.random.Generator) -> tuple[Pictures, Path]:
+        """Frames (T, H, W, C) of a random place, and the file that they are from."""
+        shape = self.shape
+        for _ in range(REDRAWS):
+            point = rng.random() * self._weights[-1]
+            index = int(np.searchsorted(self._weights, point, side="right"))
+            pictures = self._decoded(index)
+            if pictures is None:
+                continue
+            frame = rng.integers(len(pictures) - shape.frames + 1)
+            room = pictures.shape[1] - shape.height, pictures.shape[2] - shape.width
+            top, left = room[0] // 2, room[1] // 2
+            if self.split == "train":
+                top, left = (int(rng.integers(pixels + 1)) for pixels in room)
+            clip = pictures[
+                frame : frame + shape.frames, top : top + shape.height, left : left + shape.width
+            ]
+            return clip, self._stretches[index].video.path
+        raise InputError(
+            f"{self.folder}: nothing that was drawn from the {self.split} split can be decoded; "
+            "take the damaged videos out"
+        )
+
+    def _decoded(self, index: int) -> Pictures | None:
+        """A stretch's frames from memory or from its file; None where it is damaged."""
+        memory = self._memory
+        if index in memory.damaged:
+            return None
+        if (known := memory.get(index)) is not None:
+            return known
+        stretch = self._stretches[index]
+        try:
+            pictures = self._read(stretch)
+        except BrokenVideoError as error:
+            begin_s = stretch.video.start_s[stretch.first]
+            line = f"{stretch.video.path}: from {begin_s:.1f} s on: {error}; skipped"
+            warnings.warn(line, SkippedVideoWarning, stacklevel=4)
+            memory.damaged.add(index)
+            return None
+        memory.keep(index, pictures)
+        return pictures
+
+    def _read(self, stretch: "_Stretch") -> Pictures:
+        shape = self.shape
+        pixels = Pixels(shape.height, shape.width, shape.in_channels)
+        found = read_frames(stretch.video, stretch.first, stretch.stop, self.fps, pixels)
+        if len(found) < shape.frames:
+            raise BrokenVideoError(f"only {len(found)} frames can be decoded")
+        return found
+
+    @cached_property
+    def _memory(self) -> "_Memory":
+        return _Memory(int(self.cache_mb * 1e6))
+
+    @cached_property
+    def _opened(self) -> tuple[tuple[Video, ...], tuple[str, ...]]:
+        """The usable videos, and a line for each file that is none."""
+        return usable_videos(self.folder, self.shape.frames, self.fps)
+
+    @cached_property
+    def _stretches(self) -> tuple["_Stretch", ...]:
+        return tuple(
+            stretch
+            for video, first, stop in split_films(self._opened[0], self.split)
+            for stretch in self._cut(video, first, stop)
+        )
+
+    def _cut(self, video: Video, first: int, stop: int) -> Iterator["_Stretch"]:
+        """Equal parts, each long enough for some clips and small enough for the memory."""
+        frames = video.frames_at(self.fps, first, stop)
+        if frames < self.shape.frames:
+            return
+        shape = self.shape
+        largest = WIDEST * shape.height * shape.width * shape.in_channels
+        room = int(STRETCH_MB * 1e6 / largest)
+        wanted = max(2 * shape.frames, min(room, max(STRETCH_CLIPS * shape.frames, STRETCH_FRAMES)))
+        parts = max(1, frames // wanted)
+        edges = np.linspace(first, stop, parts + 1).round().astype(int).tolist()
+        for begin, end in itertools.pairwise(edges):
+            if (starts := video.frames_at(self.fps, begin, end) - shape.frames + 1) > 0:
+                yield _Stretch(video, begin, end, starts)
+
+    @cached_property
+    def _weights(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Places where a clip may begin, summed up over the stretches."""
+        return np.cumsum([stretch.starts for stretch in self._stretches])
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Frames `first` to `stop` of a file, decoded at one time."""
+
+    video: Video
+    first: int
+    stop: int
+    starts: int
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """The stretches used last, as many as fit; and which are damaged."""
+
+    limit_bytes: int
+    damaged: set[int] = field(default_factory=set)
+    _kept: OrderedDict[int, Pictures] = field(default_factory=OrderedDict)
+
+    def get(self, index: int) -> Pictures | None:
+        if index in self._kept:
+            self._kept.move_to_end(index)
+        return self._kept.get(index)
+
+    def keep(self, index: int, pictures: Pictures) -> None:
+        self._kept[index] = pictures
+        held = sum(kept.nbytes for kept in self._kept.values())
+        while held > self.limit_bytes and len(self._kept) > 1:
+            held -= self._kept.popitem(last=False)[1].nbytes
+
+
+def usable_videos(
+    folder: Path, frames: int, fps: float | None = None
+) -> tuple[tuple[Video, ...], tuple[str, ...]]:
+    """The videos below a folder that have so many frames, and a line for each file that is none.
+
+    Raises:
+        InputError: no such folder, no videos in it, or none that can be used.
+    """
+    found = _files(folder)
+    videos, skipped = [], []
+    for path in found:
+        try:
+            video = open_video(path)
+        except (BrokenVideoError, OSError) as error:
+            skipped.append(f"{path}: {error}; skipped")
+            continue
+        if (own := video.frames_at(fps)) >= frames:
+            videos.append(video)
+        else:
+            skipped.append(f"{path}: {own} frames, fewer than {frames}; skipped")
+    if not videos:
+        first = skipped[0].removesuffix("; skipped")
+        raise InputError(
+            f"{folder}: none of its {len(found)} videos can be used; the first: {first}"
+        )
+    return tuple(videos), tuple(skipped)
+
+
+def check_fps(fps: float | None) -> None:
+    """Refuse a clock that stands still."""
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps must be above 0; found {fps}")
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of videos")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not found:
+        raise InputError(f"{folder}: holds no videos ({' '.join(SUFFIXES)})")
+    return found

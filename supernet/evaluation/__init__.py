@@ -1,0 +1,1 @@
+"""Validation losses, races between networks, and metrics of generated clips."""

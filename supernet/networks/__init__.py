@@ -1,0 +1,1 @@
+"""The video U-Net of one architecture, and the supernet of all."""

@@ -1,0 +1,96 @@
+"""What the paths of one training step are trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from search_spaces import Architecture
+from supernet.data.clips import ClipSource
+from supernet.flow_matching import drop_context, logit_normal_times, mix
+from supernet.networks.supernet import Supernet
+from supernet.training.training import Randomness
+
+CONTEXT_DROPPED = 0.1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips with their noise and flow times: B clips of T frames."""
+
+    x_BCTHW: Tensor
+    noise_BCTHW: Tensor
+    time_B: Tensor
+    context_BLC: Tensor
+
+    @cached_property
+    def noisy(self) -> Tensor:
+        """What a network is shown, shaped as the clips."""
+        return mix(self.x_BCTHW, self.noise_BCTHW, self.time_B)
+
+    @property
+    def velocity(self) -> Tensor:
+        """What it should answer, shaped as the clips."""
+        return self.noise_BCTHW - self.x_BCTHW
+
+    def to(self, where: torch.device) -> "Batch":
+        """The same batch on another device."""
+        parts = (self.x_BCTHW, self.noise_BCTHW, self.time_B, self.context_BLC)
+        return Batch(*(part.to(where) for part in parts))
+
+
+def draw_batch(
+    data: ClipSource,
+    clips: int,
+    randomness: Randomness,
+    *,
+    images: bool = False,
+    wanted: Sequence[int] | None = None,
+) -> Batch:
+    """The batch of a step: fresh clips, noise, logit-normal times, the context dropped at times.
+
+    Every clip has a seed of its own, so that workers who split a batch draw no clip twice and
+    together see what one process would have seen.
+
+    Args:
+        data: where clips come from.
+        clips: how many the whole batch has.
+        randomness: of the step.
+        images: every frame becomes a clip of one frame: as many pixels, and nothing that moves.
+        wanted: which clips of the batch are drawn here; None for all.
+    """
+    wanted = range(clips) if wanted is None else wanted
+    drawn = [data.clips(1, randomness.clip_seed(index)) for index in wanted]
+    x_BCTHW = torch.cat([clip.x_BCTHW for clip in drawn])
+    context_BLC = torch.cat([clip.context_BLC for clip in drawn])
+    each = x_BCTHW.shape[2] if images else 1
+    if images:
+        x_BCTHW = rearrange(x_BCTHW, "b c t h w -> (b t) c 1 h w")
+        context_BLC = context_BLC.repeat_interleave(each, dim=0)
+    # Drawn for the whole batch: what a clip gets must not depend on who else is drawn here.
+    rows = [index * each + frame for index in wanted for frame in range(each)]
+    generator, total = randomness.torch(), clips * each
+    noise_BCTHW = torch.randn((total, *x_BCTHW.shape[1:]), generator=generator)[rows]
+    time_B = logit_normal_times(total, generator)[rows]
+    kept_B11 = drop_context(torch.ones(total, 1, 1), CONTEXT_DROPPED, generator)[rows]
+    return Batch(x_BCTHW, noise_BCTHW, time_B, context_BLC * kept_B11)
+
+
+def predict(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
+    """The velocity that one path predicts, shaped as the clips."""
+    velocity: Tensor = supernet(batch.noisy, batch.time_B, batch.context_BLC, architecture)
+    return velocity
+
+
+def path_loss(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
+    """The mean flow-matching loss of one path."""
+    return squared_error(predict(supernet, batch, architecture), batch.velocity)
+
+
+def squared_error(found: Tensor, wanted: Tensor) -> Tensor:
+    """The mean squared difference, in float32 at least whatever the network computed in."""
+    wide = torch.promote_types(found.dtype, torch.float32)
+    return (found.to(wide) - wanted.to(wide)).square().mean()

@@ -1,0 +1,168 @@
+"""From nothing to a trained supernet: the image U-Net on frames, then temporal blocks on clips."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search_spaces import InputError, TemporalSpace
+from supernet import checkpoint
+from supernet.backbones.backbone import Backbone
+from supernet.backbones.building import build_backbone
+from supernet.backbones.diffusers_io import open_backbone
+from supernet.data.loading import DIGITS, load_clips
+from supernet.networks.supernet import Supernet
+from supernet.training.batches import draw_batch, squared_error
+from supernet.training.execution import Execution
+from supernet.training.recipes import Recipe, fair
+from supernet.training.training import OnStep, Randomness, Schedule, Trainer
+from supernet.training.workers import Workers
+
+BACKBONE, SUPERNET = "backbone", "supernet"
+EXECUTION = Execution()
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What the two trainings are; the defaults fit a laptop's few minutes."""
+
+    image_steps: int = 400
+    image_clips: int = 8  # a clip's frames are that many images
+    video_steps: int = 760  # passes: a step of one path is one, whatever the recipe
+    video_clips: int = 8
+    images: float = 0.0  # share of the video steps that see clips of one frame
+    freeze_backbone: bool = False
+    averaged: bool = True  # whether an average over the training is kept, not its last weights
+    data: str = DIGITS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.images < 1:
+            raise InputError(f"the share of images must be from 0 to under 1; found {self.images}")
+
+    def schedule(self, passes: int) -> Schedule:
+        """The schedule of one of the trainings."""
+        return Schedule(passes) if self.averaged else Schedule(passes, ema=None)
+
+
+def train_backbone(
+    space: TemporalSpace,
+    plan: TrainingPlan,
+    path: Path,
+    on_step: OnStep | None = None,
+    execution: Execution = EXECUTION,
+) -> Backbone:
+    """Train the image U-Net on single frames, or go on where `path` was left; weights go there."""
+    data, workers = load_clips(plan.data, space.unet, "train"), Workers.here()
+    wanted = workers.share(plan.image_clips)
+    torch.manual_seed(plan.seed)
+    backbone = build_backbone(space.unet)
+
+    def losses(randomness: Randomness) -> Iterator[Tensor]:
+        batch = draw_batch(data, plan.image_clips, randomness, images=True, wanted=wanted)
+        batch = batch.to(execution.device)
+        images_NCHW = batch.noisy.squeeze(2)
+        found_NCHW = backbone(images_NCHW, batch.time_B, batch.context_BLC)
+        yield squared_error(found_NCHW, batch.velocity.squeeze(2))
+
+    notes = {**_notes(space, BACKBONE), "clips": plan.image_clips, "data": plan.data}
+    schedule = plan.schedule(plan.image_steps)
+    trainer = Trainer(backbone, losses, schedule, plan.seed, notes, execution, workers)
+    trainer.run(state_path(path), on_step)
+    _finish(path, backbone.state_dict(), notes)
+    return backbone
+
+
+def train_supernet(
+    space: TemporalSpace,
+    backbone: Backbone,
+    plan: TrainingPlan,
+    path: Path,
+    on_step: OnStep | None = None,
+    recipe: Recipe = fair,
+    execution: Execution = EXECUTION,
+) -> Supernet:
+    """Inflate the image U-Net and train the temporal blocks on clips; weights go to `path`.
+
+    A share of the steps may see images: clips of one frame, on the paths that the recipe takes
+    anyway. Temporal blocks act on them too, as they will when the found network draws an image.
+    """
+    data, workers = load_clips(plan.data, space.unet, "train"), Workers.here()
+    wanted = workers.share(plan.video_clips)
+    torch.manual_seed(plan.seed + 1)
+    supernet = Supernet(space, copy.deepcopy(backbone))
+    supernet.backbone.requires_grad_(not plan.freeze_backbone)
+
+    def losses(randomness: Randomness) -> Iterable[Tensor]:
+        images = randomness.happens(plan.images)
+        batch = draw_batch(data, plan.video_clips, randomness, images=images, wanted=wanted)
+        found = recipe(supernet, batch.to(execution.device), randomness)
+        if isinstance(found, Tensor) or not isinstance(found, Iterable):
+            raise InputError(f"recipe {_name(recipe)}: must yield its losses, not return one")
+        return found
+
+    notes = {
+        **_notes(space, SUPERNET),
+        "clips": plan.video_clips,
+        "images": plan.images,
+        "data": plan.data,
+        "frozen backbone": plan.freeze_backbone,
+        "recipe": _name(recipe),
+    }
+    schedule = plan.schedule(plan.video_steps)
+    trainer = Trainer(supernet, losses, schedule, plan.seed + 1, notes, execution, workers)
+    trainer.run(state_path(path), on_step)
+    _finish(path, supernet.state_dict(), notes)
+    return supernet
+
+
+def state_path(path: Path) -> Path:
+    """Where an unfinished training keeps its state, beside what it will write."""
+    return path.with_name(f"{path.stem}.training.safetensors")
+
+
+def load_backbone(path: Path, space: TemporalSpace) -> Backbone:
+    """A trained image U-Net, or one in a folder of diffusers; InputError at another shape."""
+    if path.is_dir():
+        return open_backbone(path, space.unet)
+    found = _read(path, BACKBONE)
+    if not checkpoint.backbone_fits(space.unet, found.notes):
+        raise InputError(f"{path}: was trained at another shape than space {space.name!r} has")
+    backbone = build_backbone(space.unet)
+    checkpoint.load_weights(backbone, found.tensors, path)
+    return backbone.eval()
+
+
+def load_supernet(path: Path, space: TemporalSpace) -> Supernet:
+    """A trained supernet; InputError if it was trained for another space."""
+    found = _read(path, SUPERNET)
+    checkpoint.check_space(found.notes, space, path)
+    supernet = Supernet(space)
+    checkpoint.load_weights(supernet, found.tensors, path)
+    return supernet.eval()
+
+
+def _read(path: Path, kind: str) -> checkpoint.Checkpoint:
+    found = checkpoint.read(path)
+    if found.notes.get("holds") != kind:
+        raise InputError(f"{path}: holds a {found.notes.get('holds')}, not a {kind}")
+    return found
+
+
+def _notes(space: TemporalSpace, kind: str) -> dict[str, Any]:
+    return {"holds": kind, "space": space.to_json()}
+
+
+def _name(recipe: Recipe) -> str:
+    return str(getattr(recipe, "__qualname__", recipe))
+
+
+def _finish(path: Path, weights: dict[str, Tensor], notes: dict[str, Any]) -> None:
+    if Workers.here().rank != 0:
+        return
+    checkpoint.write(path, weights, notes)
+    state_path(path).unlink(missing_ok=True)
