@@ -1,4 +1,4 @@
-"""Published Neural Engine latencies, predicted from few others: figures of `latency.cost_model.analytical`.
+"""Published Neural Engine latencies, from few others: figures of `latency.cost_model`.
 
 python examples/benchmarks/neural_engine.py [--data ../shared/data] [--seeds 10]
 

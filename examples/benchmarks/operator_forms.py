@@ -2,9 +2,9 @@
 
     python examples/benchmarks/operator_forms.py [--channels 64] [--pixels 16]
 
-A block at one clip, as in a network. Of each: with coremltools alone, and rewritten first
-(latency/graph_passes/simplify_reshapes.py); beside it what the same operator took before operators were written for Core ML.
-A group norm alone is 2 reshapes of each.
+A block at one clip, as in a network. Of each: with coremltools alone, and rewritten first by
+latency/graph_passes; beside it what the same operator took before operators were written for
+Core ML. A group norm alone is 2 reshapes of each.
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
 latency = (sum over families of cost x amount) x exp(residual)
 
-Costs are log-normal around a data sheet's or a neighbour's (`latency.cost_model.unit_costs`); the residual is a
-Gaussian process over logarithms of physical sizes, whose amplitude leave-one-out chooses
-(`latency.cost_model.laplace`). With no measurement the prediction is the data sheet's, with many it is the
-fit, and a family that nothing measured keeps its prior's spread, and so widens the bounds.
+Costs are log-normal around a data sheet's or a neighbour's (`latency.cost_model.unit_costs`); the
+residual is a Gaussian process over logarithms of physical sizes, whose amplitude leave-one-out
+chooses (`latency.cost_model.laplace`). With no measurement the prediction is the data sheet's, with
+many it is the fit, and a family that nothing measured keeps its prior's spread, and so widens the
+bounds.
 """
 
 import math

@@ -3,8 +3,8 @@
 Costs are positive and known to a factor, so they are log-normal: a median and a spread in
 logarithms (0.7 is a factor of two either way at one standard deviation), correlated where one
 reason moves several (a faster clock). Data sheets give the medians before anything is measured;
-a fit narrows them (`latency.cost_model.analytical`); a neighbouring chip's fit, scaled by data sheets, is a
-better prior than a data sheet.
+a fit narrows them (`latency.cost_model.analytical`); a neighbouring chip's fit, scaled by data
+sheets, is a better prior than a data sheet.
 """
 
 import math

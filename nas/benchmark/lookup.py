@@ -1,7 +1,7 @@
 """Which row of a table an architecture is, for tables of a million rows too.
 
-Rows are kept as codes (`search_spaces.space.integer_encoding`) and found by a 64-bit hash of them, so that no row
-needs an object of its own.
+Rows are kept as codes (`search_spaces.space.integer_encoding`) and found by a 64-bit hash of them,
+so that no row needs an object of its own.
 """
 
 from collections.abc import Sequence

@@ -93,8 +93,8 @@ class Part:
 class SpaceCosts:
     """The workloads and parameters of a temporal space, each block traced once and for all.
 
-    Traces are kept in the user's cache (`latency.tracing.cache`): a space of 0.6B networks takes a minute
-    or two the first time, and seconds from then on.
+    Traces are kept in the user's cache (`latency.tracing.cache`): a space of 0.6B networks takes a
+    minute or two the first time, and seconds from then on.
     """
 
     def __init__(self, space: TemporalSpace) -> None:

@@ -1,6 +1,7 @@
 """Architectures that were not looked at yet, for a driver whose strategy proposes none.
 
-Rows of codes (`search_spaces.space.integer_encoding`) are drawn, changed and compared many at a time.
+Rows of codes (`search_spaces.space.integer_encoding`) are drawn, changed and compared many at a
+time.
 """
 
 from collections.abc import Collection, Container, Iterable, Sequence

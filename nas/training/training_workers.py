@@ -1,7 +1,7 @@
 """A training on several processes, GPUs or machines: Ray Train starts the workers.
 
-Every worker runs the same training on its share of each batch (`supernet.training.workers`). The first one
-writes the files, so they must lie where all workers see them.
+Every worker runs the same training on its share of each batch (`supernet.training.workers`). The
+first one writes the files, so they must lie where all workers see them.
 """
 
 import io

@@ -1,6 +1,7 @@
 """The image U-Net: what is trained on single frames, and where the temporal slots stand.
 
-A backbone of another kind gives what `Backbone` asks for; `supernet.backbones.building` chooses by shape.
+A backbone of another kind gives what `Backbone` asks for; `supernet.backbones.building` chooses by
+shape.
 
 N images, C channels, H x W pixels, L context tokens, E embedding channels.
 """

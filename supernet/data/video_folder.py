@@ -1,6 +1,7 @@
 """Clips cut from a folder of videos: `nas search --data FOLDER`.
 
-Splits are those of `supernet.data.splits`. Only usable videos count. Every moment is equally likely.
+Splits are those of `supernet.data.splits`. Only usable videos count. Every moment is equally
+likely.
 """
 
 import itertools

@@ -145,7 +145,8 @@ def test_clips_depend_on_the_seed_alone(tmp_path: Path) -> None:
     assert torch.equal(data.clips(20, 5).x_BCTHW[:12], first), "a longer draw begins the same"
     assert not torch.equal(data.clips(12, 6).x_BCTHW, first)
     code = (
-        "import sys; from search_spaces import UNetShape; from supernet.data.loading import load_clips\n"
+        "import sys; from search_spaces import UNetShape\n"
+        "from supernet.data.loading import load_clips\n"
         f"x = load_clips(sys.argv[1], {GREY!r}, 'train').clips(12, 5).x_BCTHW\n"
         "import hashlib; print(hashlib.sha256(x.numpy().tobytes()).hexdigest())"
     )

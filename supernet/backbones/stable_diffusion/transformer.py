@@ -81,7 +81,8 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Shape kept."""
-        # On its way to Core ML, which normalises any axis, `latency.graph_passes.simplify_reshapes` takes the turns out.
+        # On its way to Core ML, which normalises any axis, `latency.graph_passes` takes the turns
+        # out.
         return super().forward(x_NCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
