@@ -46,7 +46,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return trace(module, *inputs, name=name)
 
-    monkeypatch.setattr(latency.cache, "trace", counting)
+    monkeypatch.setattr(latency.tracing.cache, "trace", counting)
     return names
 
 
@@ -183,7 +183,7 @@ def test_what_cannot_be_described_is_traced_each_time(tmp_path: Path, count: lis
 
 
 def test_the_oldest_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency.cache, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(latency.tracing.cache, "MOST_ENTRIES", 2)
     for width in (4, 8, 16):
         traced(nn.Linear(8, width), (X,), folder=tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 2
