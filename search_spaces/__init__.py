@@ -11,6 +11,7 @@ from search_spaces.space.architecture import Architecture
 from search_spaces.space.choice import Choice, Condition, NumericChoice, Option
 from search_spaces.space.one_hot_encoding import counts, encode, feature_names
 from search_spaces.space.space import SearchSpace
+from search_spaces.unet.slots import Slot
 from search_spaces.unet.stable_diffusion import StableDiffusionShape, stable_diffusion_shape
 from search_spaces.unet.temporal import (
     CONV1D,
@@ -33,7 +34,7 @@ from search_spaces.unet.temporal import (
     TemporalSpace,
     temporal_space,
 )
-from search_spaces.unet.unet_shape import Slot, UNetShape
+from search_spaces.unet.unet_shape import UNetShape
 
 if TYPE_CHECKING:
     from search_spaces.tables.table import Table, joined, read_table

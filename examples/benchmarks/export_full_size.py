@@ -16,9 +16,8 @@ from pathlib import Path
 import torch
 
 from nas.export import export_network
-from nas.pipeline.search import temporal
 from nas.progress import Progress
-from search_spaces import load
+from search_spaces.shipped.loading import load_temporal
 from search_spaces.shipped.snapgen_v import PUBLISHED
 from supernet import VideoUNet, parameter_count
 
@@ -45,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="kept there; nowhere without it")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    space = temporal(load(given.space))
+    space = load_temporal(given.space)
     blocks = list(PUBLISHED.layouts.values())[given.layout - 1] if given.layout else LARGE
     architecture = space.arranged(space.parse_block(block) for block in blocks)
     torch.manual_seed(0)

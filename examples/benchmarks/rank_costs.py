@@ -18,8 +18,7 @@ import torch
 
 from latency.predictor.shipped import load_device
 from nas.costs.costs import Costs, SpaceCosts, layout
-from nas.pipeline.search import temporal
-from search_spaces import load
+from search_spaces.shipped.loading import load_temporal
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=1_000_000)
     parser.add_argument("--params", type=int, default=600_000_000)
     asked = parser.parse_args()
-    space, device = temporal(load(asked.space)), load_device(asked.device)
+    space, device = load_temporal(asked.space), load_device(asked.device)
     print(f"{space.name}: {space.size:.3g} networks on {device.name}")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TEMPORAL_NAS_CACHE"] = folder

@@ -20,8 +20,8 @@ from ranking import Job, begin, kept, run
 from ranking_work import Exam, keep, train_image, train_shared
 
 from nas.benchmark.ranking import Ranking
-from nas.pipeline.search import temporal
-from search_spaces import Architecture, load
+from search_spaces import Architecture
+from search_spaces.shipped.loading import load_temporal
 from supernet import Validation, load_supernet
 from supernet.data.loading import load_clips
 
@@ -72,7 +72,7 @@ def main() -> None:
         for w, seed in trained
     ]
     run("supernets", jobs, asked.processes)
-    space = temporal(load(asked.space.format(narrow)))
+    space = load_temporal(asked.space.format(narrow))
     rng = np.random.default_rng(0)
     architectures = [space.sample(rng) for _ in range(asked.architectures)]
     scores: list[Job] = [

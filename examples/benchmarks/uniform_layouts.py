@@ -33,12 +33,11 @@ from nas.costs.costs import Costs, SpaceCosts, layout
 from nas.evaluators.quality import Quality
 from nas.evaluators.serial import Serial
 from nas.pipeline import finalists
-from nas.pipeline.search import temporal, twin_space
 from nas.progress import Progress
 from nas.run.results import found
 from nas.study.study import Study
-from search_spaces import Architecture, load
-from search_spaces.shipped.loading import twin_of
+from search_spaces import Architecture
+from search_spaces.shipped.loading import load_temporal, load_twin, twin_of
 from supernet import Validation, load_supernet
 from supernet.data.loading import load_clips
 
@@ -64,7 +63,7 @@ class Asked:
         return self.exam.folder / "pairs.json"
 
     def limits(self, latency: str | None) -> Limits:
-        space = temporal(load(self.space))
+        space = load_temporal(self.space)
         return resolve(Budget(latency), Costs(SpaceCosts(space), load_device(self.device)))
 
 
@@ -136,7 +135,7 @@ def choose(asked: Asked) -> None:
     exam, free = asked.exam, asked.limits(None)
     space = free.costs.space
     if exam.space.choices != space.choices:
-        twin_space(space, exam.space_name)  # says why
+        load_twin(space, exam.space_name)  # says why
     supernet = load_supernet(exam.supernet(RECIPE, 0), exam.space)
     data = load_clips(exam.data, exam.space.unet, "validation")
     quality = Quality(supernet, Validation(data, asked.search_clips))

@@ -20,9 +20,9 @@ def clips(
     json: options.AsJson = False,
 ) -> None:
     """Write clips to safetensors files that a training package reads by itself."""
-    from nas.cli.export import load_temporal
     from nas.progress import Progress
     from nas.training.clip_files import write_clips
+    from search_spaces.shipped.loading import load_temporal
     from supernet.data.digits import Split
 
     found = load_temporal(space)

@@ -25,14 +25,13 @@ def costs(
     from latency.predictor.shipped import HOST, load_device
     from nas.calibration.validated import status, trust
     from nas.costs.costs import Costs, SpaceCosts
-    from nas.pipeline.search import temporal
     from nas.progress import Progress
     from nas.tables import write_rows
-    from search_spaces import load
+    from search_spaces.shipped.loading import load_temporal
 
     if device == HOST:
         raise InputError("host has no costs before it is measured; nas profile, nas calibrate")
-    found, known = temporal(load(space)), load_device(device)
+    found, known = load_temporal(space), load_device(device)
     space_costs = SpaceCosts(found)
     with Progress().stage("trace the blocks", len(space_costs.pieces)) as advance:
         space_costs.trace_all(advance)

@@ -9,11 +9,9 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
-from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency.coreml.lint import Lint
-    from search_spaces import TemporalSpace
 
 
 class Format(StrEnum):
@@ -60,6 +58,7 @@ def export(
     from nas.bundle import Bundle
     from nas.export import ExportError, check_settings, export_network
     from nas.progress import Progress
+    from search_spaces.shipped.loading import load_temporal
 
     check_settings(out, palettise, chunks, chunk_mb)
     own = load_temporal(space) if space else None
@@ -88,16 +87,6 @@ def export(
         f"read back: {report.products} products, {report.flops / 1e9:.2f} GFLOPs, as traced"
     )
     _print_lint(report.lint)
-
-
-def load_temporal(name: str) -> "TemporalSpace":
-    """A space whose networks can be exported."""
-    from search_spaces import TemporalSpace, load
-
-    found = load(name)
-    if not isinstance(found, TemporalSpace):
-        raise InputError(f"--space {name}: no space of video networks")
-    return found
 
 
 def lint(

@@ -45,16 +45,15 @@ def train(
     json: options.AsJson = False,
 ) -> None:
     """Train a supernet: the image U-Net on frames, then the temporal blocks on clips."""
-    from nas.pipeline.search import temporal
     from nas.progress import Progress
     from nas.training.training import trained_supernet
     from nas.training.training_workers import Job, train_on_workers
-    from search_spaces import load
+    from search_spaces.shipped.loading import load_temporal
     from supernet import TrainingPlan
     from supernet.training.execution import Execution
     from supernet.training.recipes import load_recipe
 
-    chosen = temporal(load(space))
+    chosen = load_temporal(space)
     loaded_recipe = load_recipe(recipe)
     backbone_file = _backbone_file(out, backbone, resume=resume)
     plan = TrainingPlan(

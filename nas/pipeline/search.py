@@ -34,7 +34,8 @@ from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
 from nas.training.training import trained_supernet
-from search_spaces import Architecture, InputError, TemporalSpace, load
+from search_spaces import Architecture, InputError, TemporalSpace
+from search_spaces.shipped.loading import load_temporal, load_twin
 from supernet import ClipSource, Supernet, Validation, load_supernet, open_backbone
 from supernet.data.digits import Split
 from supernet.data.loading import load_clips
@@ -83,10 +84,10 @@ def search(
         StorageError: the storage failed; what is finished there is safe.
     """
     settings = settings or Settings()
-    space = temporal(load(settings.space))
+    space = load_temporal(settings.space)
     folder = RunFolder(Path(out), settings, storage, resume=resume)
     twin = settings.learned_space
-    learned = twin_space(space, twin) if twin else space
+    learned = load_twin(space, twin) if twin else space
     job = _Job(space, learned, settings, folder, progress or Progress(stages(settings)))
     given = _opened(settings, space, learned)
     if workers is not None:
@@ -242,29 +243,6 @@ def stages(settings: Settings) -> int:
         + 2 * (settings.supernet is None)
         + settings.scores_blocks
     )
-
-
-def temporal(space: object) -> TemporalSpace:
-    """A space with a U-Net; InputError for one of names alone."""
-    if not isinstance(space, TemporalSpace):
-        name = getattr(space, "name", space)
-        raise InputError(f"space {name!r} has no U-Net to put blocks in; this needs one that has")
-    return space
-
-
-def twin_space(space: TemporalSpace, name: str) -> TemporalSpace:
-    """The space in which another's quality is searched.
-
-    Raises:
-        InputError: nothing of that name, or a space of other choices.
-    """
-    twin = temporal(load(name))
-    if twin.choices != space.choices:
-        raise InputError(
-            f"space {twin.name!r} is no twin of {space.name!r}: slots or options differ, so that a "
-            "network of one is none of the other"
-        )
-    return twin
 
 
 def _excluded(limits: Limits) -> str:

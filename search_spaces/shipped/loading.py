@@ -12,7 +12,7 @@ from search_spaces.files import document
 from search_spaces.files.errors import InputError
 from search_spaces.shipped.published import Published
 from search_spaces.space.space import FORMAT, MAJOR, SearchSpace
-from search_spaces.unet.temporal import read_space
+from search_spaces.unet.temporal import TemporalSpace, read_space
 
 T = TypeVar("T")
 
@@ -45,6 +45,35 @@ def load(name: str) -> SearchSpace:
     if not isinstance(space, SearchSpace):
         raise InputError(f"{name}: a {type(space).__name__} is not a SearchSpace")
     return space
+
+
+def load_temporal(name: str) -> TemporalSpace:
+    """A space of temporal blocks by its name, as `load` finds it.
+
+    Raises:
+        InputError: nothing of that name, or a space of names alone, without a U-Net.
+    """
+    space = load(name)
+    if not isinstance(space, TemporalSpace):
+        raise InputError(
+            f"space {space.name!r} has no U-Net to put blocks in; this needs one that has"
+        )
+    return space
+
+
+def load_twin(space: TemporalSpace, name: str) -> TemporalSpace:
+    """The narrow space in which the quality of another is searched.
+
+    Raises:
+        InputError: nothing of that name, or a space of other choices.
+    """
+    twin = load_temporal(name)
+    if twin.choices != space.choices:
+        raise InputError(
+            f"space {twin.name!r} is no twin of {space.name!r}: slots or options differ, so that a "
+            "network of one is none of the other"
+        )
+    return twin
 
 
 def twin_of(name: str) -> str | None:

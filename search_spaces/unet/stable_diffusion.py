@@ -11,7 +11,7 @@ from typing import Any
 
 from search_spaces.files.document import Json
 from search_spaces.files.errors import InputError
-from search_spaces.unet.unet_shape import Slot, is_size, slot_at
+from search_spaces.unet.slots import Slot, is_size, slot_at
 
 KIND = "stable_diffusion"
 CLASS_NAME = "UNet2DConditionModel"

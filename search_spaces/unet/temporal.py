@@ -15,8 +15,9 @@ from search_spaces.files.errors import InputError
 from search_spaces.space.architecture import Architecture
 from search_spaces.space.choice import AnyChoice, Choice, Condition, Option
 from search_spaces.space.space import FORMAT, MAJOR, SearchSpace, space_from_json
+from search_spaces.unet.slots import Slot
 from search_spaces.unet.stable_diffusion import KIND, StableDiffusionShape, shape_from_json
-from search_spaces.unet.unet_shape import Slot, UNetShape
+from search_spaces.unet.unet_shape import UNetShape
 
 BUILT_IN_MODULES = "supernet.operators"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

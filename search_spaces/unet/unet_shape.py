@@ -1,35 +1,12 @@
 """The shape of an image U-Net of our own, and the slots that follow from it."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from search_spaces.files.document import Json
 from search_spaces.files.errors import InputError
-
-if TYPE_CHECKING:
-    from search_spaces.unet.stable_diffusion import StableDiffusionShape
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place in the U-Net where a temporal block may stand; sizes as the block will see them."""
-
-    name: str
-    stage: int  # 0 is the highest resolution
-    position: str  # "down", "mid" or "up"
-    channels: int
-    height: int
-    width: int
-    frames: int
-    context_channels: int = 0  # of the tokens that say what a clip shows; 0: there are none
-
+from search_spaces.unet.slots import Slot, is_size, slot_at
 
 SIZES = ("in_channels", "frames", "height", "width", "context_tokens", "context_channels")
-
-
-def is_size(value: object) -> bool:
-    """Whether a value counts something: a whole number from 1."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 @dataclass(frozen=True)
@@ -72,17 +49,3 @@ class UNetShape:
     def to_json(self) -> Json:
         """As it stands in a space's document."""
         return asdict(self)
-
-
-def slot_at(shape: "UNetShape | StableDiffusionShape", position: str, stage: int) -> Slot:
-    """The slot of a stage; its height and width are halved from stage to stage and rounded up."""
-    return Slot(
-        name=position if position == "mid" else f"{position}{stage}",
-        stage=stage,
-        position=position,
-        channels=shape.channels[stage],
-        height=-(-shape.height // 2**stage),
-        width=-(-shape.width // 2**stage),
-        frames=shape.frames,
-        context_channels=shape.context_channels,
-    )

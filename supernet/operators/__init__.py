@@ -1,7 +1,8 @@
 """The temporal blocks as modules: a file a family."""
 
 from supernet.operators.attention import SelfAttention1D, SelfAttention3D
-from supernet.operators.base import Settings, TemporalOperator, build
+from supernet.operators.base import Settings, TemporalOperator
+from supernet.operators.building import build
 from supernet.operators.convolution import Conv1D, Conv3D, SeparableConv3D
 from supernet.operators.cross_attention import CrossAttention1D, CrossAttention3D
 

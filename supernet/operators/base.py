@@ -1,4 +1,4 @@
-"""What a temporal block is, and how one is built.
+"""What a temporal block is: the base class of all operators.
 
 Shapes, here and in the files beside: N = B*T images of a batch of clips, T frames, C channels,
 H and W pixels, L context tokens. Every block keeps its input's shape and starts as the identity:
@@ -6,12 +6,11 @@ its last projection is zero, so a fresh supernet equals its image backbone. Noth
 which Core ML refuses, and no dimension 65,536, which the Neural Engine does.
 """
 
-import importlib
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from search_spaces import REPEATS, Block, InputError, Option, Slot
+from search_spaces import Option, Slot
 
 Settings = Mapping[str, Option]
 
@@ -52,29 +51,3 @@ class TemporalOperator(nn.Module):
     def state_for(self, settings: Settings) -> dict[str, Tensor]:
         """The state that a block built at `settings` inherits from this one."""
         return dict(self.state_dict()) | {n: w.detach() for n, w in self.weights(settings).items()}
-
-
-def build(block: Block, slot: Slot) -> TemporalOperator | None:
-    """The module of a block in a slot; None for the operator that leaves the slot as it is.
-
-    The setting `repeats` is no business of the operator: it stands so often, one after another.
-
-    Raises:
-        InputError: the declared module does not exist or is no TemporalOperator.
-    """
-    if not block.operator.module:
-        return None
-    module_name, _, class_name = block.operator.module.partition(":")
-    try:
-        operator_class = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        name = block.operator.name
-        raise InputError(f"operator {name!r}: {block.operator.module}: {error}") from None
-    if not (isinstance(operator_class, type) and issubclass(operator_class, TemporalOperator)):
-        raise InputError(f"operator {block.operator.name!r}: {class_name} is no TemporalOperator")
-    settings = dict(block.settings)
-    if REPEATS.name not in settings:
-        return operator_class(slot, settings)
-    from supernet.operators.repeated import Repeated  # which is a TemporalOperator itself
-
-    return Repeated(slot, settings, operator_class)
