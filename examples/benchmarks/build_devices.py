@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from latency import Device, Seen, Validation
-from latency.cost_model.analytical import PhysicalModel, fit
-from latency.cost_model.work_amounts import FAMILIES
+from latency.cost_model.analytical import AnalyticalModel, fit
+from latency.cost_model.work_amounts import WORK_KINDS
 from latency.measurement.validation import validate
-from latency.predictor.calibration import parts_alone
+from latency.predictor.calibration import sum_of_parts
 from latency.predictor.chips import Chip, chips
 from latency.predictor.published import NUMBER_BYTES, measurements, published
 from latency.regression.bounds import UNVALIDATED
@@ -52,22 +52,22 @@ DEVICES = (
 )
 
 
-def fitted(soc: str, known: dict[str, Chip], neighbour: str = FIRST) -> PhysicalModel:
+def fitted(soc: str, known: dict[str, Chip], neighbour: str = FIRST) -> AnalyticalModel:
     """The costs of a chip from its own rows, and from its neighbour's as a prior."""
     if soc == FIRST:
         prior = known[soc].data_sheet
     else:
-        prior = known[soc].borrowed(known[neighbour], fitted(neighbour, known).posterior)
+        prior = known[soc].transferred_prior(known[neighbour], fitted(neighbour, known).posterior)
     return fit(measurements(soc), prior, NUMBER_BYTES)
 
 
-def origin(model: PhysicalModel, neighbour: str | None) -> dict[str, str]:
+def origin(model: AnalyticalModel, neighbour: str | None) -> dict[str, str]:
     """Of each cost: measured here, or where it comes from."""
     before, after = model.prior.spreads, model.posterior.spreads
     elsewhere = f"extrapolated from {neighbour}" if neighbour else "data sheet"
     return {
-        family: "measured" if after[family] < LEARNED * before[family] else elsewhere
-        for family in FAMILIES
+        kind: "measured" if after[kind] < LEARNED * before[kind] else elsewhere
+        for kind in WORK_KINDS
     }
 
 
@@ -78,16 +78,16 @@ def device(named: Named, known: dict[str, Chip]) -> Device:
     neighbour = None if named.soc == FIRST else named.neighbour
     seen = tuple(
         Seen(row.workload.name, row.latency_ms, prediction)
-        for row, prediction in zip(rows, model.left_out, strict=True)
+        for row, prediction in zip(rows, model.leave_one_out, strict=True)
     )
     how = "leave one network out"
-    validation = validate(model.left_out, rows, how) if len(rows) > 1 else None
-    rates = dict(zip(FAMILIES, model.posterior.medians, strict=True))
+    validation = validate(model.leave_one_out, rows, how) if len(rows) > 1 else None
+    costs = dict(zip(WORK_KINDS, model.posterior.medians, strict=True))
     return Device(
         name=named.name,
-        model=parts_alone(model),
+        model=sum_of_parts(model),
         quantile=UNVALIDATED,
-        physical=model,
+        analytical=model,
         validation=validation,
         measurements=seen,
         memory_limit_mb=USABLE * named.memory_gb * 1000,
@@ -96,7 +96,7 @@ def device(named: Named, known: dict[str, Chip]) -> Device:
             "compute_unit": "Neural Engine where Core ML chooses it",
             "precision": "float16",
             "status": status(named, len(rows)),
-            "ms_per_unit": {f: float(f"{rates[f]:.4g}") for f in FAMILIES},
+            "ms_per_unit": {k: float(f"{costs[k]:.4g}") for k in WORK_KINDS},
             "origin": origin(model, neighbour),
             "sources": sorted({row.source for row in published(named.soc)}),
         },

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 from latency import Measurement, Prediction
 from latency.cost_model.analytical import fit
-from latency.cost_model.unit_costs import Rates
+from latency.cost_model.unit_costs import UnitCosts
 from latency.cost_model.work_amounts import Vector, compress_weights
 from latency.predictor.chips import chips
 from latency.predictor.published import NUMBER_BYTES, published, workloads
@@ -105,7 +105,7 @@ def chain(row: dict[str, str]) -> Workload | None:
     return Workload(row["model"], tuple(pair * layers), number_bytes=NUMBER_BYTES).compact()
 
 
-def physical(prior: Rates) -> Predictor:
+def analytical(prior: UnitCosts) -> Predictor:
     """Latency and bounds by `latency.cost_model.analytical`."""
 
     def predict(known: Sequence[Measurement], asked: Sequence[Measurement]) -> Vector:
@@ -158,13 +158,13 @@ def inside(found: Vector, times_ms: Vector) -> str:
     return f"{np.mean((found[1] <= times_ms) & (times_ms <= found[2])) * 100:3.0f}%"
 
 
-def report_families(title: str, rows: Sequence[Row], prior: Rates) -> None:
+def report_families(title: str, rows: Sequence[Row], prior: UnitCosts) -> None:
     predictors = {
         "FLOPs": linear(gflop),
         "weights": linear(weight_mb),
         "FLOPs and weights": linear(gflop, weight_mb),
-        "data sheet alone": lambda _, asked: physical(prior)([], asked),
-        "physical": physical(prior),
+        "data sheet alone": lambda _, asked: analytical(prior)([], asked),
+        "analytical": analytical(prior),
     }
     times_ms = np.array([row.measurement.latency_ms for row in rows])
     print(f"\n{title}: {len(rows)} networks, a family left out at a time")
@@ -180,14 +180,14 @@ def report_families(title: str, rows: Sequence[Row], prior: Rates) -> None:
     for name in sorted({row.family for row in rows}):
         chosen = np.array([row.family == name for row in rows])
         ratios = found[0][chosen] / times_ms[chosen] - 1
-        print(f"  physical, {name}: mean error {ratios.mean() * 100:+.1f}%")
+        print(f"  analytical, {name}: mean error {ratios.mean() * 100:+.1f}%")
 
 
-def report_chains(data: Path, seeds: int, prior: Rates) -> None:
+def report_chains(data: Path, seeds: int, prior: UnitCosts) -> None:
     given = read(data / CHAIN_ROWS)
     built = [(chain(row), float(row["latency_ms"])) for row in given]
     rows = [Measurement(workload, time_ms) for workload, time_ms in built if workload is not None]
-    predictors = {"FLOPs": linear(gflop), "physical": physical(prior)}
+    predictors = {"FLOPs": linear(gflop), "analytical": analytical(prior)}
     medians: dict[str, list[float]] = {name: [] for name in predictors}
     covered: list[float] = []
     for seed in range(seeds):
@@ -232,7 +232,7 @@ def report_diffusion(data: Path, rows: Sequence[Row]) -> None:
             if soc == "A14":
                 found = model_of_a14.predict(unet[model])
             else:
-                borrowed = of_chip[soc].borrowed(a14, model_of_a14.posterior)
+                borrowed = of_chip[soc].transferred_prior(a14, model_of_a14.posterior)
                 own = [r.measurement for r in published(soc) if r.family == "SwiftFormer"]
                 found = fit(own, borrowed, NUMBER_BYTES).predict(unet[model])
             kept = "in " if found.low_ms <= time_ms <= found.high_ms else "OUT"

@@ -1,1 +1,1 @@
-"""The analytical cost model: amounts of work times unit costs, and the roofline."""
+"""Cost models: the roofline, and the analytical one of amounts of work times unit costs."""

@@ -1,12 +1,12 @@
-"""A physical prior, fitted to few measurements, and a learned residual.
+"""Analytical cost model: latency is amounts of work times unit costs, times a learned residual.
 
-latency = (sum over families of cost x amount) x exp(residual)
+latency = (sum over kinds of work of unit cost x amount) x exp(residual)
 
-Costs are log-normal around a data sheet's or a neighbour's (`latency.cost_model.unit_costs`); the
-residual is a Gaussian process over logarithms of physical sizes, whose amplitude leave-one-out
-chooses (`latency.cost_model.laplace`). With no measurement the prediction is the data sheet's, with
-many it is the fit, and a family that nothing measured keeps its prior's spread, and so widens the
-bounds.
+Unit costs are log-normal around a data sheet's or a neighbour's (`latency.cost_model.unit_costs`).
+The residual is a Gaussian process over log sizes; cross-validation (leave-one-out) chooses its
+amplitude (`latency.cost_model.laplace`). With no measurement the prediction is the data sheet's,
+with many it is the fit. A kind of work that nothing measured keeps its prior's spread, and so
+widens the bounds.
 """
 
 import math
@@ -22,11 +22,11 @@ from latency.cost_model.laplace import (
     QUANTILE,
     UNMEASURED_AMPLITUDE,
     WIDEST,
-    Problem,
-    State,
+    CostRegression,
+    LaplaceApproximation,
 )
-from latency.cost_model.unit_costs import LEAST_MS, Rates, rates_of
-from latency.cost_model.work_amounts import COLUMNS, FAMILIES, INDEX, Vector, amounts, matrix
+from latency.cost_model.unit_costs import LEAST_MS, UnitCosts, unit_costs_of
+from latency.cost_model.work_amounts import COLUMNS, INDEX, WORK_KINDS, Vector, amounts, work_matrix
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import Prediction
 from latency.workload.workload import Workload
@@ -37,11 +37,11 @@ LARGEST = 1e12  # of an amount or a time in a document
 
 
 @dataclass(frozen=True)
-class PhysicalModel:
-    """A prior, the measurements that it met, and what a fit made of them; all numbers."""
+class AnalyticalModel:
+    """A fitted analytical model: the prior, the measurements, the posterior; all numbers."""
 
-    prior: Rates
-    log_costs: tuple[float, ...]  # of FAMILIES, at the posterior's mode
+    prior: UnitCosts
+    log_costs: tuple[float, ...]  # of WORK_KINDS, at the posterior's mode
     amplitude: float = UNMEASURED_AMPLITUDE  # of the residual, in logarithms
     width: float = 1.0  # factor on the bounds, from leave-one-out errors
     number_bytes: int | None = None  # of the device; None: as workloads were traced
@@ -50,18 +50,18 @@ class PhysicalModel:
     weights: tuple[float, ...] = ()  # 1; less for an outlier
 
     @cached_property
-    def _state(self) -> "State":
+    def _posterior(self) -> "LaplaceApproximation":
         columns = np.array(self.measured).reshape(len(self.measured), len(COLUMNS))
-        problem = Problem(columns, np.log(np.array(self.latency_ms)), self.prior)
+        regression = CostRegression(columns, np.log(np.array(self.latency_ms)), self.prior)
         weights = np.array(self.weights)
-        return problem.state(np.array(self.log_costs), self.amplitude, weights)
+        return regression.approximation(np.array(self.log_costs), self.amplitude, weights)
 
     def amounts(self, workload: Workload) -> Vector:
-        """(COLUMNS,) what the workload asks of this device; amounts of parts add."""
+        """Count the work that a workload asks of this device, (COLUMNS,); parts add."""
         return amounts(workload, self.number_bytes)
 
     def predict(self, workload: Workload) -> Prediction:
-        """The latency of a block or a network.
+        """Predict the latency of a block or a network, with bounds.
 
         Raises:
             InputError: the workload's operations have no sizes.
@@ -72,87 +72,82 @@ class PhysicalModel:
         return Prediction(*found)
 
     def predict_amounts(self, columns: Vector) -> Vector:
-        """(3, workloads): latency, lower and upper bound in ms of (workloads, COLUMNS) amounts.
+        """Predict (3, workloads) latency, lower and upper bound in ms of (workloads, COLUMNS).
 
-        A sum of log-normal costs is taken as log-normal with its mean and variance (Fenton
-        1960, "The sum of log-normal probability distributions"), so that one wide cost widens
-        the upper bound even where its median is small.
+        A sum of log-normals is taken as log-normal with its mean and variance (Fenton 1960, "The
+        sum of log-normal probability distributions"), so that one wide cost widens the upper
+        bound even where its median is small.
         """
-        state = self._state
-        each = columns[:, : len(FAMILIES)] * np.exp(np.array(self.log_costs))
+        approximation = self._posterior
+        each = columns[:, : len(WORK_KINDS)] * np.exp(np.array(self.log_costs))
         total = np.maximum(each.sum(axis=1), 1e-12)
-        covariance = state.covariance
+        covariance = approximation.covariance
         means = each * np.exp(np.diag(covariance) / 2)
         mean = np.maximum(means.sum(axis=1), 1e-12)
         variance = np.einsum("wf,fg,wg->w", means, np.exp(covariance) - 1, means)
         of_costs = np.log1p(np.maximum(variance, 0.0) / mean**2)
         middle = np.log(mean) - of_costs / 2
-        shift, of_residual = state.residual(columns, each / total[:, None])
+        shift, of_residual = approximation.residual_process(columns, each / total[:, None])
         deviation = self.width * np.sqrt(of_costs + of_residual + NOISE**2)
         latency_ms = total * np.exp(shift)
         low_ms = np.minimum(np.exp(middle + shift - QUANTILE * deviation), latency_ms)
         high_ms = np.maximum(np.exp(middle + shift + QUANTILE * deviation), latency_ms)
         return np.stack([latency_ms, low_ms, high_ms])
 
-    def family_ms(self, workload: Workload) -> dict[str, float]:
-        """What each family adds to a workload's latency, before the residual."""
-        each = self.amounts(workload)[: len(FAMILIES)] * np.exp(np.array(self.log_costs))
-        return dict(zip(FAMILIES, each.tolist(), strict=True))
-
     @property
-    def posterior(self) -> Rates:
-        """The costs as the measurements left them: a neighbouring chip's prior, once scaled."""
-        return rates_of(np.array(self.log_costs), self._state.covariance)
+    def posterior(self) -> UnitCosts:
+        """Posterior of the unit costs: a neighbouring chip's prior, once scaled."""
+        return unit_costs_of(np.array(self.log_costs), self._posterior.covariance)
 
-    def part(self, workload: Workload) -> tuple[float, Vector]:
-        """What a part adds to a network in ms, and how far that moves along each direction.
+    def part_cost(self, workload: Workload) -> tuple[float, Vector]:
+        """The ms that a part adds to a network, and how far they move along each direction.
 
-        The call is the network's, not the part's. Directions (FAMILIES,) are those in which the
-        costs are uncertain together, so they add over the parts.
+        Directions (WORK_KINDS,) are columns of the covariance's Cholesky factor: costs are
+        uncertain along them together, so they add over the parts. The call is the network's.
         """
-        each = self.amounts(workload)[: len(FAMILIES)] * np.exp(np.array(self.log_costs))
+        each = self.amounts(workload)[: len(WORK_KINDS)] * np.exp(np.array(self.log_costs))
         each[INDEX["call"]] = 0.0
-        return float(each.sum()), self._moved(each)
+        return float(each.sum()), self._along_directions(each)
 
     @property
-    def call(self) -> tuple[float, Vector]:
-        """The same of the call itself: once a network."""
-        each = np.zeros(len(FAMILIES))
+    def call_cost(self) -> tuple[float, Vector]:
+        """The same of the call itself, which each network has once."""
+        each = np.zeros(len(WORK_KINDS))
         each[INDEX["call"]] = np.exp(self.log_costs[INDEX["call"]])
-        return float(each.sum()), self._moved(each)
+        return float(each.sum()), self._along_directions(each)
 
-    def _moved(self, each: Vector) -> Vector:
-        covariance = self._state.covariance
+    def _along_directions(self, each: Vector) -> Vector:
+        covariance = self._posterior.covariance
         together = np.exp(covariance) - 1  # of log-normal costs, in units of their means
-        factor = np.linalg.cholesky(together + 1e-12 * np.eye(len(FAMILIES)))
+        factor = np.linalg.cholesky(together + 1e-12 * np.eye(len(WORK_KINDS)))
         return np.asarray((each * np.exp(np.diag(covariance) / 2)) @ factor)
 
     @property
-    def deviation(self) -> float:
-        """In logarithms, what networks stray by beside what their costs leave open."""
+    def log_deviation(self) -> float:
+        """Standard deviation of a network's log latency beside what its unit costs leave open."""
         return self.width * math.hypot(NOISE, self.amplitude)
 
     @property
-    def left_out(self) -> list[Prediction]:
-        """What the model predicts of each measurement, had it not seen it."""
-        state = self._state
-        error, variance = state.left_out
-        middle = state.problem.log_latency - error
+    def leave_one_out(self) -> list[Prediction]:
+        """Leave-one-out predictions of the measurements."""
+        approximation = self._posterior
+        error, variance = approximation.leave_one_out
+        middle = approximation.regression.log_latency - error
         half = QUANTILE * self.width * np.sqrt(variance)
         bounds = np.exp(np.stack([middle, middle - half, middle + half], axis=1))
         return [Prediction(*row) for row in bounds.tolist()]
 
     @property
-    def left_out_ms(self) -> Vector:
-        """The same as times alone."""
-        return np.array([prediction.latency_ms for prediction in self.left_out])
+    def leave_one_out_ms(self) -> Vector:
+        """Leave-one-out predictions without their bounds."""
+        return np.array([prediction.latency_ms for prediction in self.leave_one_out])
 
     def to_json(self) -> Json:
-        """Numbers and names of families."""
+        """As a device's document has it: numbers, and names of the kinds of work."""
         rows = zip(self.measured, self.latency_ms, self.weights, strict=True)
         return {
             "prior": self.prior.to_json(),
-            "ms_per_unit": dict(zip(FAMILIES, np.exp(self.log_costs).tolist(), strict=True)),
+            "ms_per_unit": dict(zip(WORK_KINDS, np.exp(self.log_costs).tolist(), strict=True)),
             "amplitude": self.amplitude,
             "width": self.width,
             "number_bytes": self.number_bytes,
@@ -164,14 +159,14 @@ class PhysicalModel:
         }
 
     @staticmethod
-    def from_json(entry: object, where: str) -> "PhysicalModel":
-        """A model out of a document.
+    def from_json(entry: object, where: str) -> "AnalyticalModel":
+        """Read a model out of a document.
 
         Raises:
             InputError: a field is missing, or a number is none.
         """
         if not isinstance(entry, dict) or not isinstance(entry.get("measured"), list):
-            raise InputError(f"{where}: expected a physical model with prior and measured")
+            raise InputError(f"{where}: expected an analytical model with prior and measured")
         costs = entry.get("ms_per_unit")
         if not isinstance(costs, dict) or entry.get("columns") != list(COLUMNS):
             raise InputError(f"{where}: expected ms_per_unit, and the columns {list(COLUMNS)}")
@@ -182,9 +177,9 @@ class PhysicalModel:
             raise InputError(f"{where}: amplitude {amplitude} or width {width} out of range")
         if number_bytes is not None and number_bytes not in [1, 2, 4, 8]:
             raise InputError(f"{where}, number_bytes: expected 1, 2, 4 or 8")
-        return PhysicalModel(
-            prior=Rates.from_json(entry.get("prior"), f"{where}, prior"),
-            log_costs=tuple(float(np.log(_cost(costs, f, where))) for f in FAMILIES),
+        return AnalyticalModel(
+            prior=UnitCosts.from_json(entry.get("prior"), f"{where}, prior"),
+            log_costs=tuple(float(np.log(_cost(costs, f, where))) for f in WORK_KINDS),
             amplitude=amplitude,
             width=width,
             number_bytes=number_bytes,
@@ -195,9 +190,9 @@ class PhysicalModel:
 
 
 def fit(
-    measurements: Sequence[Measurement], prior: Rates, number_bytes: int | None = None
-) -> PhysicalModel:
-    """The model that a prior and measurements of sized workloads make.
+    measurements: Sequence[Measurement], prior: UnitCosts, number_bytes: int | None = None
+) -> AnalyticalModel:
+    """Fit the unit costs of a prior to measurements of sized workloads.
 
     Args:
         measurements: any number; none gives the data sheet's predictions.
@@ -213,13 +208,13 @@ def fit(
             raise InputError(f"{name}: its operations have no sizes; trace the module")
         if not (np.isfinite(latency_ms) and latency_ms > 0):
             raise InputError(f"{name}: latency {latency_ms} ms is not positive")
-    start = PhysicalModel(prior, tuple(prior.log_medians.tolist()), number_bytes=number_bytes)
+    start = AnalyticalModel(prior, tuple(prior.log_medians.tolist()), number_bytes=number_bytes)
     if not measurements:
         return start
-    columns = matrix([m.workload for m in measurements], number_bytes)
+    columns = work_matrix([m.workload for m in measurements], number_bytes)
     times_ms = np.array([m.latency_ms for m in measurements])
-    problem = Problem(columns, np.log(times_ms), prior)
-    best = max((problem.fitted(a) for a in AMPLITUDES), key=lambda state: state.score)
+    regression = CostRegression(columns, np.log(times_ms), prior)
+    best = max((regression.map_estimate(a) for a in AMPLITUDES), key=lambda found: found.objective)
     return replace(
         start,
         log_costs=tuple(best.log_costs.tolist()),
@@ -231,10 +226,10 @@ def fit(
     )
 
 
-def _cost(costs: Json, family: str, where: str) -> float:
-    cost = finite(costs.get(family), f"{where}, ms_per_unit, {family}")
+def _cost(costs: Json, kind: str, where: str) -> float:
+    cost = finite(costs.get(kind), f"{where}, ms_per_unit, {kind}")
     if not LEAST_MS**2 <= cost <= LEAST_MS**-2:
-        raise InputError(f"{where}, ms_per_unit, {family}: {cost} out of range")
+        raise InputError(f"{where}, ms_per_unit, {kind}: {cost} out of range")
     return cost
 
 

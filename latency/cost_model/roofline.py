@@ -1,6 +1,6 @@
-"""The roofline: what an operation must cost at a device's rates.
+"""Roofline model: bound an operation's latency by a device's peak rates.
 
-Each operation takes the larger of its arithmetic and its traffic, and a launch (Williams,
+Each operation takes the larger of its arithmetic and its memory traffic, and a launch (Williams,
 Waterman and Patterson 2009, "Roofline: an insightful visual performance model").
 """
 
@@ -13,7 +13,7 @@ from search_spaces.files.document import Json, finite
 
 @dataclass(frozen=True)
 class Roofline:
-    """A device's rates, of a data sheet."""
+    """Peak arithmetic rate, memory bandwidth and launch overhead of a data sheet."""
 
     gflop_per_s: float
     gb_per_s: float
@@ -24,7 +24,7 @@ class Roofline:
             raise InputError(f"rates must be positive; found {asdict(self)}")
 
     def latency_ms(self, workload: Workload) -> float:
-        """The sum over the operations."""
+        """Sum the rooflines of a workload's operations."""
         total = 0.0
         for operation in workload.operations:
             arithmetic_ms = operation.flops / self.gflop_per_s / 1e6
@@ -34,11 +34,11 @@ class Roofline:
         return total
 
     def to_json(self) -> Json:
-        """The three rates."""
+        """As a device's document has it: the three rates."""
         return asdict(self)
 
     @staticmethod
     def from_json(entry: Json, where: str) -> "Roofline":
-        """Rates out of a document; InputError where one is missing or no positive number."""
+        """Read a roofline out of a document; InputError where a rate is missing or not positive."""
         names = ("gflop_per_s", "gb_per_s", "launch_ms")
         return Roofline(**{name: finite(entry.get(name), f"{where}, {name}") for name in names})

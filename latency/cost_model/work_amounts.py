@@ -1,6 +1,6 @@
-"""What a workload asks of a device, by families of cost: so many GFLOPs, so many megabytes.
+"""Amounts of work: count what a workload asks of a device, by kind (GFLOPs, megabytes, launches).
 
-Families are told apart by what the hardware does: weights are streamed from memory once, dense
+Kinds are told apart by what the hardware does: weights are streamed from memory once, dense
 products fill the multiply-add array, depthwise ones leave most of it idle, attention writes and
 reads its score matrix, norms pass over their input several times, and so on. A network's amounts
 are the sum of its operations'.
@@ -17,7 +17,7 @@ from latency.workload.workload import Operation, Workload
 
 Vector = npt.NDArray[np.float64]
 
-# Family -> the unit that its amounts are counted in.
+# Kind of work -> the unit that its amounts are counted in.
 UNITS = {
     "call": "call",  # one a run: what the runtime does around the network
     "operation": "operation",  # that is no elementwise one, which compilers fuse into these
@@ -32,14 +32,14 @@ UNITS = {
     "activations": "MB",  # of convolutions and products
     "elementwise_mb": "MB",
 }
-FAMILIES = tuple(UNITS)
-INDEX = {family: index for index, family in enumerate(FAMILIES)}
-# Per workload, after the families: FLOPs times window, for the mean window.
-COLUMNS = (*FAMILIES, "window_gflop")
+WORK_KINDS = tuple(UNITS)
+INDEX = {kind: index for index, kind in enumerate(WORK_KINDS)}
+# Per workload, after the kinds of work: FLOPs times window, for the mean window.
+COLUMNS = (*WORK_KINDS, "window_gflop")
 
 
 def amounts(workload: Workload, number_bytes: int | None = None) -> Vector:
-    """The amount of each of COLUMNS.
+    """Count a workload's amount of each of COLUMNS.
 
     Args:
         workload: of operations with sizes.
@@ -50,9 +50,9 @@ def amounts(workload: Workload, number_bytes: int | None = None) -> Vector:
     for operation in workload.operations:
         found += operation.count * _amounts(operation, workload.number_bytes)
     scale = (number_bytes or workload.number_bytes) / workload.number_bytes
-    for family, unit in UNITS.items():
+    for kind, unit in UNITS.items():
         if unit == "MB":
-            found[INDEX[family]] *= scale
+            found[INDEX[kind]] *= scale
     found[INDEX["call"]] = 1.0
     return found
 
@@ -106,7 +106,7 @@ def _score_numbers(operation: Operation) -> float:
 
 
 def compress_weights(workload: Workload, bits: float, of_bits: float = 16.0) -> Workload:
-    """The workload with weights stored in fewer bits: palettised or quantised ones stream less."""
+    """Quantise the weights: palettised or quantised ones stream less from memory."""
     share = bits / of_bits
     operations = tuple(
         replace(o, weight_bytes=round(o.weight_bytes * share)) for o in workload.operations
@@ -115,8 +115,8 @@ def compress_weights(workload: Workload, bits: float, of_bits: float = 16.0) -> 
     return replace(workload, operations=operations, parts=parts)
 
 
-def shape_features(found: Vector) -> Vector:
-    """What the residual looks at, in logarithms: sizes of a mean operation, and how many there are.
+def size_features(found: Vector) -> Vector:
+    """Log sizes of a mean operation, and how many there are: inputs of the Gaussian process.
 
     Args:
         found: (workloads, COLUMNS) amounts.
@@ -125,13 +125,13 @@ def shape_features(found: Vector) -> Vector:
         (workloads, 5): FLOPs, weight and activation bytes an operation, mean window, operations.
     """
 
-    def column(*families: str) -> Vector:
-        return np.asarray(sum(found[:, INDEX[f]] for f in families))
+    def column(*kinds: str) -> Vector:
+        return np.asarray(sum(found[:, INDEX[f]] for f in kinds))
 
     operations = np.maximum(column("operation", "gather"), 1.0)
     gflop = column("dense", "depthwise")
     traffic_mb = column("activations", "norm", "moved", "scores")
-    window = found[:, len(FAMILIES)] / np.maximum(gflop, 1e-9)
+    window = found[:, len(WORK_KINDS)] / np.maximum(gflop, 1e-9)
     return np.stack(
         [
             np.log(np.maximum(gflop * 1e9 / operations, 1.0)),
@@ -144,7 +144,7 @@ def shape_features(found: Vector) -> Vector:
     )
 
 
-def matrix(workloads: Sequence[Workload], number_bytes: int | None = None) -> Vector:
-    """(workloads, COLUMNS) amounts."""
+def work_matrix(workloads: Sequence[Workload], number_bytes: int | None = None) -> Vector:
+    """Stack the amounts of workloads, (workloads, COLUMNS)."""
     rows = [amounts(workload, number_bytes) for workload in workloads]
     return np.array(rows).reshape(len(rows), len(COLUMNS))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from latency.cost_model import analytical
-from latency.cost_model.analytical import PhysicalModel
-from latency.cost_model.unit_costs import Rates, eager
-from latency.cost_model.work_amounts import FAMILIES
+from latency.cost_model.analytical import AnalyticalModel
+from latency.cost_model.unit_costs import UnitCosts, eager_prior
+from latency.cost_model.work_amounts import WORK_KINDS
 from latency.measurement.measurement import Measurement, check
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, validate
 from latency.predictor.device import Device
@@ -19,7 +19,9 @@ from latency.regression.transfer import Sources
 from search_spaces import InputError
 
 # A processor that nothing is known of: a laptop's, to a factor of e^1.5 either way.
-UNKNOWN = eager(tflop_per_s=0.2, gb_per_s=20, operation_ms=0.01).scaled({}, spread=0.1, common=1.5)
+UNKNOWN = eager_prior(tflop_per_s=0.2, gb_per_s=20, operation_ms=0.01).scaled(
+    {}, spread=0.1, common=1.5
+)
 
 
 def calibrate(
@@ -61,13 +63,13 @@ def calibrate(
             f"{like.name!r} tells what work of known sizes costs, and these options have names "
             "alone; borrow columns of measured networks instead"
         )
-    fitted_physical = analytical.fit(sized, prior, number_bytes) if sized else None
+    fitted_costs = analytical.fit(sized, prior, number_bytes) if sized else None
     tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
     device = Device(
         name=name,
-        model=parts_alone(fitted_physical, launch_ms or 0.0),
+        model=sum_of_parts(fitted_costs, launch_ms or 0.0),
         blocks=blocks,
-        physical=fitted_physical,
+        analytical=fitted_costs,
         facts=facts or {},
         memory_limit_mb=like.memory_limit_mb if like else None,
         choices=tuple(dict.fromkeys(p.choice for p in tabular)),
@@ -95,25 +97,25 @@ def calibrate(
     )
 
 
-def _prior(like: Device | None) -> tuple[Rates, int | None]:
+def _prior(like: Device | None) -> tuple[UnitCosts, int | None]:
     """Costs to start from, less sure than they are there; and the bytes of the device's numbers."""
     if like is None:
         return UNKNOWN, None
-    if like.physical is None:
+    if like.analytical is None:
         raise InputError(f"device {like.name!r} has no costs by kind of work to start from")
-    return like.physical.posterior.scaled({}), like.physical.number_bytes
+    return like.analytical.posterior.scaled({}), like.analytical.number_bytes
 
 
-def parts_alone(sized: PhysicalModel | None, launch_ms: float | None = None) -> LinearModel:
+def sum_of_parts(sized: AnalyticalModel | None, launch_ms: float | None = None) -> LinearModel:
     """How a network is predicted of which none was measured yet."""
     if sized is None:
-        return LinearModel.of_parts_alone(np.array([launch_ms or 0.0, 0.0]))
-    constant = np.zeros(2 + len(FAMILIES))
-    constant[0], constant[1:-1] = sized.call
+        return LinearModel.sum_of_parts(np.array([launch_ms or 0.0, 0.0]))
+    constant = np.zeros(2 + len(WORK_KINDS))
+    constant[0], constant[1:-1] = sized.call_cost
     if launch_ms is not None:
         constant[:] = 0.0
         constant[0] = launch_ms
-    return LinearModel.of_parts_alone(constant, sized.deviation)
+    return LinearModel.sum_of_parts(constant, sized.log_deviation)
 
 
 def _left_out(latency_ms: float, half_ms: float) -> Prediction:

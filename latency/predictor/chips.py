@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency.cost_model.unit_costs import SPREADS, Rates, accelerator
+from latency.cost_model.unit_costs import SPREADS, UnitCosts, accelerator_prior
 from search_spaces import InputError
 
 CALL_MS = 0.25  # 0.07-0.2 ms of launch (shared studies), and as much again of Core ML around it
@@ -29,9 +29,9 @@ class Chip:
     gb_per_s: float
 
     @property
-    def data_sheet(self) -> Rates:
+    def data_sheet(self) -> UnitCosts:
         """The prior before anything is measured, here or elsewhere."""
-        return accelerator(self.fp16_tflop_per_s, self.gb_per_s, CALL_MS)
+        return accelerator_prior(self.fp16_tflop_per_s, self.gb_per_s, CALL_MS)
 
     def speedups(self, over: "Chip") -> dict[str, float]:
         """How much faster than another chip, per family of cost.
@@ -48,12 +48,12 @@ class Chip:
             "scores": math.sqrt(compute * memory),
         }
 
-    def borrowed(self, neighbour: "Chip", fitted: Rates) -> Rates:
+    def transferred_prior(self, neighbour: "Chip", fitted: UnitCosts) -> UnitCosts:
         """The prior from what was measured on a neighbour; wider than that.
 
         A call is the operating system's and the measuring tool's, so it is not borrowed.
         """
-        return fitted.scaled(self.speedups(neighbour)).with_family("call", CALL_MS, SPREADS["call"])
+        return fitted.scaled(self.speedups(neighbour)).with_cost("call", CALL_MS, SPREADS["call"])
 
 
 def chips(path: Path | None = None) -> dict[str, Chip]:

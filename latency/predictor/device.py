@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from latency.cost_model.analytical import PhysicalModel
+from latency.cost_model.analytical import AnalyticalModel
 from latency.cost_model.laplace import NOISE
 from latency.cost_model.roofline import Roofline
-from latency.cost_model.work_amounts import FAMILIES
+from latency.cost_model.work_amounts import WORK_KINDS
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.regression import bounds
@@ -34,8 +34,8 @@ class Device:
     model: LinearModel
     quantile: float = bounds.UNVALIDATED  # standard deviations to either bound
     blocks: dict[str, tuple[str, float]] = field(default_factory=dict)  # digest: name, ms
-    rates: Roofline | None = None  # of a data sheet
-    physical: PhysicalModel | None = None  # costs by kind of work, fitted to sized workloads
+    roofline: Roofline | None = None  # of a data sheet
+    analytical: AnalyticalModel | None = None  # costs by kind of work, fitted to sized workloads
     validation: Validation | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Seen, ...] = ()  # networks that fitted it
@@ -46,7 +46,7 @@ class Device:
 
     def memory_mb(self, workload: Workload) -> float:
         """Weights and peak activations, in the numbers that the device computes with."""
-        number_bytes = self.physical.number_bytes if self.physical else None
+        number_bytes = self.analytical.number_bytes if self.analytical else None
         scale = (number_bytes or workload.number_bytes) / workload.number_bytes
         return (workload.weight_bytes + workload.peak_bytes) * scale / MB
 
@@ -56,16 +56,16 @@ class Device:
             return self.blocks[part.digest][1]
         if not part.measurable:
             return 0.0
-        if self.physical is not None:
-            return self.physical.part(part)[0]
-        return self.rates.latency_ms(part) if self.rates else 0.0
+        if self.analytical is not None:
+            return self.analytical.part_cost(part)[0]
+        return self.roofline.latency_ms(part) if self.roofline else 0.0
 
     def part_row(self, part: Workload) -> Row:
         """What a part adds to a network's predicted latency, first its mean in ms."""
         row = self.model.part_row(part, self.base_ms(part))
         fitted = bool(self.model.networks)
-        if self.physical and not fitted and part.measurable and part.digest not in self.blocks:
-            row[1:-1] += self.physical.part(part)[1]
+        if self.analytical and not fitted and part.measurable and part.digest not in self.blocks:
+            row[1:-1] += self.analytical.part_cost(part)[1]
         return row
 
     @property
@@ -132,15 +132,15 @@ class Device:
             latency_ms = self.blocks[workload.digest][1]
             half = math.exp(min(self.quantile * NOISE, 100.0))
             return Prediction(latency_ms, latency_ms / half, latency_ms * half)
-        if self.physical is not None:
-            return self.physical.predict(workload)
+        if self.analytical is not None:
+            return self.analytical.predict(workload)
         alone = np.zeros_like(self.model.intercept)
         alone[0] = self.base_ms(workload)
         return self.bounded(alone)
 
     def check_known(self, part: Workload) -> None:
-        """InputError for a part of which nothing is known, not even rates to guess by."""
-        sized = self.rates is not None or self.physical is not None
+        """Refuse a part of which nothing is known, not even a roofline; InputError."""
+        sized = self.roofline is not None or self.analytical is not None
         if part.measurable and not sized and part.digest not in self.blocks:
             mend = "calibrate it with blocks (nas profile --blocks)"
             if self.choices:
@@ -190,8 +190,8 @@ class Device:
             "version": f"{MAJOR}.0",
             "name": self.name,
             "facts": self.facts,
-            "rates": self.rates.to_json() if self.rates else None,
-            "physical": self.physical.to_json() if self.physical else None,
+            "rates": self.roofline.to_json() if self.roofline else None,
+            "physical": self.analytical.to_json() if self.analytical else None,
             "model": self.model.to_json(),
             "bounds": {"quantile": self.quantile, "coverage": bounds.COVERAGE},
             "validation": asdict(self.validation) if self.validation else None,
@@ -234,10 +234,12 @@ def _device(found: Json, where: str) -> Device:
     limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
     validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
     memory = found.get("memory_limit_mb")
-    alone = LinearModel.of_parts_alone(np.zeros(2)).to_json()
+    alone = LinearModel.sum_of_parts(np.zeros(2)).to_json()
     model = LinearModel.from_json(found.get("model") or alone, f"{where}, model")
-    if sized and not model.networks and len(model.intercept) != 2 + len(FAMILIES):
-        raise InputError(f"{where}, model: has no row of {2 + len(FAMILIES)} as physical needs it")
+    if sized and not model.networks and len(model.intercept) != 2 + len(WORK_KINDS):
+        raise InputError(
+            f"{where}, model: has no row of {2 + len(WORK_KINDS)} as physical needs it"
+        )
     return Device(
         name=str(found["name"]),
         model=model,
@@ -246,8 +248,8 @@ def _device(found: Json, where: str) -> Device:
             str(digest): (str(entry["name"]), positive(entry["latency_ms"], f"{where}, {digest}"))
             for digest, entry in (found.get("blocks") or {}).items()
         },
-        rates=Roofline.from_json(rates, f"{where}, rates") if rates else None,
-        physical=PhysicalModel.from_json(sized, f"{where}, physical") if sized else None,
+        roofline=Roofline.from_json(rates, f"{where}, rates") if rates else None,
+        analytical=AnalyticalModel.from_json(sized, f"{where}, physical") if sized else None,
         validation=Validation.from_json(validation, f"{where}, validation") if validation else None,
         facts=dict(found.get("facts") or {}),
         measurements=tuple(
@@ -261,4 +263,4 @@ def _device(found: Json, where: str) -> Device:
     )
 
 
-KNOWN = frozenset(Device("", LinearModel.of_parts_alone(np.zeros(2))).to_json())
+KNOWN = frozenset(Device("", LinearModel.sum_of_parts(np.zeros(2))).to_json())

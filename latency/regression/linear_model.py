@@ -51,7 +51,7 @@ class LinearModel:
     networks: int = 0  # that it was fitted to
 
     @staticmethod
-    def of_parts_alone(constant: Row, share: float = UNMEASURED_SHARE) -> "LinearModel":
+    def sum_of_parts(constant: Row, share: float = UNMEASURED_SHARE) -> "LinearModel":
         """Before any network was measured: a constant row, and what the parts take."""
         return LinearModel(constant, {BASE: np.eye(1, len(constant))[0]}, Noise(share=share))
 

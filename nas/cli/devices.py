@@ -68,7 +68,7 @@ def _one(device: "Device", *, json: bool) -> None:
             print_line(f"{name}: {value}")
     if device.memory_limit_mb is not None:
         print_line(f"memory limit: {device.memory_limit_mb:g} MB of weights and activations")
-    if device.physical is not None:
+    if device.analytical is not None:
         _print_costs(device)
     for source in device.facts.get("sources", ()):
         print_line(f"source: {source}")
@@ -80,13 +80,13 @@ def _print_costs(device: "Device") -> None:
 
     from latency.cost_model.work_amounts import UNITS
 
-    assert device.physical is not None
-    rates = device.physical.posterior
+    assert device.analytical is not None
+    costs = device.analytical.posterior
     origin = device.facts.get("origin", {})
     rows = []
-    for (family, unit), median in zip(UNITS.items(), rates.medians, strict=True):
-        factor = math.exp(1.645 * rates.spreads[family])
-        known = origin.get(family, "measured or guessed: see the bounds")
+    for (kind, unit), median in zip(UNITS.items(), costs.medians, strict=True):
+        factor = math.exp(1.645 * costs.spreads[kind])
+        known = origin.get(kind, "measured or guessed: see the bounds")
         low, high = median / factor, median * factor
-        rows.append((family, f"{median:.3g}", f"{low:.3g} to {high:.3g}", unit, known))
+        rows.append((kind, f"{median:.3g}", f"{low:.3g} to {high:.3g}", unit, known))
     print_table(["work", ">ms a unit", ">90% bounds", "unit", "known from"], rows)

@@ -83,7 +83,7 @@ class CostTable:
         # A number of the device over a number as it was traced; of all parts the widest decides.
         held = [w for slot in parts for _, w, _ in slot if w] + [workload]
         widest = max(each.number_bytes for each in held)
-        wanted = (device.physical and device.physical.number_bytes) or widest
+        wanted = (device.analytical and device.analytical.number_bytes) or widest
         scale = wanted / widest / MB
         self.image_mb = (workload.weight_bytes + workload.peak_bytes) * scale
         self.ms = np.array([[ms for ms, _, _ in slot] for slot in parts])

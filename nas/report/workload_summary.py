@@ -57,7 +57,7 @@ def costliest(device: Device, workload: Workload) -> list[Costly]:
 
 def _latency_ms(device: Device, operation: Operation, number_bytes: int) -> float | None:
     alone = Workload(operation.kind, (operation,), number_bytes=number_bytes)
-    return device.base_ms(alone) if device.physical or device.rates else None
+    return device.base_ms(alone) if device.analytical or device.roofline else None
 
 
 def _traffic_mb(operation: Operation) -> float:

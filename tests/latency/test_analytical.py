@@ -1,4 +1,4 @@
-"""A physical prior, fitted: recovers rates, keeps its doubts, stays what it is as JSON."""
+"""The analytical cost model: recovers unit costs, keeps its doubts, stays what it is as JSON."""
 
 import copy
 import json
@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latency.cost_model.analytical import PhysicalModel, fit
-from latency.cost_model.unit_costs import Rates, accelerator, eager, from_medians
-from latency.cost_model.work_amounts import COLUMNS, FAMILIES, amounts, compress_weights
+from latency.cost_model.analytical import AnalyticalModel, fit
+from latency.cost_model.unit_costs import (
+    UnitCosts,
+    accelerator_prior,
+    eager_prior,
+    independent_costs,
+)
+from latency.cost_model.work_amounts import COLUMNS, WORK_KINDS, amounts, compress_weights
 from latency.measurement.measurement import Measurement
 from latency.predictor.chips import chips
 from latency.predictor.published import published, workloads
@@ -20,7 +25,7 @@ from latency.workload.workload import Operation, Workload, concatenate
 from search_spaces import InputError
 
 A14 = chips()["A14"].data_sheet
-TRUE = dict(zip(FAMILIES, np.array(A14.medians) * 1.6, strict=True))
+TRUE = dict(zip(WORK_KINDS, np.array(A14.medians) * 1.6, strict=True))
 
 
 def network(seed: int, attention: bool = False) -> Workload:
@@ -46,7 +51,7 @@ def network(seed: int, attention: bool = False) -> Workload:
 
 
 def true_ms(workload: Workload) -> float:
-    return float(sum(TRUE[f] * a for f, a in zip(FAMILIES, amounts(workload), strict=False)))
+    return float(sum(TRUE[f] * a for f, a in zip(WORK_KINDS, amounts(workload), strict=False)))
 
 
 def measurements(count: int, noise: float = 0.0, attention: bool = False) -> list[Measurement]:
@@ -55,7 +60,7 @@ def measurements(count: int, noise: float = 0.0, attention: bool = False) -> lis
     return [Measurement(w, true_ms(w) * float(np.exp(noise * draw.normal()))) for w in built]
 
 
-def test_known_rates_are_recovered() -> None:
+def test_known_unit_costs_are_recovered() -> None:
     model = fit(measurements(40, noise=0.03), A14)
     unseen = [network(seed) for seed in range(100, 130)]
     found = [model.predict(w) for w in unseen]
@@ -67,12 +72,11 @@ def test_known_rates_are_recovered() -> None:
 
 def test_nothing_measured_is_the_data_sheet() -> None:
     model, workload = fit([], A14), network(0)
-    found = amounts(workload)[: len(FAMILIES)] @ np.array(A14.medians)
+    found = amounts(workload)[: len(WORK_KINDS)] @ np.array(A14.medians)
     estimate = model.predict(workload)
     assert estimate.latency_ms == pytest.approx(found)
     assert estimate.low_ms < found / 1.2
     assert estimate.high_ms > found * 1.5
-    assert sum(model.family_ms(workload).values()) == pytest.approx(found)
 
 
 def test_what_nothing_measured_keeps_wide_bounds() -> None:
@@ -152,12 +156,12 @@ def test_more_work_takes_longer_by_the_data_sheet(seed: int, kind: str, factor: 
 def test_json_and_back() -> None:
     model = fit(measurements(12, noise=0.05), A14, number_bytes=2)
     text = json.dumps(model.to_json(), allow_nan=False)
-    again = PhysicalModel.from_json(json.loads(text), "here")
+    again = AnalyticalModel.from_json(json.loads(text), "here")
     for seed in range(5):
         one, other = model.predict(network(seed)), again.predict(network(seed))
         assert other.latency_ms == pytest.approx(one.latency_ms, rel=1e-9)
         assert other.high_ms == pytest.approx(one.high_ms, rel=1e-9)
-    assert np.allclose(again.left_out_ms, model.left_out_ms)
+    assert np.allclose(again.leave_one_out_ms, model.leave_one_out_ms)
 
 
 STORED = fit(measurements(4), A14).to_json()
@@ -181,9 +185,9 @@ def test_a_broken_document_is_an_input_error(data: st.DataObject) -> None:
         place = inner
     place[key] = data.draw(ANY)
     try:
-        estimate = PhysicalModel.from_json(document, "here").predict(network(0))
+        estimate = AnalyticalModel.from_json(document, "here").predict(network(0))
     except InputError as error:
-        assert "here" in str(error) or "rates" in str(error)
+        assert "here" in str(error) or "unit costs" in str(error)
     else:
         assert estimate.low_ms <= estimate.latency_ms <= estimate.high_ms
 
@@ -192,7 +196,7 @@ def test_a_broken_document_is_an_input_error(data: st.DataObject) -> None:
 @settings(max_examples=30, deadline=None)
 def test_any_times_give_finite_bounds(times: list[float]) -> None:
     seen = [Measurement(network(seed), ms) for seed, ms in enumerate(times)]
-    for prior in (A14, eager(0.05, 10.0, 0.01)):
+    for prior in (A14, eager_prior(0.05, 10.0, 0.01)):
         estimate = fit(seen, prior).predict(network(99))
         assert 0 < estimate.low_ms <= estimate.latency_ms <= estimate.high_ms < np.inf
 
@@ -206,21 +210,21 @@ def test_nonsense_is_refused() -> None:
     with pytest.raises(InputError, match="no sizes"):
         fit([], A14).predict(nameless)
     with pytest.raises(InputError, match="above 0"):
-        accelerator(-1.0, 25.0, 0.2)
-    with pytest.raises(InputError, match="families"):
-        Rates((1.0,), ((1.0,),))
+        accelerator_prior(-1.0, 25.0, 0.2)
+    with pytest.raises(InputError, match="kinds of work"):
+        UnitCosts((1.0,), ((1.0,),))
 
 
 def test_a_neighbour_is_scaled_and_less_sure() -> None:
     fitted, of_chip = fit(measurements(40), A14).posterior, chips()
-    borrowed = of_chip["A15"].borrowed(of_chip["A14"], fitted)
-    index = FAMILIES.index("dense")
+    borrowed = of_chip["A15"].transferred_prior(of_chip["A14"], fitted)
+    index = WORK_KINDS.index("dense")
     assert fitted.medians[index] / borrowed.medians[index] == pytest.approx(15.8 / 11)
-    assert all(borrowed.spreads[f] > fitted.spreads[f] for f in FAMILIES if f != "call")
+    assert all(borrowed.spreads[f] > fitted.spreads[f] for f in WORK_KINDS if f != "call")
     assert borrowed.spreads["call"] == pytest.approx(A14.spreads["call"])
-    again = Rates.from_json(json.loads(json.dumps(borrowed.to_json())), "here")
+    again = UnitCosts.from_json(json.loads(json.dumps(borrowed.to_json())), "here")
     assert np.allclose(again.log_covariance, borrowed.log_covariance)
-    independent = from_medians(TRUE)
+    independent = independent_costs(TRUE)
     assert independent.spreads["weights"] == pytest.approx(0.35)
 
 
