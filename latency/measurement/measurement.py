@@ -21,7 +21,7 @@ class NotHereError(InputError):
 
 @dataclass(frozen=True)
 class Timing:
-    """What repeated runs of one thing took."""
+    """The latency of repeated runs: median and spread."""
 
     latency_ms: float  # median
     samples: int
@@ -31,13 +31,13 @@ class Timing:
 
     @staticmethod
     def of(samples_ms: Sequence[float]) -> "Timing":
-        """Median and spread of samples in ms."""
+        """Summarise samples in ms by their median and spread."""
         low, high = (float(q) for q in np.percentile(samples_ms, [10, 90]))
         spread = statistics.pstdev(samples_ms)
         return Timing(statistics.median(samples_ms), len(samples_ms), spread, low, high)
 
     def columns(self) -> dict[str, float]:
-        """As a row of a table has it."""
+        """As the columns of a table have it."""
         return {
             "latency_ms": self.latency_ms,
             "samples": self.samples,
@@ -66,8 +66,8 @@ class Measurement:
         return bool(self.workload.parts)
 
 
-def check(measurements: Sequence[Measurement]) -> None:
-    """Refuse what no latency model can be fitted to.
+def check_measurements(measurements: Sequence[Measurement]) -> None:
+    """Check measurements: refuse what no latency model can be fitted to.
 
     Raises:
         InputError: fewer than two measurements, a time that is not positive or absurd, all times

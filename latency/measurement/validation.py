@@ -1,4 +1,4 @@
-"""Predictions, and how they compare with measurements that a fit did not see."""
+"""Validation: errors, rank correlation and coverage of predictions on held-out measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Validation:
-    """How predictions compare with measurements that a fit did not see."""
+    """Errors of predictions on measurements that a fit did not see: error, rank, coverage."""
 
     networks: int
     mape_pct: float
@@ -41,7 +41,7 @@ class Validation:
 
     @staticmethod
     def from_json(entry: Json, where: str) -> "Validation":
-        """A validation out of a document; InputError where a number is none."""
+        """Read a validation out of a document; InputError where a number is none."""
         numbers = {name: finite(entry.get(name), f"{where}, {name}") for name in _ALWAYS}
         for name in ("median_error_pct", "within_10pct_share"):
             if entry.get(name) is not None:
@@ -52,7 +52,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Seen:
-    """A measurement that fitted a device, and what the device predicted of it when left out."""
+    """A measurement that fitted a device, with its leave-one-out prediction."""
 
     name: str
     latency_ms: float
@@ -60,7 +60,7 @@ class Seen:
 
     @staticmethod
     def from_json(entry: Json, where: str) -> "Seen":
-        """A measurement out of a document; InputError where a number is none."""
+        """Read a measurement out of a document; InputError where a number is none."""
         left_out = entry.get("left_out")
         prediction = _prediction(left_out, f"{where}, left_out") if left_out else None
         return Seen(str(entry["name"]), positive(entry["latency_ms"], where), prediction)
@@ -69,7 +69,7 @@ class Seen:
 def validate(
     predicted: Sequence[Prediction], measured: Sequence[Measurement], how: str
 ) -> Validation:
-    """Errors of predictions against measurements.
+    """Validate predictions against measurements: mean and median error, Spearman, coverage.
 
     Raises:
         InputError: nothing was measured.
@@ -78,17 +78,17 @@ def validate(
         raise InputError("no measurements to compare predictions with")
     from scipy.stats import spearmanr
 
-    guess = np.array([p.latency_ms for p in predicted])
-    truth = np.array([m.latency_ms for m in measured])
+    predicted_ms = np.array([p.latency_ms for p in predicted])
+    measured_ms = np.array([m.latency_ms for m in measured])
     inside = [
         p.low_ms <= m.latency_ms <= p.high_ms for p, m in zip(predicted, measured, strict=True)
     ]
-    varied = len(set(guess)) > 1 and len(set(truth)) > 1
-    errors = np.abs(guess / truth - 1)
+    varied = len(set(predicted_ms)) > 1 and len(set(measured_ms)) > 1
+    errors = np.abs(predicted_ms / measured_ms - 1)
     return Validation(
         networks=len(measured),
         mape_pct=float(np.mean(errors) * 100),
-        spearman=float(spearmanr(guess, truth).statistic) if varied else 0.0,
+        spearman=float(spearmanr(predicted_ms, measured_ms).statistic) if varied else 0.0,
         within_bounds_share=float(np.mean(inside)),
         how=how,
         median_error_pct=float(np.median(errors) * 100),

@@ -1,4 +1,4 @@
-"""Latency of encoded architectures, millions a second: one matrix product answers a batch.
+"""Batch prediction: latency of one-hot encoded architectures by one matrix product, millions a s.
 
 A linear model's rows add over the parts of a network, so the rows of all options stand in one
 matrix, and the encoding of `search_spaces.encode` says which of them a network has.
@@ -22,18 +22,18 @@ CHUNK = 8192  # networks at a time: their rows stay in the cache
 
 @dataclass(frozen=True)
 class EncodedPredictor:
-    """A device's predictions for the encoded architectures of one space."""
+    """Predict a device's latency of the one-hot encoded architectures of one space."""
 
     device: Device
     constant: Vector  # (2 + directions,)
     rows: Matrix  # (columns of the encoding, 2 + directions)
-    paired: Matrix | None  # (columns, columns): ms where both stand; upper triangle
+    interactions: Matrix | None  # (columns, columns): ms where both stand; upper triangle
 
     @staticmethod
     def of(
         device: Device, parts: Sequence[Workload | None], always: Sequence[Workload] = ()
     ) -> "EncodedPredictor":
-        """For columns that each say whether a part stands (None: it costs nothing).
+        """Compile a device for columns that each say whether a part stands (None: costs nothing).
 
         `always` are parts that every network has, as the image U-Net.
         """
@@ -46,21 +46,21 @@ class EncodedPredictor:
         )
         names = [part.name if part else "" for part in parts]
         place = {name: index for index, name in enumerate(names)}
-        paired = np.zeros((len(parts), len(parts)), dtype=np.float32)
+        interactions = np.zeros((len(parts), len(parts)), dtype=np.float32)
         for (one, other), ms in device.model.pairs.items():
             if one in place and other in place:
                 low, high = sorted((place[one], place[other]))
-                paired[low, high] = ms
+                interactions[low, high] = ms
         return EncodedPredictor(
             device,
             constant.astype(np.float32),
             rows.astype(np.float32),
-            paired if paired.any() else None,
+            interactions if interactions.any() else None,
         )
 
     @staticmethod
     def of_choices(device: Device, space: SearchSpace) -> "EncodedPredictor":
-        """For a tabular space, whose options have names alone."""
+        """Compile a device for a tabular space, whose options have names alone."""
         found = EncodedPredictor.of(device, list(_option_parts(space)))
         constant, rows = found.constant.copy(), found.rows.copy()
         index = 0
@@ -72,10 +72,10 @@ class EncodedPredictor:
                 index += 1
             else:
                 index += len(choice.options)
-        return EncodedPredictor(device, constant, rows, found.paired)
+        return EncodedPredictor(device, constant, rows, found.interactions)
 
     def predict(self, encoded: Matrix) -> tuple[Vector, Vector, Vector]:
-        """(latency_ms, low_ms, high_ms) of (networks, columns), each (networks,)."""
+        """Predict (latency_ms, low_ms, high_ms) of (networks, columns), each (networks,)."""
         encoded = np.asarray(encoded)
         if encoded.ndim != 2 or encoded.shape[1] != len(self.rows):
             raise InputError(
@@ -90,8 +90,8 @@ class EncodedPredictor:
     def _chunk(self, encoded: Matrix) -> Matrix:
         total = encoded @ self.rows
         total += self.constant
-        if self.paired is not None:
-            total[:, 0] += np.einsum("nc,nc->n", encoded @ self.paired, encoded)
+        if self.interactions is not None:
+            total[:, 0] += np.einsum("nc,nc->n", encoded @ self.interactions, encoded)
         return np.stack(self.device.bounds_of(total)).astype(np.float32)
 
 

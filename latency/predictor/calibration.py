@@ -1,4 +1,4 @@
-"""Calibration: from measured blocks, measured networks, or both, to a device."""
+"""Calibration: fit a device to measured blocks, measured networks, or both."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from latency.cost_model import analytical
 from latency.cost_model.analytical import AnalyticalModel
 from latency.cost_model.unit_costs import UnitCosts, eager_prior
 from latency.cost_model.work_amounts import WORK_KINDS
-from latency.measurement.measurement import Measurement, check
+from latency.measurement.measurement import Measurement, check_measurements
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, validate
 from latency.predictor.device import Device
 from latency.regression import bounds, network_fit
@@ -32,58 +32,77 @@ def calibrate(
     launch_ms: float | None = None,
     like: Device | None = None,
 ) -> Device:
-    """A device from measured blocks, measured networks, or both.
+    """Calibrate a device on measured blocks, measured networks, or both.
 
     Args:
         measurements: what was seen on the device.
         name: the device's name.
         facts: what else is known of it, kept in its file.
-        borrow: other devices, measured on networks of the same space (`latency.learn_sources`).
+        borrow: other devices to transfer from, measured on the same space
+            (`latency.learn_sources`).
         launch_ms: what a call takes beside its blocks, until networks say better.
         like: a device whose costs of work this one's start from, as a shipped neighbour's.
 
     Raises:
         InputError: too few measurements, or such that no model can come of them.
     """
-    check(measurements)
+    check_measurements(measurements)
     networks = [m for m in measurements if m.of_network]
-    grouped: dict[str, list[Measurement]] = {}
-    for measurement in measurements:
-        if not measurement.of_network:
-            grouped.setdefault(measurement.workload.digest, []).append(measurement)
-    blocks = {
-        digest: (same[0].workload.name, float(np.mean([m.latency_ms for m in same])))
-        for digest, same in grouped.items()
-    }
-    sized = [m for same in grouped.values() for m in same] or networks
-    sized = [m for m in sized if m.workload.measurable]
+    device = replace(
+        _from_blocks(
+            [m for m in measurements if not m.of_network], networks, name, launch_ms, like
+        ),
+        facts=facts or {},
+    )
+    return _fitted_to(device, networks, borrow) if len(networks) > 1 else device
+
+
+def _from_blocks(
+    blocks: Sequence[Measurement],
+    networks: Sequence[Measurement],
+    name: str,
+    launch_ms: float | None,
+    like: Device | None,
+) -> Device:
+    """The device before networks correct it: measured blocks, and an analytical cost model.
+
+    The cost model is fitted to the blocks, or to the networks where there are no blocks.
+    """
+    same_work: dict[str, list[Measurement]] = {}
+    for block in blocks:
+        same_work.setdefault(block.workload.digest, []).append(block)
+    sized = [m for m in (blocks or networks) if m.workload.measurable]
     prior, number_bytes = _prior(like)
     if like is not None and not sized:
         raise InputError(
             f"{like.name!r} tells what work of known sizes costs, and these options have names "
             "alone; borrow columns of measured networks instead"
         )
-    fitted_costs = analytical.fit(sized, prior, number_bytes) if sized else None
+    costs = analytical.fit(sized, prior, number_bytes) if sized else None
     tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
-    device = Device(
+    return Device(
         name=name,
-        model=sum_of_parts(fitted_costs, launch_ms or 0.0),
-        blocks=blocks,
-        analytical=fitted_costs,
-        facts=facts or {},
+        model=sum_of_parts(costs, launch_ms or 0.0),
+        blocks={
+            digest: (same[0].workload.name, float(np.mean([m.latency_ms for m in same])))
+            for digest, same in same_work.items()
+        },
+        analytical=costs,
         memory_limit_mb=like.memory_limit_mb if like else None,
         choices=tuple(dict.fromkeys(p.choice for p in tabular)),
         numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
     )
-    if len(networks) < 2:
-        return device
+
+
+def _fitted_to(device: Device, networks: Sequence[Measurement], borrow: Sources | None) -> Device:
+    """The device corrected by measured networks, with conformal bounds and leave-one-out errors."""
     fitted = network_fit.fit(networks, device.base_ms, borrow)
     measured_ms = np.array([m.latency_ms for m in networks])
-    errors = (measured_ms - fitted.left_out_ms) / fitted.left_out_sd_ms
-    quantile = bounds.quantile([float(error) for error in errors])
-    left_out = [
-        _left_out(float(ms), quantile * float(sd))
-        for ms, sd in zip(fitted.left_out_ms, fitted.left_out_sd_ms, strict=True)
+    errors = (measured_ms - fitted.leave_one_out_ms) / fitted.leave_one_out_sd_ms
+    quantile = bounds.conformal_quantile([float(error) for error in errors])
+    predictions = [
+        _within(float(ms), quantile * float(sd))
+        for ms, sd in zip(fitted.leave_one_out_ms, fitted.leave_one_out_sd_ms, strict=True)
     ]
     return replace(
         device,
@@ -91,14 +110,14 @@ def calibrate(
         quantile=quantile,
         measurements=tuple(
             Seen(m.workload.name, m.latency_ms, prediction)
-            for m, prediction in zip(networks, left_out, strict=True)
+            for m, prediction in zip(networks, predictions, strict=True)
         ),
-        validation=validate(left_out, networks, "leave one out"),
+        validation=validate(predictions, networks, "leave one out"),
     )
 
 
 def _prior(like: Device | None) -> tuple[UnitCosts, int | None]:
-    """Costs to start from, less sure than they are there; and the bytes of the device's numbers."""
+    """The prior on unit costs, wider than a neighbour's posterior; and the bytes of a number."""
     if like is None:
         return UNKNOWN, None
     if like.analytical is None:
@@ -107,7 +126,7 @@ def _prior(like: Device | None) -> tuple[UnitCosts, int | None]:
 
 
 def sum_of_parts(sized: AnalyticalModel | None, launch_ms: float | None = None) -> LinearModel:
-    """How a network is predicted of which none was measured yet."""
+    """The model before any network was measured: the sum of a network's parts, and a call."""
     if sized is None:
         return LinearModel.sum_of_parts(np.array([launch_ms or 0.0, 0.0]))
     constant = np.zeros(2 + len(WORK_KINDS))
@@ -118,6 +137,6 @@ def sum_of_parts(sized: AnalyticalModel | None, launch_ms: float | None = None) 
     return LinearModel.sum_of_parts(constant, sized.log_deviation)
 
 
-def _left_out(latency_ms: float, half_ms: float) -> Prediction:
+def _within(latency_ms: float, half_ms: float) -> Prediction:
     latency_ms = max(latency_ms, SHORTEST_MS)
     return Prediction(latency_ms, max(latency_ms - half_ms, 0.0), latency_ms + half_ms)

@@ -1,7 +1,7 @@
-"""What is known of chips before anything is measured on them: `devices/chips.csv`, and ratios.
+"""Chips: priors on unit costs from data sheets (`devices/chips.csv`), or scaled from a neighbour.
 
-A chip that nothing was measured on borrows a neighbour's fitted costs, divided by how much faster
-its data sheet says that it is.
+A chip that nothing was measured on takes a neighbour's posterior, divided by how much faster its
+data sheet says that it is.
 """
 
 import csv
@@ -22,7 +22,7 @@ CLOCKED = ("operation", "elementwise")
 
 @dataclass(frozen=True)
 class Chip:
-    """Peak and memory rate of a Neural Engine."""
+    """Peak arithmetic and memory rates of a Neural Engine."""
 
     soc: str
     fp16_tflop_per_s: float
@@ -30,11 +30,11 @@ class Chip:
 
     @property
     def data_sheet(self) -> UnitCosts:
-        """The prior before anything is measured, here or elsewhere."""
+        """The data-sheet prior, before anything is measured, here or elsewhere."""
         return accelerator_prior(self.fp16_tflop_per_s, self.gb_per_s, CALL_MS)
 
     def speedups(self, over: "Chip") -> dict[str, float]:
-        """How much faster than another chip, per family of cost.
+        """Speedups over another chip, per kind of work.
 
         Attention's scores take both arithmetic and memory, a launch follows the clock, which
         goes about as the root of the peak; a call is the operating system's.
@@ -49,15 +49,15 @@ class Chip:
         }
 
     def transferred_prior(self, neighbour: "Chip", fitted: UnitCosts) -> UnitCosts:
-        """The prior from what was measured on a neighbour; wider than that.
+        """Transfer a neighbour's posterior to a prior of this chip, which is wider.
 
-        A call is the operating system's and the measuring tool's, so it is not borrowed.
+        A call is the operating system's and the measuring tool's, so it is not transferred.
         """
         return fitted.scaled(self.speedups(neighbour)).with_cost("call", CALL_MS, SPREADS["call"])
 
 
 def chips(path: Path | None = None) -> dict[str, Chip]:
-    """The chips of `devices/chips.csv`, by name.
+    """Read the chips of `devices/chips.csv`, by name.
 
     A measured weight stream is a chip's memory rate; without one, it is STREAMED of its DRAM's,
     times the root of its system-level cache: misses fall with the root of a cache's size

@@ -1,4 +1,4 @@
-"""A device: known facts, a fitted predictor as numbers, and how far to trust it."""
+"""Devices: latency predictors fitted to one machine, as numbers, with their validation."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ MB = 1e6
 
 @dataclass(frozen=True)
 class Device:
-    """What `latency.calibrate` returns and a device file holds."""
+    """A latency predictor of one machine: what `latency.calibrate` returns, and its file holds."""
 
     name: str
     model: LinearModel
@@ -45,13 +45,13 @@ class Device:
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
 
     def memory_mb(self, workload: Workload) -> float:
-        """Weights and peak activations, in the numbers that the device computes with."""
+        """Peak memory: weights and activations alive at once, in the device's own precision."""
         number_bytes = self.analytical.number_bytes if self.analytical else None
         scale = (number_bytes or workload.number_bytes) / workload.number_bytes
         return (workload.weight_bytes + workload.peak_bytes) * scale / MB
 
     def base_ms(self, part: Workload) -> float:
-        """What a part takes by itself: as it was measured, else by its sizes, else nothing."""
+        """Time a part by itself: as it was measured, else by a cost model, else nothing."""
         if self.blocks and part.digest in self.blocks:
             return self.blocks[part.digest][1]
         if not part.measurable:
@@ -61,7 +61,7 @@ class Device:
         return self.roofline.latency_ms(part) if self.roofline else 0.0
 
     def part_row(self, part: Workload) -> Row:
-        """What a part adds to a network's predicted latency, first its mean in ms."""
+        """The row that a part adds to a network's predicted latency, first its mean in ms."""
         row = self.model.part_row(part, self.base_ms(part))
         fitted = bool(self.model.networks)
         if self.analytical and not fitted and part.measurable and part.digest not in self.blocks:
@@ -70,11 +70,11 @@ class Device:
 
     @property
     def unit(self) -> str:
-        """Of what it predicts: ms, or mJ where it was calibrated on a column of energies."""
+        """The unit of its predictions: ms, or mJ where it was calibrated on energies."""
         return "mJ" if str(self.facts.get("column", "")).endswith("_mj") else "ms"
 
     def predict(self, workload: Workload) -> Prediction:
-        """The latency of a block or a network.
+        """Predict the latency of a block or a network, with bounds.
 
         Raises:
             InputError: the device knows nothing of such a workload.
@@ -82,7 +82,7 @@ class Device:
         return self.predict_all([workload])[0]
 
     def predict_all(self, workloads: Sequence[Workload]) -> list[Prediction]:
-        """The latency of each; parts that networks share are looked at once.
+        """Predict the latency of each; parts that networks share are looked at once.
 
         Raises:
             InputError: the device knows nothing of such a workload.
@@ -104,7 +104,7 @@ class Device:
         return predictions
 
     def unmeasured_options(self, workloads: Sequence[Workload]) -> list[str]:
-        """The decisions of tabular networks whose options it met nowhere; at most guessed."""
+        """List the decisions of tabular networks whose options it never met: extrapolated."""
         parts = {id(part): part for workload in workloads for part in workload.parts}.values()
         return [
             part.name
@@ -115,18 +115,18 @@ class Device:
         ]
 
     def _network_row(self, network: Workload, shared: dict[int, Row]) -> Row:
-        """The sum over a network's parts; `shared` keeps the rows of parts seen before."""
+        """Sum the rows of a network's parts; `shared` memoizes those of parts seen before."""
         total: Row = self.model.intercept.copy()
         for part in network.leaves:
             if id(part) not in shared:
                 self.check_known(part)
                 shared[id(part)] = self.part_row(part)
             total += shared[id(part)]
-        total[0] += self.model.paired_ms(network)
+        total[0] += self.model.interaction_ms(network)
         return total
 
     def _alone(self, workload: Workload) -> Prediction:
-        """A block by itself, or a network that has no parts."""
+        """Predict a block by itself, or a network that has no parts."""
         self.check_known(workload)
         if workload.digest in self.blocks:
             latency_ms = self.blocks[workload.digest][1]
@@ -159,12 +159,12 @@ class Device:
             raise InputError(f"device {self.name!r} knows {part.choice!r} as {known}")
 
     def bounded(self, row: Row) -> Prediction:
-        """The latency of a summed row, with the device's bounds around it."""
+        """Put the device's bounds around one summed row."""
         latency_ms, low_ms, high_ms = self.bounds_of(row[None])
         return Prediction(float(latency_ms[0]), float(low_ms[0]), float(high_ms[0]))
 
     def bounds_of(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
-        """(latency_ms, low_ms, high_ms), each (networks,), of summed rows (networks, row).
+        """Put bounds around summed rows: (latency_ms, low_ms, high_ms), each (networks,).
 
         Around a fit to networks they are symmetric; without one, costs are known to a factor and
         so are the bounds.
@@ -178,7 +178,7 @@ class Device:
         return latency_ms, latency_ms / factor, latency_ms * factor
 
     def validated(self, measurements: Sequence[Measurement], how: str) -> "Device":
-        """This device, with its errors on measurements that it was not fitted to."""
+        """Validate on held-out measurements: this device with its errors on them."""
         predicted = self.predict_all([m.workload for m in measurements])
         return replace(self, validation=validate(predicted, measurements, how))
 
@@ -208,7 +208,7 @@ class Device:
 
     @staticmethod
     def from_json(found: Json, where: str) -> "Device":
-        """A device out of its document; a name and rates are enough for one never measured.
+        """Read a device out of its document; a name and rates are enough for one never measured.
 
         Raises:
             InputError: a field that is missing or of another kind, numbers that are none.

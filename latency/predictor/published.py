@@ -33,7 +33,7 @@ class Published:
 
     @property
     def family(self) -> str:
-        """Networks of one design: `FastViT` of `FastViT-SA12`."""
+        """The design that a network is a size of: `FastViT` of `FastViT-SA12`."""
         return self.model.partition(":")[0].rpartition("-")[0] or self.model
 
     @property
@@ -47,14 +47,14 @@ class Published:
 
 @cache
 def workloads() -> dict[str, Workload]:
-    """The published networks by name, in float16."""
+    """Read the workloads of the published networks by name, in float16."""
     path = FOLDER / "published" / "workloads.json"
     entries = json.loads(path.read_text(encoding="utf-8"))["workloads"]
     return {entry["name"]: Workload.from_json(entry, str(path)) for entry in entries}
 
 
 def published(soc: str | None = None) -> Sequence[Published]:
-    """The rows of `devices/published.csv`, of one chip or of all."""
+    """Read the rows of `devices/published.csv`, of one chip or of all."""
     with (FOLDER / "published.csv").open(encoding="utf-8", newline="") as stream:
         rows = [
             Published(
@@ -71,7 +71,7 @@ def published(soc: str | None = None) -> Sequence[Published]:
 
 
 def measurements(soc: str) -> list[Measurement]:
-    """What was published of a chip: one measurement a network and precision, phones averaged."""
+    """Average what was published of a chip: one measurement a network and precision."""
     same: dict[tuple[str, str], list[Published]] = {}
     for row in published(soc):
         same.setdefault((row.model, row.precision), []).append(row)

@@ -9,13 +9,13 @@ HOST = "host"
 
 
 def shipped() -> dict[str, Path]:
-    """The devices that come with the toolkit, name to file."""
+    """List the devices that come with the toolkit, name to file."""
     folder = Path(__file__).parents[1] / "devices"
     return {file.stem: file for file in sorted(folder.glob("*.json"))}
 
 
 def load_device(name: str) -> Device:
-    """A device by its shipped name or from its file.
+    """Load a device by its shipped name or from its file.
 
     Raises:
         InputError: nothing of that name; this machine, which is measured and not looked up.

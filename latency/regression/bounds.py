@@ -1,4 +1,4 @@
-"""Bounds with a stated coverage, from errors on measurements that a fit did not see."""
+"""Conformal prediction: bounds with a stated coverage, from leave-one-out errors."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ PRIOR_ERRORS = 5  # how many left-out errors the spread that a model states coun
 UNVALIDATED = 1.6449  # the normal quantile of COVERAGE
 
 
-def quantile(errors: Sequence[float], coverage: float = COVERAGE) -> float:
-    """How many standard deviations on either side hold the truth with probability `coverage`.
+def conformal_quantile(errors: Sequence[float], coverage: float = COVERAGE) -> float:
+    """Calibrate bounds: the standard deviations to either side that hold `coverage` of the truth.
 
-    `errors` are left-out residuals, each over the spread that the model stated for it. With few,
-    Student's t around the model's own spread; as they grow, their split-conformal quantile with
-    the (n + 1) correction (Lei et al. 2018, arXiv:1604.04173) takes over.
+    `errors` are leave-one-out residuals, each over the deviation that the model stated for it.
+    With few, Student's t around the model's own deviation; as they grow, their split-conformal
+    quantile with the (n + 1) correction (Lei et al. 2018, arXiv:1604.04173) takes over.
     """
     from scipy.stats import t
 

@@ -1,8 +1,8 @@
-"""Which networks are worth measuring: those that leave least unknown of all the others.
+"""Optimal experimental design: choose the networks whose measurement tells most of all others.
 
-I-optimal design (Cohn 1996, "Neural network exploration using optimal experiment design"), greedy:
-each next network is the one whose measurement lowers the expected variance of predictions over
-the space most, under the priors that the fit will use. No latency is needed to decide.
+Greedy I-optimal design (Cohn 1996, "Neural network exploration using optimal experiment design"):
+each next network is the one whose measurement lowers the mean predictive variance over the space
+most, under the priors that the fit will use. No latency is needed to decide.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from latency.regression.features import BaseTime
-from latency.regression.network_fit import prior_effects
+from latency.regression.network_fit import prior_factor
 from latency.regression.transfer import Sources
 from latency.workload.workload import Workload
 
@@ -23,13 +23,13 @@ def worth_measuring(
     base_ms: BaseTime = lambda _: 0.0,
     sources: Sources | None = None,
 ) -> list[int]:
-    """Indices of `count` candidates, the most informative first.
+    """Choose `count` candidates by greedy I-optimal design: their indices, most informative first.
 
     `candidates` stand for the space: draw some hundreds or thousands at random.
     """
     if len(candidates) < 2:
         return list(range(min(count, len(candidates))))
-    effects = prior_effects(candidates, base_ms, sources)
+    effects = prior_factor(candidates, base_ms, sources)
     average = effects.T @ effects / len(effects)
     unknown = np.eye(effects.shape[1])
     left = np.ones(len(candidates), dtype=bool)

@@ -1,6 +1,6 @@
-"""What of a workload a fit may weigh: low-dimensional features that add over the parts.
+"""Additive features: what of a workload a regression may weigh; a network's are its parts' sum.
 
-A feature is (family, name). `base` is what a part is known to take by itself (its measurement, or
+A feature is (kind, name). `base` is what a part is known to take by itself (its measurement, or
 its roofline); `factor` the same, told apart by group; `group` counts the parts of a group
 (`conv3d`), `name` those of one choice and option (`down0=conv3d`).
 """
@@ -20,8 +20,8 @@ BaseTime = Callable[[Workload], float]
 BASE: Feature = ("base", "")
 
 
-def of_part(part: Workload, base_ms: float) -> dict[Feature, float]:
-    """The features of one part of a network."""
+def features_of_part(part: Workload, base_ms: float) -> dict[Feature, float]:
+    """Extract the features of one part of a network."""
     if not part.measurable:
         count = occurrences(part)
         named = {("name", part.name): count}
@@ -30,22 +30,22 @@ def of_part(part: Workload, base_ms: float) -> dict[Feature, float]:
     return {**known, ("group", part.group): 1.0, ("name", part.name): 1.0}
 
 
-def of_network(network: Workload, base_ms: BaseTime) -> dict[Feature, float]:
-    """The features of a network: the sum over its parts."""
+def features_of_network(network: Workload, base_ms: BaseTime) -> dict[Feature, float]:
+    """Sum the features of a network's parts."""
     total: dict[Feature, float] = {}
     for part in network.leaves:
-        for feature, value in of_part(part, base_ms(part)).items():
+        for feature, value in features_of_part(part, base_ms(part)).items():
             total[feature] = total.get(feature, 0.0) + value
     return total
 
 
 def occurrences(part: Workload) -> float:
-    """How often a tabular part counts; a number that varies freely is a count."""
+    """Count a tabular part; a number that varies freely is its count."""
     return sum(operation.count for operation in part.operations)
 
 
-def matrix(rows: Sequence[dict[Feature, float]], features: Sequence[Feature]) -> Matrix:
-    """(networks, features); what a network lacks is zero, what is not asked for is left out."""
+def design_matrix(rows: Sequence[dict[Feature, float]], features: Sequence[Feature]) -> Matrix:
+    """Make the design matrix (networks, features): zero where a network lacks a feature."""
     position = {feature: index for index, feature in enumerate(features)}
     found = np.zeros((len(rows), len(features)))
     for index, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""The fitted predictor as numbers: a network takes a constant and what each of its parts adds.
+"""Additive linear model: a network takes an intercept and what each of its parts adds.
 
 Every weight is a row: its mean, then how far it moves along each of a few directions in which the
 weights are uncertain together, then a variance of its own. Rows add over the parts of a network,
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency.regression.bayesian_linear import noise_scale
-from latency.regression.features import BASE, Feature, of_part
+from latency.regression.features import BASE, Feature, features_of_part
 from latency.workload.workload import Workload
 from search_spaces import InputError
 from search_spaces.files.document import Json, finite
@@ -26,21 +26,21 @@ UNMEASURED_SHARE = 0.3  # one standard deviation of a prediction with no network
 
 @dataclass(frozen=True)
 class Noise:
-    """What a measurement strays by: `share` of `mean_ms` there, elsewhere a power of latency."""
+    """Heteroscedastic noise of a measurement: `share` of `mean_ms` there, a power of latency."""
 
     mean_ms: float = 1.0
     share: float = UNMEASURED_SHARE
     exponent: float = 2.0
 
     def sd_ms(self, latency_ms: npt.ArrayLike) -> Row:
-        """Standard deviation of a measurement that takes `latency_ms` in the mean."""
+        """Standard deviation of measurements that take `latency_ms` in the mean."""
         scale = noise_scale(np.asarray(latency_ms) / self.mean_ms, self.exponent)
         return np.asarray(self.mean_ms * self.share * scale)
 
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Weights in ms; `pairs` add where two parts of those names stand in one network."""
+    """Fitted weights in ms; `pairs` are interactions of two parts that stand in one network."""
 
     intercept: Row
     weights: dict[Feature, Row]
@@ -52,13 +52,13 @@ class LinearModel:
 
     @staticmethod
     def sum_of_parts(constant: Row, share: float = UNMEASURED_SHARE) -> "LinearModel":
-        """Before any network was measured: a constant row, and what the parts take."""
+        """Sum what the parts take by themselves: the model before any network was measured."""
         return LinearModel(constant, {BASE: np.eye(1, len(constant))[0]}, Noise(share=share))
 
     def part_row(self, part: Workload, base_ms: float) -> Row:
-        """What a part adds, as a row."""
+        """The row that a part adds."""
         row = np.zeros_like(self.intercept)
-        for feature, value in of_part(part, base_ms).items():
+        for feature, value in features_of_part(part, base_ms).items():
             weight = self.weights.get(feature)
             if weight is not None:
                 row[:-1] += value * weight[:-1]
@@ -69,22 +69,22 @@ class LinearModel:
                 row[-1] += spread_ms * spread_ms
         return row
 
-    def paired_ms(self, network: Workload) -> float:
-        """What the pairs of a network's parts add."""
+    def interaction_ms(self, network: Workload) -> float:
+        """Sum the pairwise interactions of a network's parts."""
         names = sorted(part.name for part in network.leaves) if self.pairs else []
         return sum(self.pairs.get(pair, 0.0) for pair in combinations(names, 2))
 
     def spread_ms(self, rows: Rows) -> Rows:
-        """Standard deviation of a measurement, for summed rows (..., 2 + directions)."""
+        """Standard deviation of predicted measurements, of summed rows (..., 2 + directions)."""
         known = (rows[..., 1:-1] ** 2).sum(axis=-1) + rows[..., -1]
         spread: Rows = np.sqrt(known + self.noise.sd_ms(rows[..., 0]) ** 2)
         return spread
 
     def to_json(self) -> Json:
-        """Numbers alone."""
+        """As a device's document has it: numbers alone."""
         weights: dict[str, dict[str, list[float]]] = {}
-        for (family, name), row in self.weights.items():
-            weights.setdefault(family, {})[name] = _rounded(row)
+        for (kind, name), row in self.weights.items():
+            weights.setdefault(kind, {})[name] = _rounded(row)
         return {
             "intercept": _rounded(self.intercept),
             "weights": weights,
@@ -97,13 +97,13 @@ class LinearModel:
 
     @staticmethod
     def from_json(entry: Json, where: str) -> "LinearModel":
-        """A model out of a device document; InputError where a number is none."""
+        """Read a model out of a device's document; InputError where a number is none."""
         intercept = _row(entry.get("intercept"), f"{where}, intercept")
         weights = {}
-        for family, rows in _object(entry.get("weights"), f"{where}, weights").items():
-            for name, row in _object(rows, f"{where}, weights, {family}").items():
-                at = f"{where}, weights, {family}, {name}"
-                weights[family, name] = _row(row, at, len(intercept))
+        for kind, rows in _object(entry.get("weights"), f"{where}, weights").items():
+            for name, row in _object(rows, f"{where}, weights, {kind}").items():
+                at = f"{where}, weights, {kind}, {name}"
+                weights[kind, name] = _row(row, at, len(intercept))
         noise = _object(entry.get("noise"), f"{where}, noise")
         levels = {n: finite(noise.get(n), f"{where}, noise, {n}") for n in Noise().__dict__}
         if not (levels["mean_ms"] > 0 and levels["share"] >= 0 and abs(levels["exponent"]) <= 4):

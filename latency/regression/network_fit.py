@@ -1,8 +1,8 @@
-"""From measured networks to weights: the priors, and the fit.
+"""Few-shot fit: a linear model of few measured networks, by priors for blocks, names and transfer.
 
-A physical prior where the parts have sizes or measurements of their own; counts of options where
-they have names alone; other devices where some are lent. The figures below are the same for all
-devices and spaces; examples/benchmarks/few_shot.py says what they were set on.
+The prior mean is the sum of the blocks' own times where they have sizes or measurements, a constant
+where they have names alone, the source devices where some are given. The figures below are the
+same for all devices and spaces; examples/benchmarks/few_shot.py says what they were set on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,59 +13,61 @@ import numpy.typing as npt
 
 from latency.measurement.measurement import Measurement
 from latency.regression import bayesian_linear
-from latency.regression.bayesian_linear import Hypothesis, Posterior, Problem, Term
-from latency.regression.features import BASE, BaseTime, Feature, matrix, of_network
+from latency.regression.bayesian_linear import Posterior, Prior, Regression, Term
+from latency.regression.features import BASE, BaseTime, Feature, design_matrix, features_of_network
 from latency.regression.linear_model import LinearModel, Noise
-from latency.regression.transfer import Sources
-from latency.workload.workload import Workload, option_of
+from latency.regression.transfer import Sources, matrix_normal_effects
+from latency.workload.workload import Workload
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
-AMPLITUDES = (0.1, 0.3, 1.0, 3.0)  # all variances of a hypothesis together
+AMPLITUDES = (0.1, 0.3, 1.0, 3.0)  # all variances of a prior together
 EXPECTED = AMPLITUDES.index(1.0)
 # Variances as a share of the mean latency, squared; of `group` and `name` over a whole network.
 BY_NAME = {"constant": 0.1, "group": 0.3, "name": 0.002}
 BY_SIZE = {"constant": 0.01, "base": 0.1, "factor": 0.03, "group": 0.003, "name": 0.001}
-BORROWED = {"constant": 0.01, "group": 0.001, "name": 0.003}
-BORROWED |= {"average": 0.003, "sources": 0.03, "pattern": 0.03}
-UNLIKE = 0.1  # how likely a device is to resemble none of the sources, beside resembling one
+TRANSFER = {"constant": 0.01, "group": 0.001, "name": 0.003}
+TRANSFER |= {"average": 0.003, "sources": 0.03, "pattern": 0.03}
+UNRELATED = 0.1  # how likely a device is to resemble none of the sources, beside resembling one
 DIRECTIONS = 12  # of uncertainty that a model keeps; the rest becomes variance
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A model, and what it predicts of each network when that is left out, with its spread."""
+    """A fitted model, and its leave-one-out predictions with their standard deviations."""
 
     model: LinearModel
-    left_out_ms: Vector
-    left_out_sd_ms: Vector
+    leave_one_out_ms: Vector
+    leave_one_out_sd_ms: Vector
 
 
 def fit(networks: Sequence[Measurement], base_ms: BaseTime, sources: Sources | None = None) -> Fit:
-    """Fit to measured networks; `sources` are devices to borrow from."""
+    """Fit an additive model to measured networks; `sources` are devices to transfer from."""
     design = _Design.of(networks, base_ms, sources)
-    posterior = bayesian_linear.fit(design.problem(), design.hypotheses())
+    posterior = bayesian_linear.fit(design.regression(), design.priors())
     mean_ms = design.mean_ms
     return Fit(
-        design.model(posterior), posterior.left_out * mean_ms, posterior.left_out_sd * mean_ms
+        design.model(posterior),
+        posterior.leave_one_out * mean_ms,
+        posterior.leave_one_out_sd * mean_ms,
     )
 
 
-def prior_effects(
+def prior_factor(
     networks: Sequence[Workload], base_ms: BaseTime, sources: Sources | None = None
 ) -> Matrix:
-    """(networks, effects) such that latencies in units of their mean have covariance E E^T.
+    """Factor E (networks, effects) of the prior covariance E E^T of latencies over their mean.
 
     What the priors expect of networks that nobody has measured yet.
     """
     design = _Design.of([Measurement(n, 1.0) for n in networks], base_ms, sources)
-    problem, hypothesis = design.problem(), design.hypotheses()[EXPECTED]
+    regression, prior = design.regression(), design.priors()[EXPECTED]
     return np.concatenate(
         [
-            term.columns * np.sqrt(hypothesis.variances[name])
-            for name, term in problem.terms.items()
-            if name in hypothesis.variances
+            term.columns * np.sqrt(prior.variances[name])
+            for name, term in regression.terms.items()
+            if name in prior.variances
         ],
         axis=1,
     )
@@ -73,10 +75,10 @@ def prior_effects(
 
 @dataclass(frozen=True)
 class _Design:
-    """Measured networks as matrices, in units of their mean latency.
+    """The design matrix of measured networks, in units of their mean latency.
 
-    `columns` (networks, 1 + features + sources): a constant, features less their usual value,
-    and what each source predicts.
+    `columns` (networks, 1 + features + sources): an intercept, centred features, and what each
+    source predicts.
     """
 
     targets: Vector
@@ -95,10 +97,10 @@ class _Design:
     ) -> "_Design":
         latency_ms = np.array([network.latency_ms for network in networks])
         mean_ms = float(latency_ms.mean())
-        rows = [of_network(network.workload, base_ms) for network in networks]
+        rows = [features_of_network(network.workload, base_ms) for network in networks]
         lent = set(sources.features) if sources else set()
         features = tuple(sorted({feature for row in rows for feature in row} | lent))
-        values = matrix(rows, features)
+        values = design_matrix(rows, features)
         center, variance = values.mean(axis=0), values.var(axis=0, ddof=1)
         if sources:
             place = [features.index(feature) for feature in sources.features]
@@ -121,93 +123,81 @@ class _Design:
             source_scale=scale,
         )
 
-    def problem(self) -> Problem:
-        """Terms and guesses over `columns`."""
+    def regression(self) -> Regression:
+        """State the regression problem: terms and prior means over `columns`."""
         terms = {n: Term(self.columns @ w.T, w) for n, w in self._terms() if w.any()}
-        guesses = np.stack(list(self._guesses()))
-        return Problem(self.targets, terms, self.columns @ guesses.T, guesses)
+        prior_means = np.stack(list(self._prior_means()))
+        return Regression(self.targets, terms, self.columns @ prior_means.T, prior_means)
 
-    def hypotheses(self) -> list[Hypothesis]:
-        """The priors that the evidence is asked about."""
+    def priors(self) -> list[Prior]:
+        """List the priors to average: own blocks or names; with sources, transfer from them too."""
         own = BY_SIZE if self.base.any() else BY_NAME
         if self.sources is None:
-            return [_scaled(own, amplitude, (0,), 1.0) for amplitude in AMPLITUDES]
-        guesses = tuple(range(1, 2 + len(self.sources.names)))
-        borrowed = [_scaled(BORROWED, amplitude, guesses, 1.0) for amplitude in AMPLITUDES]
-        return borrowed + [_scaled(own, amplitude, (0,), UNLIKE) for amplitude in AMPLITUDES]
+            return [_scaled_prior(own, amplitude, (0,), 1.0) for amplitude in AMPLITUDES]
+        prior_means = tuple(range(1, 2 + len(self.sources.names)))
+        transfer = [
+            _scaled_prior(TRANSFER, amplitude, prior_means, 1.0) for amplitude in AMPLITUDES
+        ]
+        return transfer + [
+            _scaled_prior(own, amplitude, (0,), UNRELATED) for amplitude in AMPLITUDES
+        ]
 
-    def _guesses(self) -> Iterator[Vector]:
-        """The parts' own times, or a constant; then the mean of the sources, then each."""
-        first = self._unit(BASE) / self.mean_ms if self.base.any() else self._at(0)
+    def _prior_means(self) -> Iterator[Vector]:
+        """The sum of the parts, or a constant; then the mean of the sources, then each source."""
+        first = self._unit(BASE) / self.mean_ms if self.base.any() else self._unit_vector(0)
         yield first
         if self.sources:
-            each = [self._at(self._first_source + i) for i in range(len(self.sources.names))]
+            each = [
+                self._unit_vector(self._first_source + i) for i in range(len(self.sources.names))
+            ]
             yield np.mean(each, axis=0)
             yield from each
 
     def _terms(self) -> Iterator[tuple[str, Matrix]]:
         """Name and effects of each term: (effects, columns)."""
-        yield "constant", self._at(0)[None]
-        yield "base", self._family("base") / self.mean_ms
-        yield "factor", self._family("factor") / self.mean_ms
-        for family in ("group", "name"):
-            yield family, self._of_unit_variance(self._family(family))
+        yield "constant", self._unit_vector(0)[None]
+        yield "base", self._unit_effects("base") / self.mean_ms
+        yield "factor", self._unit_effects("factor") / self.mean_ms
+        for kind in ("group", "name"):
+            yield kind, self._of_unit_variance(self._unit_effects(kind))
         if self.sources:
             average = np.mean(
-                [self._at(self._first_source + i) for i in range(len(self.sources.names))], axis=0
+                [self._unit_vector(self._first_source + i) for i in range(len(self.sources.names))],
+                axis=0,
             )
             apart = np.eye(self.columns.shape[1])[self._first_source :] - average
             moved = self.columns @ average - 1
-            yield "average", (average - self._at(0))[None] / max(float(moved.std()), 1e-9)
+            yield "average", (average - self._unit_vector(0))[None] / max(float(moved.std()), 1e-9)
             spread = np.sqrt(((self.columns @ apart.T) ** 2).sum(axis=1).mean())
             yield "sources", apart / max(float(spread), 1e-9)
             yield "pattern", self._of_unit_variance(self._pattern(self.sources))
 
     def _pattern(self, sources: Sources) -> Matrix:
-        """How sources differ, as choice times option: a step between them costs alike anywhere.
-
-        The covariance of two names' weights is that of their choices times that of their options
-        (a matrix normal prior, Dawid 1981), both from the sources' departures from their mean.
-        """
-        names = [name for _, name in sources.features]
-        choices = sorted({name.partition("=")[0] for name in names})
-        options = sorted({option_of(name) for name in names})
-        rows = [choices.index(name.partition("=")[0]) for name in names]
-        columns = [options.index(option_of(name)) for name in names]
-        apart = np.zeros((len(sources.names), len(choices), len(options)))
-        apart[:, rows, columns] = sources.additive[:, 1:]
-        held = np.zeros(apart.shape[1:], dtype=bool)
-        held[rows, columns] = True
-        means = apart.sum(axis=2) / np.maximum(held.sum(axis=1), 1)
-        apart = np.where(held, apart - means[:, :, None], 0.0)
-        if len(sources.names) > 1:
-            apart = apart - apart.mean(axis=0)
-        by_choice = np.einsum("sco,sdo->cd", apart, apart)
-        by_option = np.einsum("sco,scp->op", apart, apart)
-        covariance = by_choice[np.ix_(rows, rows)] * by_option[np.ix_(columns, columns)]
-        values, vectors = np.linalg.eigh(covariance)
-        effects = (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        """The sources' matrix normal prior, placed among the columns."""
+        effects = matrix_normal_effects(sources)
         placed = np.zeros((len(effects), self.columns.shape[1]))
-        for index, feature in enumerate(sources.features):
-            placed[:, 1 + self.features.index(feature)] = effects[:, index]
+        place = [1 + self.features.index(feature) for feature in sources.features]
+        placed[:, place] = effects
         return placed
 
     def _of_unit_variance(self, effects: Matrix) -> Matrix:
-        """Scaled so that all effects together move a random network by one, in the mean square."""
+        """Scale the effects so that together they move a random network by one in mean square."""
         moved = (effects[:, 1 : self._first_source] ** 2 * self.variance).sum()
         return effects / np.sqrt(moved) if moved > 1e-12 else effects * 0.0
 
-    def _family(self, family: str) -> Matrix:
+    def _unit_effects(self, kind: str) -> Matrix:
         """A unit effect for each feature; numbers that vary freely move as much as an option."""
-        found = [self._unit(f) for f in self.features if f[0] == family]
+        found = [self._unit(f) for f in self.features if f[0] == kind]
         return np.stack(found) if found else np.zeros((0, self.columns.shape[1]))
 
     def _unit(self, feature: Feature) -> Vector:
         index = self.features.index(feature)
         numeric = feature[0] == "name" and "=" not in feature[1]
-        return self._at(1 + index) / (np.sqrt(self.variance[index]) or 1.0 if numeric else 1.0)
+        return self._unit_vector(1 + index) / (
+            np.sqrt(self.variance[index]) or 1.0 if numeric else 1.0
+        )
 
-    def _at(self, index: int) -> Vector:
+    def _unit_vector(self, index: int) -> Vector:
         unit = np.zeros(self.columns.shape[1])
         unit[index] = 1.0
         return unit
@@ -217,11 +207,11 @@ class _Design:
         return 1 + len(self.features)
 
     def model(self, posterior: Posterior) -> LinearModel:
-        """The posterior in ms, by feature; sources give way to their own weights."""
-        collapse, paired = self._collapse()
-        weights = (posterior.weights @ collapse) * self.mean_ms
-        covariance = collapse.T @ posterior.covariance @ collapse * self.mean_ms**2
-        directions, rest = self._directions(covariance)
+        """Write the posterior as weights of features in ms; sources become their own weights."""
+        to_features, paired = self._to_features()
+        weights = (posterior.weights @ to_features) * self.mean_ms
+        covariance = to_features.T @ posterior.covariance @ to_features * self.mean_ms**2
+        directions, rest = self._principal_directions(covariance)
         rows = np.concatenate([weights[:, None], directions, rest[:, None]], axis=1)
         # Features stand less their usual value: the constant takes that back.
         rows[0, :-1] -= self.center @ rows[1:, :-1]
@@ -239,27 +229,27 @@ class _Design:
             networks=len(self.targets),
         )
 
-    def _spread_of_one(self, family: str, variance: float) -> float:
-        """Of one feature's weight, where all of its family together vary so much."""
-        moved = float(self.variance[[feature[0] == family for feature in self.features]].sum())
+    def _spread_of_one(self, kind: str, variance: float) -> float:
+        """Standard deviation of one feature's weight, where all of its kind together vary so."""
+        moved = float(self.variance[[feature[0] == kind for feature in self.features]].sum())
         return float(np.sqrt(variance / max(moved, 1.0)))
 
-    def _collapse(self) -> tuple[Matrix, Matrix]:
-        """What turns weights of columns into weights of (1 + features), and of pairs."""
+    def _to_features(self) -> tuple[Matrix, Matrix]:
+        """Matrices that turn weights of columns into weights of (1 + features), and of pairs."""
         size = self._first_source
-        collapse = np.eye(self.columns.shape[1], size)
+        to_features = np.eye(self.columns.shape[1], size)
         if self.sources is None:
-            return collapse, np.zeros((0, 0))
+            return to_features, np.zeros((0, 0))
         place = [1 + self.features.index(feature) for feature in self.sources.features]
         additive = self.sources.additive / self.source_scale[:, None]
-        collapse[size:, place] = additive[:, 1:]
-        collapse[size:, 0] = additive[:, 0] + additive[:, 1:] @ self.sources.center
-        return collapse, self.sources.paired / self.source_scale[:, None]
+        to_features[size:, place] = additive[:, 1:]
+        to_features[size:, 0] = additive[:, 0] + additive[:, 1:] @ self.sources.center
+        return to_features, self.sources.interactions / self.source_scale[:, None]
 
-    def _directions(self, covariance: Matrix) -> tuple[Matrix, Vector]:
-        """The main directions of a covariance, and what variance they leave to each weight.
+    def _principal_directions(self, covariance: Matrix) -> tuple[Matrix, Vector]:
+        """Principal directions of a covariance, and the variance that they leave to each weight.
 
-        Main for networks as they are drawn, so each feature counts by how much it varies.
+        Principal for networks as they are drawn: each feature counts by how much it varies.
         """
         usual = np.sqrt(np.concatenate([[1.0], np.maximum(self.variance, 1e-6)]))
         values, vectors = np.linalg.eigh(covariance * np.outer(usual, usual))
@@ -269,7 +259,7 @@ class _Design:
         return directions, rest
 
 
-def _scaled(
-    variances: dict[str, float], amplitude: float, guesses: tuple[int, ...], prior: float
-) -> Hypothesis:
-    return Hypothesis({n: v * amplitude for n, v in variances.items()}, guesses, prior)
+def _scaled_prior(
+    variances: dict[str, float], amplitude: float, prior_means: tuple[int, ...], prior: float
+) -> Prior:
+    return Prior({n: v * amplitude for n, v in variances.items()}, prior_means, prior)

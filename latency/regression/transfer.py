@@ -1,8 +1,8 @@
-"""Other devices that were measured on the same space: what a new one may resemble.
+"""Transfer learning: learn other devices' latencies on the same space, for a new one to resemble.
 
-Each source becomes a function of the network: additive over choice and option, with pairs of them
-where held-out rows of that table say that pairs help. Denoised so, a source predicts networks
-that it never measured, and its noise is not taken for structure.
+Each source becomes a function of the network by ridge regression: additive over choice and option,
+with pairwise interactions where held-out rows of that table say that they help. Denoised so, a
+source predicts networks that it never measured, and its noise is not taken for structure.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from latency.regression.features import Feature, matrix, of_network
-from latency.workload.workload import Workload
+from latency.regression.features import Feature, design_matrix, features_of_network
+from latency.workload.workload import Workload, option_of
 from search_spaces import InputError
 
 Vector = npt.NDArray[np.float64]
@@ -21,13 +21,13 @@ Matrix = npt.NDArray[np.float64]
 Pair = tuple[str, str]
 
 RIDGE = 1.0
-TRIMMED = 0.001  # share of rows at either end that are drawn in: broken clocks, cold starts
+WINSORIZED = 0.001  # share of rows at either end that are drawn in: broken clocks, cold starts
 ROWS_A_PAIR = 4  # pairs are not tried with fewer rows to each
 
 
 @dataclass(frozen=True)
 class Source:
-    """A device that lends: measured networks of the space."""
+    """A source device of the transfer: its measured networks of the space."""
 
     name: str
     networks: Sequence[Workload]
@@ -36,38 +36,38 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """All sources as functions, each of mean one over its own table.
+    """All source devices as regressions, each of mean one over its own table.
 
-    `additive` (sources, 1 + features): a constant, then a weight for each feature;
-    `paired` (sources, pairs): a weight for each two choices' options that meet in a network.
+    `additive` (sources, 1 + features): an intercept, then a weight for each feature;
+    `interactions` (sources, pairs): a weight for each two choices' options that meet in a network.
     """
 
     names: tuple[str, ...]
     features: tuple[Feature, ...]
     additive: Matrix
     pairs: tuple[Pair, ...]
-    paired: Matrix
+    interactions: Matrix
     center: Vector  # (features,) mean of each feature over the sources' networks
     variance: Vector  # (features,) its variance
     networks: int  # in all tables together
 
     def predict(self, networks: Sequence[Workload]) -> Matrix:
-        """(networks, sources): what each source takes, in units of its own mean."""
-        rows = [names_of(network) for network in networks]
-        found = self.additive[:, 0] + matrix(rows, self.features) @ self.additive[:, 1:].T
+        """Predict what each source takes in units of its own mean, (networks, sources)."""
+        rows = [name_features(network) for network in networks]
+        found = self.additive[:, 0] + design_matrix(rows, self.features) @ self.additive[:, 1:].T
         if self.pairs:
-            found = found + pair_matrix(rows, self.pairs) @ self.paired.T
+            found = found + interaction_matrix(rows, self.pairs) @ self.interactions.T
         return found
 
 
-def names_of(network: Workload) -> dict[Feature, float]:
-    """How often each choice and option stands in a network: `down0=conv3d`."""
-    found = of_network(network, lambda _: 0.0)
+def name_features(network: Workload) -> dict[Feature, float]:
+    """Count each choice with its option in a network (one-hot): `down0=conv3d`."""
+    found = features_of_network(network, lambda _: 0.0)
     return {feature: count for feature, count in found.items() if feature[0] == "name"}
 
 
-def pair_matrix(rows: Sequence[dict[Feature, float]], pairs: Sequence[Pair]) -> Matrix:
-    """(networks, pairs): 1 where both names of a pair stand in a network."""
+def interaction_matrix(rows: Sequence[dict[Feature, float]], pairs: Sequence[Pair]) -> Matrix:
+    """Make the columns of pairwise interactions (networks, pairs): 1 where both names stand."""
     position = {pair: index for index, pair in enumerate(pairs)}
     found = np.zeros((len(rows), len(pairs)))
     for index, row in enumerate(rows):
@@ -78,7 +78,7 @@ def pair_matrix(rows: Sequence[dict[Feature, float]], pairs: Sequence[Pair]) -> 
 
 
 def learn_sources(sources: Sequence[Source]) -> Sources:
-    """Sources as functions.
+    """Fit the source devices, for others to transfer from (`latency.calibrate(borrow=...)`).
 
     Raises:
         InputError: no source; one with fewer than ten networks, or with equal or impossible
@@ -86,29 +86,58 @@ def learn_sources(sources: Sequence[Source]) -> Sources:
     """
     if not sources:
         raise InputError("no device to borrow from; give one source or more")
-    fitted = [_learn_table(alike) for alike in _by_networks(sources)]
+    fitted = [_fit_table(alike) for alike in _group_by_table(sources)]
     features = tuple(dict.fromkeys(f for one in fitted for f in one.features))
     # Moments of all tables' networks together: an option may stand in one table alone.
     sizes = np.array([one.networks for one in fitted]) / sum(one.networks for one in fitted)
-    center = sizes @ np.stack([_spread(one.center, one.features, features) for one in fitted])
+    center = sizes @ np.stack([_align(one.center, one.features, features) for one in fitted])
     square = sizes @ np.stack(
-        [_spread(one.variance + one.center**2, one.features, features) for one in fitted]
+        [_align(one.variance + one.center**2, one.features, features) for one in fitted]
     )
     pairs = tuple(dict.fromkeys(p for one in fitted for p in one.pairs))
     return Sources(
         names=tuple(name for one in fitted for name in one.names),
         features=features,
-        additive=np.concatenate([_spread_additive(one, features) for one in fitted]),
+        additive=np.concatenate([_align_additive(one, features) for one in fitted]),
         pairs=pairs,
-        paired=np.concatenate([_placed(one.paired, one.pairs, pairs) for one in fitted]),
+        interactions=np.concatenate(
+            [_align_columns(one.interactions, one.pairs, pairs) for one in fitted]
+        ),
         center=center,
         variance=np.maximum(square - center**2, 0.0),
         networks=sum(one.networks for one in fitted),
     )
 
 
-def _by_networks(sources: Sequence[Source]) -> list[list[Source]]:
-    """Sources of one table together: they share the matrix of features."""
+def matrix_normal_effects(sources: Sources) -> Matrix:
+    """Learn how sources differ, as choice times option: (effects, features) of a prior covariance.
+
+    A step between two options costs alike anywhere: the covariance of two names' weights is that
+    of their choices times that of their options (a matrix normal prior, Dawid 1981), both from the
+    sources' departures from their mean.
+    """
+    names = [name for _, name in sources.features]
+    choices = sorted({name.partition("=")[0] for name in names})
+    options = sorted({option_of(name) for name in names})
+    rows = [choices.index(name.partition("=")[0]) for name in names]
+    columns = [options.index(option_of(name)) for name in names]
+    apart = np.zeros((len(sources.names), len(choices), len(options)))
+    apart[:, rows, columns] = sources.additive[:, 1:]
+    held = np.zeros(apart.shape[1:], dtype=bool)
+    held[rows, columns] = True
+    means = apart.sum(axis=2) / np.maximum(held.sum(axis=1), 1)
+    apart = np.where(held, apart - means[:, :, None], 0.0)
+    if len(sources.names) > 1:
+        apart = apart - apart.mean(axis=0)
+    by_choice = np.einsum("sco,sdo->cd", apart, apart)
+    by_option = np.einsum("sco,scp->op", apart, apart)
+    covariance = by_choice[np.ix_(rows, rows)] * by_option[np.ix_(columns, columns)]
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))).T)
+
+
+def _group_by_table(sources: Sequence[Source]) -> list[list[Source]]:
+    """Check the sources and group those of one table, which share a design matrix."""
     groups: dict[int, list[Source]] = {}
     for source in sources:
         latency_ms = np.asarray(source.latency_ms, dtype=float)
@@ -126,34 +155,36 @@ def _by_networks(sources: Sequence[Source]) -> list[list[Source]]:
     return list(groups.values())
 
 
-def _learn_table(sources: Sequence[Source]) -> Sources:
-    rows = [names_of(network) for network in sources[0].networks]
+def _fit_table(sources: Sequence[Source]) -> Sources:
+    rows = [name_features(network) for network in sources[0].networks]
     features = tuple(sorted({feature for row in rows for feature in row}))
-    columns = matrix(rows, features)
-    latency = np.stack([_trimmed(np.asarray(s.latency_ms, dtype=float)) for s in sources], axis=1)
+    columns = design_matrix(rows, features)
+    latency = np.stack(
+        [_winsorized(np.asarray(s.latency_ms, dtype=float)) for s in sources], axis=1
+    )
     latency = latency / latency.mean(axis=0)
-    pairs = _possible_pairs(rows)
-    paired = np.zeros((len(sources), 0))
+    pairs = _estimable_pairs(rows)
+    interactions = np.zeros((len(sources), 0))
     weights = _ridge(columns, latency)
     if pairs:
-        both = np.concatenate([columns, pair_matrix(rows, pairs)], axis=1)
+        both = np.concatenate([columns, interaction_matrix(rows, pairs)], axis=1)
         if _held_out_error(both, latency) < _held_out_error(columns, latency):
             weights = _ridge(both, latency)
-            paired = weights[1 + len(features) :].T
+            interactions = weights[1 + len(features) :].T
     return Sources(
         names=tuple(source.name for source in sources),
         features=features,
         additive=weights[: 1 + len(features)].T,
-        pairs=pairs if paired.shape[1] else (),
-        paired=paired,
+        pairs=pairs if interactions.shape[1] else (),
+        interactions=interactions,
         center=columns.mean(axis=0),
         variance=columns.var(axis=0),
         networks=len(rows),
     )
 
 
-def _possible_pairs(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
-    """All pairs of names that meet; none where the table is too small to tell them apart."""
+def _estimable_pairs(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
+    """List the pairs of names that meet; none where the table is too small to estimate them."""
     names = {name for row in rows for _, name in row}
     if any("=" not in name for name in names):
         return ()  # numbers that vary freely have no options to pair
@@ -166,13 +197,13 @@ def _possible_pairs(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
     )
 
 
-def _trimmed(latency_ms: Vector) -> Vector:
-    low, high = np.quantile(latency_ms, [TRIMMED, 1 - TRIMMED])
+def _winsorized(latency_ms: Vector) -> Vector:
+    low, high = np.quantile(latency_ms, [WINSORIZED, 1 - WINSORIZED])
     return np.clip(latency_ms, low, high)
 
 
 def _ridge(columns: Matrix, targets: Matrix) -> Matrix:
-    """(1 + columns, targets): a constant, then weights."""
+    """Ridge regression (1 + columns, targets): an intercept, then weights."""
     center, mean = columns.mean(axis=0), targets.mean(axis=0)
     centered = columns - center
     gram = centered.T @ centered + RIDGE * np.eye(columns.shape[1])
@@ -181,24 +212,24 @@ def _ridge(columns: Matrix, targets: Matrix) -> Matrix:
 
 
 def _held_out_error(columns: Matrix, targets: Matrix) -> float:
-    """Mean squared error on every fifth row of a fit to the others."""
+    """Hold out every fifth row: mean squared error of a fit to the others."""
     held = np.arange(len(columns)) % 5 == 0
     weights = _ridge(columns[~held], targets[~held])
     missed = weights[0] + columns[held] @ weights[1:] - targets[held]
     return float((missed**2).mean())
 
 
-def _spread_additive(one: Sources, features: Sequence[Feature]) -> Matrix:
-    placed = _placed(one.additive[:, 1:], one.features, features)
+def _align_additive(one: Sources, features: Sequence[Feature]) -> Matrix:
+    placed = _align_columns(one.additive[:, 1:], one.features, features)
     return np.concatenate([one.additive[:, :1], placed], axis=1)
 
 
-def _spread(values: Vector, keys: Sequence[Feature], among: Sequence[Feature]) -> Vector:
-    row: Vector = _placed(values[None], keys, among)[0]
+def _align(values: Vector, keys: Sequence[Feature], among: Sequence[Feature]) -> Vector:
+    row: Vector = _align_columns(values[None], keys, among)[0]
     return row
 
 
-def _placed(values: Matrix, keys: Sequence[object], among: Sequence[object]) -> Matrix:
+def _align_columns(values: Matrix, keys: Sequence[object], among: Sequence[object]) -> Matrix:
     position = {key: index for index, key in enumerate(among)}
     found = np.zeros((len(values), len(among)))
     found[:, [position[key] for key in keys]] = values

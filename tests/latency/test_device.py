@@ -25,7 +25,7 @@ from latency import (
 from latency.cost_model.roofline import Roofline
 from latency.measurement.validation import validate
 from latency.predictor.published import workloads
-from latency.regression.bounds import quantile
+from latency.regression.bounds import conformal_quantile
 from search_spaces import InputError, read_table
 from search_spaces.files.document import Json
 
@@ -92,16 +92,16 @@ def test_a_roofline_is_the_larger_of_arithmetic_and_traffic() -> None:
 
 @given(st.lists(st.floats(-3, 3), min_size=60, max_size=200))
 def test_bounds_follow_what_they_have_seen(errors: list[float]) -> None:
-    wider = quantile([2 * error for error in errors])
-    assert quantile(errors) <= wider
-    inside = sum(abs(error) <= 1.3 * quantile(errors) + 0.3 for error in errors)
+    wider = conformal_quantile([2 * error for error in errors])
+    assert conformal_quantile(errors) <= wider
+    inside = sum(abs(error) <= 1.3 * conformal_quantile(errors) + 0.3 for error in errors)
     assert inside >= 0.85 * len(errors)
 
 
 def test_bounds_of_normal_errors_are_normal_quantiles() -> None:
     errors = np.random.default_rng(0).normal(size=2000)
-    assert quantile(list(errors)) == pytest.approx(1.645, rel=0.05)
-    assert quantile([]) == pytest.approx(1.645, rel=1e-3)
+    assert conformal_quantile(list(errors)) == pytest.approx(1.645, rel=0.05)
+    assert conformal_quantile([]) == pytest.approx(1.645, rel=1e-3)
 
 
 @pytest.mark.parametrize(

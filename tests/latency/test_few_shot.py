@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 import latency
 from latency import EncodedPredictor, Measurement, Source, Workload, from_choices
-from latency.regression.bayesian_linear import Hypothesis, Problem, Term, fit
+from latency.regression.bayesian_linear import Prior, Regression, Term, fit
 from search_spaces import Choice, InputError, NumericChoice, SearchSpace, encode, read_table
 
 OPTIONS = ("none", "conv", "attention", "pool")
@@ -150,15 +150,17 @@ def test_left_out_predictions_are_those_of_fits_without_the_network(
     rng = np.random.default_rng(seed)
     columns = rng.normal(size=(count, effects))
     targets = 1 + 0.1 * columns @ rng.normal(size=effects) + 0.05 * rng.normal(size=count)
-    guesses, guess_weights = np.ones((count, 1)), np.zeros((1, effects))
-    hypotheses = [Hypothesis({"x": 0.01}), Hypothesis({"x": 1.0}, prior=0.3)]
-    problem = Problem(targets, {"x": Term(columns, np.eye(effects))}, guesses, guess_weights)
-    whole = fit(problem, hypotheses)
+    prior_means, prior_mean_weights = np.ones((count, 1)), np.zeros((1, effects))
+    priors = [Prior({"x": 0.01}), Prior({"x": 1.0}, probability=0.3)]
+    regression = Regression(
+        targets, {"x": Term(columns, np.eye(effects))}, prior_means, prior_mean_weights
+    )
+    whole = fit(regression, priors)
     for out in range(count):
         kept = np.array([row for row in range(count) if row != out])
-        without = fit(problem.rows(kept), hypotheses)
+        without = fit(regression.rows(kept), priors)
         expected = 1 + columns[out] @ without.weights
-        assert whole.left_out[out] == pytest.approx(expected, abs=2e-3)
+        assert whole.leave_one_out[out] == pytest.approx(expected, abs=2e-3)
 
 
 def test_ten_public_measurements_rank_the_rest(shared_data: Path) -> None:
