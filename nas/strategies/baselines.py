@@ -27,6 +27,7 @@ def tpe(problem: Problem) -> "BaseSampler":
             seed=problem.seed,
             multivariate=True,
             group=any(choice.when is not None for choice in problem.space.choices),
+            warn_independent_sampling=False,
         )
 
 
@@ -45,4 +46,4 @@ def gp(problem: Problem) -> "BaseSampler":
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental for years
-        return GPSampler(seed=problem.seed)
+        return GPSampler(seed=problem.seed, warn_independent_sampling=False)

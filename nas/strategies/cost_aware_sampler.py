@@ -17,8 +17,9 @@ from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
 from nas.strategies.expected_hypervolume import Frontier
-from nas.strategies.joint import WholeArchitectures
+from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
+from nas.strategies.observations import Observations
 from nas.strategies.surrogate import Prediction, Surrogate, first_parameters, fitted
 from search_spaces.space.integer_encoding import Codes
 
@@ -47,7 +48,7 @@ class Settings:
     reach: float = 0.9
 
 
-class CostAware(WholeArchitectures):
+class CostAware(JointSampler):
     """Models quality, knows costs."""
 
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
@@ -56,27 +57,26 @@ class CostAware(WholeArchitectures):
         self._kernel = Kernel(self.coder)
         self._searcher = Searcher(problem, self.coder, self.rng)
         self._models = [_Model(self._kernel, self.settings) for _ in problem.objectives]
-        self._begun = False
 
-    def propose(self, codes: Codes, values: Matrix, pending: Codes) -> "list[Architecture]":
+    def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
         """A batch that differs: each is chosen as if those before it had come out as expected."""
-        settings, seen = self.settings, Seen(self.coder, codes, pending)
-        if not self._begun:
-            self._begun = True
-            wanted = max(0, settings.first - len(codes))  # a resumed study has begun before
-            if wanted and len(first := self._searcher.balanced(wanted, seen)):
-                return self.coder.architectures(first)
-        if not len(codes):  # all that was tried failed, or is being tried
+        settings, taken = self.settings, Seen(self.coder, seen.codes, seen.pending, seen.avoided)
+        if first:
+            wanted = max(0, settings.first - len(seen.codes))  # a resumed study has begun before
+            if wanted and len(begin := self._searcher.balanced(wanted, taken)):
+                return self.coder.architectures(begin)
+        if not len(seen.codes):  # all that was tried failed, or is being tried
             return self.coder.architectures(
-                self._searcher.inside(seen, self._searcher.random(50)).codes[:1]
+                self._searcher.inside(taken, self._searcher.random(50)).codes[:1]
             )
-        count = min(max(1, int(len(codes) * settings.batch_share)), settings.largest_batch)
+        count = min(max(1, int(len(seen.codes) * settings.batch_share)), settings.largest_batch)
         # Matrices this small are slower on several threads, and workers need the other cores.
         with _threads().limit(limits=1, user_api="blas"):
-            best = self._best(codes, values, pending, seen, count)
+            best = self._best(seen, taken, count)
         return self.coder.architectures(best)
 
-    def _best(self, codes: Codes, values: Matrix, pending: Codes, seen: Seen, count: int) -> Codes:
+    def _best(self, seen: Observations, taken: Seen, count: int) -> Codes:
+        codes, values, pending = seen.codes, seen.values, seen.pending
         known = self.problem.is_known
         main = int(np.flatnonzero(~known)[0])
         quality = values[:, main]
@@ -114,7 +114,7 @@ class CostAware(WholeArchitectures):
         unbeaten = nondominated(np.column_stack([costs, target]))
         front = np.concatenate([codes, pending])[unbeaten]
         found = self._searcher.evolved(
-            front, seen, growth, self.settings.candidates, self.settings.generations
+            front, taken, growth, self.settings.candidates, self.settings.generations
         )
         if not len(found):
             return found.codes

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Searcher, Seen
-from nas.strategies.joint import WholeArchitectures
+from nas.strategies.joint import JointSampler
+from nas.strategies.observations import Observations
 from search_spaces import InputError, NumericChoice
 from search_spaces.space.integer_encoding import INACTIVE, Coder, Codes
 
@@ -156,29 +157,27 @@ def spread(count: int) -> list[float]:
     return shares[:count]
 
 
-class Exact(WholeArchitectures):
+class Exact(JointSampler):
     """Proposes the best arrangements of additive scores."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self._parts = parts_of(self.coder)
         self._searcher = Searcher(problem, self.coder, self.rng)
-        self._begun = False
 
-    def propose(self, codes: Codes, values: Matrix, pending: Codes) -> "list[Architecture]":
+    def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
         """One arrangement at a time, after balanced first points where nothing can be guessed."""
-        seen = Seen(self.coder, codes, pending)
-        if not self._begun and self.problem.guess is None:
-            self._begun = True
-            wanted = max(0, FIRST - len(codes))
-            if wanted and len(first := self._searcher.balanced(wanted, seen)):
-                return self.coder.architectures(first)
-        posterior = self._posterior(codes, values)
+        taken = Seen(self.coder, seen.codes, seen.pending, seen.avoided)
+        if first and self.problem.guess is None:
+            wanted = max(0, FIRST - len(seen.codes))
+            if wanted and len(begin := self._searcher.balanced(wanted, taken)):
+                return self.coder.architectures(begin)
+        posterior = self._posterior(seen.codes, seen.values)
         scores = None if posterior is None else posterior.drawn(self.rng)
         share = float(self.rng.uniform())
         if scores is None or self.problem.listed is not None:
-            return self.coder.architectures(self._near(scores, share, seen))
-        known = np.concatenate([codes, pending])
+            return self.coder.architectures(self._near(scores, share, taken))
+        known = np.concatenate([seen.codes, seen.pending, seen.avoided])
         return self.coder.architectures(self._arranged_or_near(scores, share, known))
 
     def warm_start(self, count: int) -> "list[Architecture]":

@@ -1,16 +1,18 @@
-"""A sampler that decides a whole architecture before its trial begins."""
+"""Joint sampler: decides all choices of a trial at once, by Optuna's relative sampling."""
 
 from abc import abstractmethod
 from collections import deque
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from optuna.samplers import BaseSampler
-from optuna.trial import TrialState
+from optuna.samplers import BaseSampler, RandomSampler
 
-from nas.problem.problem import Matrix, Problem
-from search_spaces import Architecture
-from search_spaces.space.integer_encoding import Coder, Codes
+from nas.problem.distributions import directions, distributions
+from nas.problem.problem import Problem
+from nas.strategies.observations import Observations, StudyReader
+from search_spaces import Architecture, InputError
+from search_spaces.space.integer_encoding import Coder
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,47 +20,69 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-class WholeArchitectures(BaseSampler):
-    """Reads a study as codes and values, and hands a proposal out choice by choice.
+class JointSampler(BaseSampler):
+    """What derives from it says in `propose` what comes next.
 
-    What derives from it says in `propose` what comes next.
+    Optuna asks for a trial's relative parameters when the first of them is suggested; from then on
+    its architecture is pending. Any number of trials may be asked for and told in any order, by
+    several threads (`n_jobs`) or processes. What the architecture does not say is drawn at random:
+    parameters that are no choices of the space, and choices that matter only by one that was
+    fixed (`Study.enqueue_trial`).
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.coder = Coder(problem.space)
         self.rng = np.random.default_rng(problem.seed)
-        self._open: list[int] = []  # trials that were running when they were last looked at
-        self._read = 0
-        self._codes: list[Codes] = []
-        self._values: list[list[float]] = []
-        self._proposals: dict[int, Architecture] = {}
-        self._next: deque[Architecture] = deque()
+        self._distributions = distributions(problem.space)
+        self._independent = RandomSampler(seed=problem.seed)
+        self._lock = RLock()
+        self._begin("")
 
     @abstractmethod
-    def propose(self, codes: Codes, values: Matrix, pending: Codes) -> list[Architecture]:
+    def propose(self, seen: Observations, *, first: bool) -> list[Architecture]:
         """The next architectures, the best first; none where nothing new is found.
 
         Args:
-            codes: (n, choices) of what was evaluated inside the budgets.
-            values: (n, objectives) of it, less is better.
-            pending: (m, choices) of what is being evaluated.
+            seen: what the study holds.
+            first: whether it is the first time that this sampler proposes for the study.
         """
 
     def reseed_rng(self) -> None:
         """A new random state, as Optuna asks of samplers that run in parallel."""
-        self.rng = np.random.default_rng()
+        with self._lock:  # in place: what draws for this sampler holds the same generator
+            self.rng.bit_generator.state = np.random.default_rng().bit_generator.state
+            self._independent.reseed_rng()
 
     def before_trial(self, study: "Study", trial: "FrozenTrial") -> None:
-        """Decide the trial's architecture."""
-        pending = self._update(study, trial.number)
-        if not self._next:
-            codes = np.array(self._codes).reshape(-1, len(self.coder.choices))
-            values = np.array(self._values).reshape(-1, len(self.problem.objectives))
-            self._next.extend(self.propose(codes, values * self.problem.signs, pending))
-        # Where nothing was found the driver turns this down, and looks further by itself.
-        drawn = self._next.popleft() if self._next else self.problem.space.sample(self.rng)
-        self._proposals = {trial.number: drawn}
+        """Refuse a study of other objectives.
+
+        Raises:
+            InputError: its directions are not the problem's.
+        """
+        wanted = directions(self.problem)
+        if study.directions != wanted:
+            listed = zip(self.problem.objectives, wanted, strict=True)
+            raise InputError(
+                f"the study has the directions {[each.name.lower() for each in study.directions]}, "
+                "and this strategy's problem has the objectives "
+                + ", ".join(f"{each.name} ({way.name.lower()})" for each, way in listed)
+                + "; create the study with directions for these, in their order"
+            )
+
+    def infer_relative_search_space(
+        self, study: "Study", trial: "FrozenTrial"
+    ) -> "dict[str, BaseDistribution]":
+        """Every choice of the space."""
+        return dict(self._distributions)
+
+    def sample_relative(
+        self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
+    ) -> dict[str, Any]:
+        """An option of every choice that matters in the trial's architecture."""
+        with self._lock:
+            architecture = self._decided(study, trial.number)
+        return {name: option for name, option in architecture.items() if name in search_space}
 
     def sample_independent(
         self,
@@ -67,41 +91,32 @@ class WholeArchitectures(BaseSampler):
         param_name: str,
         param_distribution: "BaseDistribution",
     ) -> Any:
-        """The proposal's option of a choice."""
-        return self._proposals[trial.number][param_name]
+        """A random value of what the architecture does not say."""
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
-    def infer_relative_search_space(
-        self, study: "Study", trial: "FrozenTrial"
-    ) -> dict[str, "BaseDistribution"]:
-        """Nothing: choices are handed out one by one."""
-        return {}
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock: people keep samplers between sessions, as Optuna tells them."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
 
-    def sample_relative(
-        self, study: "Study", trial: "FrozenTrial", search_space: dict[str, "BaseDistribution"]
-    ) -> dict[str, Any]:
-        """Nothing: choices are handed out one by one."""
-        return {}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=RLock())
 
-    def _update(self, study: "Study", current: int) -> Codes:
-        """Take in what has finished since; codes of what is being evaluated come back."""
-        trials = study.get_trials(deepcopy=False)
-        still, running = [], []
-        for number in [*self._open, *range(self._read, len(trials))]:
-            trial = trials[number]
-            if not trial.state.is_finished():
-                still.append(number)
-                if number != current and trial.params:
-                    running.append(self._row(trial))
-            elif trial.state == TrialState.COMPLETE and _is_inside(trial):
-                self._codes.append(self._row(trial))
-                self._values.append(list(trial.values))
-        self._open, self._read = still, len(trials)
-        return np.array(running).reshape(-1, len(self.coder.choices))
+    def _begin(self, study_name: str) -> None:
+        self._study_name = study_name
+        self._reader = StudyReader(self.problem, self.coder)
+        self._next: deque[Architecture] = deque()
+        self._first = True
 
-    def _row(self, trial: "FrozenTrial") -> Codes:
-        row: Codes = self.coder.codes([self.problem.space.architecture(trial.params)])[0]
-        return row
-
-
-def _is_inside(trial: "FrozenTrial") -> bool:
-    return all(excess <= 0 for excess in trial.constraints.values())
+    def _decided(self, study: "Study", trial_number: int) -> Architecture:
+        if study.study_name != self._study_name:
+            self._begin(study.study_name)
+        seen = self._reader.read(study, trial_number)
+        while self._next and self._next[0] in self._reader.known:  # enqueued since
+            self._next.popleft()
+        if not self._next:
+            self._next.extend(self.propose(seen, first=self._first))
+            self._first = False
+        # Where nothing is found, a driver turns this down and looks further by itself.
+        architecture = self._next.popleft() if self._next else self.problem.space.sample(self.rng)
+        self._reader.proposals[trial_number] = architecture
+        return architecture

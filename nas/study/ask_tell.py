@@ -13,20 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.samplers import BaseSampler
-from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from nas.evaluators import in_a_line
+from nas.problem.distributions import directions, distributions
 from nas.problem.problem import Problem
 from nas.study.fallback import Listed, Unseen
-from search_spaces import Architecture, InputError, NumericChoice, SearchSpace
+from search_spaces import Architecture, InputError
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
@@ -215,24 +209,3 @@ def _blamed() -> Iterator[None]:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"
         raise InputError(f"the strategy failed ({where}): {in_a_line(error)}") from error
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Of each choice, the distribution that `SearchSpace.suggest` makes."""
-    found: dict[str, BaseDistribution] = {}
-    for choice in space.choices:
-        if not isinstance(choice, NumericChoice):
-            found[choice.name] = CategoricalDistribution(choice.options)
-        elif choice.integer:
-            found[choice.name] = IntDistribution(int(choice.low), int(choice.high))
-        else:
-            found[choice.name] = FloatDistribution(choice.low, choice.high)
-    return found
-
-
-def directions(problem: Problem) -> list[StudyDirection]:
-    """As Optuna spells them."""
-    return [
-        StudyDirection.MAXIMIZE if objective.maximize else StudyDirection.MINIMIZE
-        for objective in problem.objectives
-    ]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
+from nas.problem.distributions import directions, distributions
 from nas.problem.problem import Problem
-from nas.study.ask_tell import Notes, Values, directions, distributions
+from nas.study.ask_tell import Notes, Values
 from nas.study.storage import StorageError, opened, public_url, reason_of
 from search_spaces import Architecture, InputError
 

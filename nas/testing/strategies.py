@@ -1,111 +1,91 @@
-"""What every search strategy must do, on spaces of every kind.
+"""What every search strategy must do, on problems of every kind.
 
 class TestMyStrategy(StrategyConformance):
-    def strategy(self) -> Strategy:
-        return my_strategy
+    strategy = my_strategy
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import optuna
 import pytest
 from optuna.samplers import BaseSampler
+from optuna.trial import Trial, TrialState
 
 from nas.evaluators.serial import Serial
-from nas.problem.problem import Matrix, Objective, Problem, Vector
+from nas.problem.distributions import directions
+from nas.problem.problem import Problem
 from nas.strategies import Strategy
 from nas.study.ask_tell import Proposal, Sampled
 from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
-from search_spaces import Architecture, Choice, Condition, NumericChoice, SearchSpace
+from nas.testing.problems import PROBLEMS, quality
+from search_spaces import Architecture
 
-PLAIN = SearchSpace("plain", tuple(Choice(f"c{i}", ("a", "b", "c")) for i in range(4)))
-CONDITIONAL = SearchSpace(
-    "conditional",
-    (
-        *(Choice(f"s{i}", ("none", "conv", "attention")) for i in range(3)),
-        *(Choice(f"s{i}.kernel", (3, 5, 7), Condition(f"s{i}", ("conv",))) for i in range(3)),
-        Choice("heads", (2, 4), Condition("s0", ("attention",))),
-    ),
-)
-NUMERIC = SearchSpace(
-    "numeric",
-    (
-        NumericChoice("width", 0.5, 2.0),
-        NumericChoice("layers", 1, 12, integer=True),
-        Choice("kind", (True, False)),
-    ),
-)
+AT_ONCE = 4
+ORDER = (2, 0, 3, 1)  # in which what was asked for at once is told
+NOW_AND_THEN = (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 
 
-def scores(architectures: Sequence[Architecture]) -> Vector:
-    """A cost of sorts: the places of the options, and the numbers."""
-    return np.array(
-        [
-            sum(len(v) if isinstance(v, str) else float(v) for v in each.values())
-            for each in architectures
-        ]
+def plain_study(problem: Problem, strategy: Strategy, storage: str | None = None) -> optuna.Study:
+    """A study as Optuna's users make one, with a strategy's sampler; one in a storage goes on."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = strategy(problem)
+    assert isinstance(sampler, BaseSampler), "a strategy returns an Optuna sampler"
+    return optuna.create_study(
+        study_name="plain",
+        storage=storage,
+        load_if_exists=True,
+        sampler=sampler,
+        directions=directions(problem),
     )
 
 
-def quality(architecture: Architecture) -> float:
-    """Something to learn: more cost is better, up to a point."""
-    cost = float(scores([architecture])[0])
-    return (cost - 20.0) ** 2 / 10 + 0.1 * ("attention" in architecture.values())
+def objective(problem: Problem, trial: Trial) -> tuple[float, ...]:
+    """What Optuna's users optimise: all values; every seventh trial is pruned, or raises."""
+    architecture = problem.space.suggest(trial)
+    if trial.number % 7 == 3:
+        raise optuna.TrialPruned
+    if trial.number % 7 == 5:
+        raise RuntimeError("no moon tonight")
+    return tuple(problem.values(architecture, [quality(architecture)]))
 
 
-def one_cost(architectures: Sequence[Architecture]) -> Matrix:
-    """The cost."""
-    return scores(architectures)[:, None]
+def decided(problem: Problem, study: optuna.Study) -> list[Architecture]:
+    """The architecture of every trial, in order; an assertion fails where one is none."""
+    return [problem.space.architecture(trial.params) for trial in study.trials]
 
 
-def two_costs(architectures: Sequence[Architecture]) -> Matrix:
-    """The cost, and how many decisions there are."""
-    return np.stack([scores(architectures), [len(a) for a in architectures]], axis=1)
-
-
-LOSS, LATENCY = Objective("loss"), Objective("latency_ms", known=True)
-MEMORY = Objective("memory_mb", known=True)
-
-
-def listed(space: SearchSpace, count: int) -> tuple[Architecture, ...]:
-    """Some of a space's architectures."""
-    every = sorted(space.enumerate(), key=str)
-    chosen = np.random.default_rng(0).choice(len(every), count, replace=False)
-    return tuple(every[int(index)] for index in chosen)
-
-
-PROBLEMS: dict[str, Problem] = {
-    "plain": Problem(PLAIN, (LOSS, LATENCY), one_cost),
-    "conditional": Problem(CONDITIONAL, (LOSS, LATENCY), one_cost),
-    "numeric": Problem(NUMERIC, (LOSS, LATENCY), one_cost),
-    "two costs": Problem(CONDITIONAL, (LOSS, LATENCY, MEMORY), two_costs),
-    "no cost": Problem(PLAIN, (LOSS,), lambda found: np.zeros((len(found), 0))),
-    "budget": Problem(
-        CONDITIONAL, (LOSS, LATENCY), one_cost, lambda found: {"ms": scores(found) - 26.0}
-    ),
-    "listed": Problem(CONDITIONAL, (LOSS, LATENCY), one_cost, listed=listed(CONDITIONAL, 60)),
-    "maximised": Problem(PLAIN, (Objective("accuracy_pct", maximize=True), LATENCY), one_cost),
-}
+def asked_at_once(problem: Problem, study: optuna.Study, trials: int) -> Iterator[Architecture]:
+    """Ask several before any is decided, decide them backwards, tell them in another order."""
+    states = itertools.cycle(NOW_AND_THEN)
+    for _ in range(trials // AT_ONCE):
+        asked = [study.ask() for _ in range(AT_ONCE)]
+        found = {trial.number: problem.space.suggest(trial) for trial in reversed(asked)}
+        for place in ORDER:
+            trial, state = asked[place], next(states)
+            architecture = found[trial.number]
+            values = problem.values(architecture, [quality(architecture)])
+            study.tell(trial, values if state == TrialState.COMPLETE else None, state)
+        yield from found.values()
 
 
 class StrategyConformance:
-    """Checks of a strategy; inherit, and say which."""
+    """Inherit, and set `strategy`; it is checked in `nas search` and in a plain Optuna study."""
 
+    strategy: ClassVar[Strategy]
     trials: ClassVar[int] = 28
-
-    def strategy(self) -> Strategy:
-        """The strategy under test."""
-        raise NotImplementedError
 
     @pytest.mark.parametrize("kind", PROBLEMS)
     def test_every_trial_is_new_and_inside_the_budgets(self, kind: str) -> None:
         problem = PROBLEMS[kind]
-        found = Study(problem, self.strategy()).run(self.trials, Serial(quality))
+        found = Study(problem, self._strategy).run(self.trials, Serial(quality))
         architectures = [each.architecture for each in found]
         assert len(architectures) == len(set(architectures)) == self.trials
         assert problem.keeps(architectures).all()
@@ -122,13 +102,13 @@ class StrategyConformance:
         rest = problem.listed or tuple(problem.space.enumerate())
         few = replace(problem, listed=tuple(rest)[:20])
         inside = {each for each in few.listed or () if few.keeps([each])[0]}
-        found = Study(few, self.strategy()).run(10 * len(inside), Serial(quality))
+        found = Study(few, self._strategy).run(10 * len(inside), Serial(quality))
         assert {each.architecture for each in found} == inside
 
     def test_a_seed_says_all(self) -> None:
         def found(seed: int) -> list[Architecture]:
             problem = replace(PROBLEMS["conditional"], seed=seed)
-            study = Study(problem, self.strategy())
+            study = Study(problem, self._strategy)
             return [each.architecture for each in study.run(self.trials, Serial(quality))]
 
         assert found(1) == found(1)
@@ -137,10 +117,10 @@ class StrategyConformance:
     def test_it_goes_on_where_it_was_left(self, tmp_path: Path) -> None:
         problem, storage = PROBLEMS["conditional"], sqlite(tmp_path / "study.db")
         with_record = Record(storage, "study", problem)
-        before = Study(problem, self.strategy(), with_record).run(12, Serial(quality))
+        before = Study(problem, self._strategy, with_record).run(12, Serial(quality))
         with_record.close()
         again = Record(storage, "study", problem)
-        after = Study(problem, self.strategy(), again).run(self.trials, Serial(quality))
+        after = Study(problem, self._strategy, again).run(self.trials, Serial(quality))
         again.close()
         assert after[:12] == before
         assert len({each.architecture for each in after}) == self.trials
@@ -148,7 +128,7 @@ class StrategyConformance:
     @pytest.mark.parametrize("kind", ["conditional", "numeric"])
     def test_what_runs_at_once_differs(self, kind: str) -> None:
         problem = PROBLEMS[kind]
-        sampled = Sampled(problem, self.strategy())
+        sampled = Sampled(problem, self._strategy)
         running: list[Proposal] = []
         seen: set[Architecture] = set()
         for _ in range(self.trials):
@@ -164,13 +144,67 @@ class StrategyConformance:
 
     def test_failures_and_equal_qualities_stop_nothing(self) -> None:
         problem = PROBLEMS["conditional"]
-        sampled = Sampled(problem, self.strategy())
+        sampled = Sampled(problem, self._strategy)
         for number in range(self.trials):
             proposal = sampled.propose()
             assert proposal is not None
             found = problem.values(proposal.architecture, [1.0])
             sampled.tell(proposal, None if number % 3 == 0 else tuple(found))
 
-    def test_it_is_an_optuna_sampler(self) -> None:
-        for problem in PROBLEMS.values():
-            assert isinstance(self.strategy()(problem), BaseSampler)
+    @pytest.mark.parametrize("kind", ["plain", "conditional", "numeric", "no cost", "budget"])
+    def test_optuna_may_ask_for_several_at_once(self, kind: str) -> None:
+        problem = PROBLEMS[kind]
+        study = plain_study(problem, self._strategy)
+        found = list(asked_at_once(problem, study, self.trials))
+        assert sorted(map(str, decided(problem, study))) == sorted(map(str, found))
+
+    def test_choices_are_decided_in_turns(self) -> None:
+        problem = PROBLEMS["plain"]
+        study = plain_study(problem, self._strategy)
+        for _ in range(3):
+            asked = [study.ask() for _ in range(AT_ONCE)]
+            for choice in problem.space.choices:
+                for trial in reversed(asked):
+                    trial.suggest_categorical(choice.name, ("a", "b", "c"))
+            for trial in asked:
+                architecture = problem.space.architecture(trial.params)
+                study.tell(trial, problem.values(architecture, [quality(architecture)]))
+
+    @pytest.mark.parametrize("jobs", [1, 2])
+    def test_optuna_optimises(self, jobs: int) -> None:
+        problem = PROBLEMS["conditional"]
+        study = plain_study(problem, self._strategy)
+        study.optimize(partial(objective, problem), self.trials, n_jobs=jobs, catch=RuntimeError)
+        states = [trial.state for trial in study.trials]
+        assert len(decided(problem, study)) == self.trials
+        assert states.count(TrialState.PRUNED) == len(range(3, self.trials, 7))
+        assert states.count(TrialState.FAIL) == len(range(5, self.trials, 7))
+        assert states.count(TrialState.RUNNING) == 0
+
+    def test_a_study_is_loaded_again(self, tmp_path: Path) -> None:
+        problem, storage = PROBLEMS["conditional"], sqlite(tmp_path / "study.db")
+        for trials in (6, 12):
+            study = plain_study(problem, self._strategy, storage)  # with a sampler that is new
+            study.optimize(partial(objective, problem), 6, catch=RuntimeError)
+            assert len(decided(problem, study)) == trials
+
+    def test_what_is_enqueued_comes_first(self) -> None:
+        """Whole architectures, and single choices by which others come to matter."""
+        problem = PROBLEMS["conditional"]
+        study = plain_study(problem, self._strategy)
+        study.optimize(partial(objective, problem), self.trials // 2, catch=RuntimeError)
+        whole = problem.space.sample(np.random.default_rng(0))
+        single: list[dict[str, Any]] = [{"s0": "attention"}, {"s1": "conv", "s1.kernel": 7}]
+        for fixed in [dict(whole), *single]:
+            study.enqueue_trial(dict(fixed))
+        study.optimize(partial(objective, problem), 4, catch=RuntimeError)
+        begun = self.trials // 2
+        first, *others, _ = decided(problem, study)[begun:]
+        assert first == whole
+        for architecture, fixed in zip(others, single, strict=True):
+            assert dict(architecture) | fixed == dict(architecture)
+
+    @property
+    def _strategy(self) -> Strategy:
+        """The strategy; read from the class, so that a function is not taken for a method."""
+        return type(self).strategy

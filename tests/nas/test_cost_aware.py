@@ -10,8 +10,9 @@ from nas.problem.problem import Objective, Problem
 from nas.strategies.cost_aware_sampler import CostAware, compressed
 from nas.strategies.expected_hypervolume import Frontier
 from nas.strategies.kernel import Kernel
+from nas.strategies.observations import Observations
 from nas.strategies.surrogate import Surrogate, first_parameters
-from nas.testing.strategies import CONDITIONAL, NUMERIC, one_cost, quality, scores
+from nas.testing.problems import CONDITIONAL, NUMERIC, one_cost, quality, scores
 from search_spaces import Architecture, SearchSpace, load
 from search_spaces.space.integer_encoding import INACTIVE, Coder
 
@@ -155,7 +156,7 @@ def test_inactive_decisions_cost_no_proposal() -> None:
     codes = np.unique(codes, axis=0)
     found = sampler.coder.architectures(codes)
     values = np.stack([[quality(each) for each in found], scores(found)], axis=1)
-    proposed = sampler.propose(codes, values, codes[:0])
+    proposed = sampler.propose(Observations(codes, values, codes[:0], codes[:0]), first=False)
     assert proposed
     assert not set(proposed) & set(found)
     assert all(isinstance(each, Architecture) for each in proposed)

@@ -5,9 +5,9 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
+from nas.problem.distributions import distributions
 from nas.problem.problem import Objective, Problem
 from nas.strategies import tpe
-from nas.study.ask_tell import distributions
 from search_spaces import Choice, SearchSpace
 
 WIDTHS = tuple(2**power for power in range(16))

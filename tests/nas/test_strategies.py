@@ -1,36 +1,29 @@
 """Every strategy that is shipped passes the suite that users' own inherit."""
 
-from nas.strategies import STRATEGIES, Strategy
-from nas.testing import StrategyConformance
+from nas import strategies
+from nas.testing import JointStrategyConformance, StrategyConformance
 
 
-class TestCostAware(StrategyConformance):
-    def strategy(self) -> Strategy:
-        return STRATEGIES["cost-aware"]
+class TestCostAware(StrategyConformance, JointStrategyConformance):
+    strategy = strategies.cost_aware
 
 
-class TestExact(StrategyConformance):
-    def strategy(self) -> Strategy:
-        return STRATEGIES["exact"]
+class TestExact(StrategyConformance, JointStrategyConformance):
+    strategy = strategies.exact
 
 
 class TestRandom(StrategyConformance):
-    def strategy(self) -> Strategy:
-        return STRATEGIES["random"]
+    strategy = strategies.random
 
 
 class TestTPE(StrategyConformance):
-    def strategy(self) -> Strategy:
-        return STRATEGIES["tpe"]
+    strategy = strategies.tpe
 
 
 class TestNSGA2(StrategyConformance):
-    def strategy(self) -> Strategy:
-        return STRATEGIES["nsga2"]
+    strategy = strategies.nsga2
 
 
 class TestGP(StrategyConformance):
+    strategy = strategies.gp
     trials = 14  # seconds a trial where there are many
-
-    def strategy(self) -> Strategy:
-        return STRATEGIES["gp"]

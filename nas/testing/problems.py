@@ -1,0 +1,77 @@
+"""Problems of every kind that strategies are checked on: conditions, numbers, budgets, tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.problem.problem import Matrix, Objective, Problem, Vector
+from search_spaces import Architecture, Choice, Condition, NumericChoice, SearchSpace
+
+PLAIN = SearchSpace("plain", tuple(Choice(f"c{i}", ("a", "b", "c")) for i in range(4)))
+CONDITIONAL = SearchSpace(
+    "conditional",
+    (
+        *(Choice(f"s{i}", ("none", "conv", "attention")) for i in range(3)),
+        *(Choice(f"s{i}.kernel", (3, 5, 7), Condition(f"s{i}", ("conv",))) for i in range(3)),
+        Choice("heads", (2, 4), Condition("s0", ("attention",))),
+    ),
+)
+NUMERIC = SearchSpace(
+    "numeric",
+    (
+        NumericChoice("width", 0.5, 2.0),
+        NumericChoice("layers", 1, 12, integer=True),
+        Choice("kind", (True, False)),
+    ),
+)
+
+
+def scores(architectures: Sequence[Architecture]) -> Vector:
+    """A cost of sorts: the places of the options, and the numbers."""
+    return np.array(
+        [
+            sum(len(v) if isinstance(v, str) else float(v) for v in each.values())
+            for each in architectures
+        ]
+    )
+
+
+def quality(architecture: Architecture) -> float:
+    """Something to learn: more cost is better, up to a point."""
+    cost = float(scores([architecture])[0])
+    return (cost - 20.0) ** 2 / 10 + 0.1 * ("attention" in architecture.values())
+
+
+def one_cost(architectures: Sequence[Architecture]) -> Matrix:
+    """The cost."""
+    return scores(architectures)[:, None]
+
+
+def two_costs(architectures: Sequence[Architecture]) -> Matrix:
+    """The cost, and how many decisions there are."""
+    return np.stack([scores(architectures), [len(a) for a in architectures]], axis=1)
+
+
+LOSS, LATENCY = Objective("loss"), Objective("latency_ms", known=True)
+MEMORY = Objective("memory_mb", known=True)
+
+
+def listed(space: SearchSpace, count: int) -> tuple[Architecture, ...]:
+    """Some of a space's architectures."""
+    every = sorted(space.enumerate(), key=str)
+    chosen = np.random.default_rng(0).choice(len(every), count, replace=False)
+    return tuple(every[int(index)] for index in chosen)
+
+
+PROBLEMS: dict[str, Problem] = {
+    "plain": Problem(PLAIN, (LOSS, LATENCY), one_cost),
+    "conditional": Problem(CONDITIONAL, (LOSS, LATENCY), one_cost),
+    "numeric": Problem(NUMERIC, (LOSS, LATENCY), one_cost),
+    "two costs": Problem(CONDITIONAL, (LOSS, LATENCY, MEMORY), two_costs),
+    "no cost": Problem(PLAIN, (LOSS,), lambda found: np.zeros((len(found), 0))),
+    "budget": Problem(
+        CONDITIONAL, (LOSS, LATENCY), one_cost, lambda found: {"ms": scores(found) - 26.0}
+    ),
+    "listed": Problem(CONDITIONAL, (LOSS, LATENCY), one_cost, listed=listed(CONDITIONAL, 60)),
+    "maximised": Problem(PLAIN, (Objective("accuracy_pct", maximize=True), LATENCY), one_cost),
+}
