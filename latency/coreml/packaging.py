@@ -13,6 +13,7 @@ from latency.coreml.package import model_file
 from latency.coreml.palette import palettised
 from search_spaces import InputError
 from search_spaces.files import document
+from search_spaces.files.targets import folder_target, made_folder
 
 PARTS_KEY = "temporal-nas.parts"  # of a package's metadata: what names of operations begin with
 CHAIN, FORMAT, VERSION = "chain.json", "temporal-nas/coreml-chain", "1.0"
@@ -84,7 +85,7 @@ def check_writable(path: Path) -> None:
     """Refuse, before minutes of conversion, a place where nothing can be written.
 
     Raises:
-        InputError: a file stands there, or its folder takes no files.
+        InputError: a file or a device stands there, or its folder takes no files.
     """
     with staged(path):
         pass
@@ -93,13 +94,12 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """A folder beside `path` for whatever is written on the way; it is gone in the end."""
-    if path.is_file() or path.is_symlink():
-        raise InputError(f"{path}: a file or a link stands there; name another, or remove it")
+    target = folder_target(path)
     staging: Path | None = None
     system = tempfile.tempdir
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        folder = made_folder(path, target)
+        staging = Path(tempfile.mkdtemp(dir=folder, prefix=f".{target.name}."))
         # Coremltools writes weights to the system's temporary folder first: on a disk of another
         # size, and left there when it fails.
         tempfile.tempdir = str(staging)

@@ -26,8 +26,9 @@ def bench(
     out: Annotated[
         Path,
         typer.Option(
+            callback=options.checked_file,
             help="The CSV to fill: every evaluated network in order. The picture (.png) and the "
-            "settings (.json) stand beside it. Called again, what is missing is run."
+            "settings (.json) stand beside it. Called again, what is missing is run.",
         ),
     ],
     known: Annotated[
@@ -155,8 +156,6 @@ def _limits(at_most: Sequence[str]) -> dict[str, float]:
 
 
 def _check_out(out: Path, table: Path) -> None:
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; name a file in it, as {out / 'results.csv'}")
     if out.suffix != ".csv":
         raise InputError(f"--out {out}: is a CSV; call it {out.stem}.csv")
     if out.resolve() == table.resolve():

@@ -71,8 +71,6 @@ def calibrate(
 
 def _report_path(out: Path, tables: "Sequence[Path]") -> Path:
     """Where the report goes; refuse to write over what was measured."""
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; name a file in it, as {out / 'device.json'}")
     report = out.with_suffix(".html")
     if out == report or out.suffix in {".csv", ".gz", ".parquet"}:
         raise InputError(f"--out {out}: a device is a JSON file; call it {out.stem}.json")

@@ -1,6 +1,5 @@
 """`nas clips`: clips in plain files, for a training package that knows nothing of this toolkit."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from nas.cli.output import print_json, print_line
 
 
 def clips(
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    out: options.OutFolder,
     space: options.Space = "moving_digits",
     data: options.Data = "digits",
     train: Annotated[int, typer.Option(min=1, help="Clips to train on.")] = 8192,

@@ -17,7 +17,10 @@ def costs(
         float | None, typer.Option(help="Budget: weights and activations; default: the device's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A table of all blocks to write (CSV).")
+        Path | None,
+        typer.Option(
+            "--out", help="A table of all blocks to write (CSV).", callback=options.checked_file
+        ),
     ] = None,
     json: options.AsJson = False,
 ) -> None:

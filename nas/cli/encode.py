@@ -68,7 +68,7 @@ def encode(
         ),
     ],
     size: Size,
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    out: options.OutFolder,
     fps: Annotated[
         float | None, typer.Option(help="Frames a second; without it, every frame as filmed.")
     ] = None,

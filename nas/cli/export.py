@@ -36,7 +36,11 @@ def export(
     to: Annotated[Format, typer.Option(help="The format to write.")],  # noqa: ARG001
     out: Annotated[
         Path,
-        typer.Option("--out", help="The .mlpackage to write; one that stands there is replaced."),
+        typer.Option(
+            "--out",
+            help="The .mlpackage to write; one that stands there is replaced.",
+            callback=options.checked_folder,
+        ),
     ],
     palettise: Annotated[
         int, typer.Option(help="Bits of a palettised weight: 8, 6 or 4; 0 is float16.")

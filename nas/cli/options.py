@@ -1,9 +1,33 @@
 """Options that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from search_spaces.files.errors import InputError
+from search_spaces.files.targets import file_target, folder_target
+
+
+def checked_file(path: Path | None) -> Path | None:
+    """Refuse, before any work, what no file is written to."""
+    return _checked(path, file_target)
+
+
+def checked_folder(path: Path | None) -> Path | None:
+    """Refuse, before any work, what no folder is put in place of."""
+    return _checked(path, folder_target)
+
+
+def _checked(path: Path | None, target: Callable[[Path], Path]) -> Path | None:
+    if path is not None:
+        try:
+            target(path)
+        except InputError as error:
+            raise InputError(f"--out {error}") from None
+    return path
+
 
 Space = Annotated[
     str, typer.Option(help="Space: a shipped name, a JSON file, or package.module:name.")
@@ -15,7 +39,10 @@ Device = Annotated[str, typer.Option(help="Device: a shipped name, a device's JS
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn at random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where it was left.")]
-OutFile = Annotated[Path, typer.Option("--out", help="The file to write.")]
+OutFile = Annotated[Path, typer.Option("--out", help="The file to write.", callback=checked_file)]
+OutFolder = Annotated[
+    Path, typer.Option("--out", help="The folder to write.", callback=checked_folder)
+]
 ImageSteps = Annotated[int, typer.Option(min=1, help="Training steps of the image U-Net.")]
 VideoSteps = Annotated[
     int, typer.Option(min=1, help="Training of the supernet: steps of one path each.")

@@ -48,7 +48,9 @@ def profile(
             "Xcode to measure; `nas import REPORTS --choices OUT` brings the reports back."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The table to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The table to write.", callback=options.checked_file)
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Visits to each, in interleaved order.")
     ] = None,

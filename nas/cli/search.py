@@ -12,7 +12,9 @@ from search_spaces.files.errors import InputError
 
 
 def search(
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    out: Annotated[
+        Path, typer.Option(help="The run folder to make.", callback=options.checked_folder)
+    ],
     space: options.Space = "moving_digits",
     device: Annotated[
         list[str] | None,

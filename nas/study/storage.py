@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import optuna
 
 from search_spaces import InputError
+from search_spaces.files.targets import file_target
 
 LOCKED_S = 30  # wait so long for another process that writes to the same SQLite file
 CONNECT_S = 10  # and for a server to answer
@@ -54,6 +55,7 @@ def sqlite(path: Path) -> str:
     Its tables are made beside it and renamed into place: a process that is killed while Optuna
     makes them leaves no half of a database behind.
     """
+    path = file_target(path)
     if not path.exists():
         new = path.with_name(f".{path.name}.new")
         new.unlink(missing_ok=True)

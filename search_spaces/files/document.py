@@ -7,17 +7,20 @@ whoever reads and writes it again; a newer major version is refused.
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from search_spaces.files.errors import InputError
+from search_spaces.files.targets import file_target, folder_target, made_folder
 
 Json = dict[str, Any]
 LARGEST = sys.float_info.max  # whole numbers in JSON know no bounds
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
 def dumps(document: Mapping[str, Any]) -> str:
@@ -33,17 +36,24 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file for the body to write, which then takes the place of `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """A file for the body to write, which then takes the place of `path`, whole or not at all.
+
+    A link stays, and what it leads to is replaced; a file keeps its mode.
+
+    Raises:
+        InputError: as `file_target`.
+    """
+    target = file_target(path)
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(dir=made_folder(path, target), prefix=f".{target.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        temporary.chmod(mode)
+        temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -51,24 +61,30 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def replace_folder(new: Path, path: Path) -> None:
     """Put a whole folder where another may stand; no reader ever sees a half of either."""
-    if path.exists():
+    target = folder_target(path)
+    if target.exists():
         old = new.with_name(f"{new.name}.old")
-        path.rename(old)
-        new.rename(path)
+        target.rename(old)
+        new.rename(target)
         shutil.rmtree(old)
     else:
-        new.rename(path)
+        new.rename(target)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A folder for the body to fill, which then takes the place of `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    """A folder for the body to fill, which then takes the place of `path`, whole or not at all.
+
+    Raises:
+        InputError: as `folder_target`.
+    """
+    target = folder_target(path)
+    name = tempfile.mkdtemp(dir=made_folder(path, target), prefix=f".{target.name}.")
+    temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        replace_folder(temporary, path)
+        replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -77,6 +93,19 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse the few lines that Git LFS keeps where a large file was not fetched.
+
+    Raises:
+        InputError: that is what stands there.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise InputError(
+                f"{path}: is a Git LFS pointer in place of the file; fetch it: git lfs pull"
+            )
 
 
 def read(path: Path, format_name: str, major: int) -> Json:
@@ -91,6 +120,7 @@ def read(path: Path, format_name: str, major: int) -> Json:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
+    refuse_pointer(path)
     try:
         document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
