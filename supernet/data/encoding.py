@@ -21,6 +21,7 @@ from torch import Tensor
 
 from search_spaces import InputError
 from search_spaces.files.document import Json, dumps, read, replace_folder, write_atomically
+from search_spaces.files.targets import folder_target
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import (
     Autoencoder,
@@ -29,8 +30,9 @@ from supernet.autoencoders.autoencoder import (
     open_autoencoder,
 )
 from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR, TENSOR
-from supernet.data.video_files import BrokenVideoError, Pictures, Pixels, Video, stream_frames
+from supernet.data.video_files import BrokenVideoError, Video
 from supernet.data.video_folder import SkippedVideoWarning, check_fps, usable_videos
+from supernet.data.video_frames import Pictures, Pixels, stream_frames
 
 SETTINGS = "settings.json"  # of an unfinished folder
 LARGEST = 1024  # latents high or wide: beyond any U-Net, and a likely slip for pixels
@@ -235,7 +237,8 @@ class Encoding:
 
 
 def unfinished_path(out: Path) -> Path:
-    """Where latents are kept until all are there."""
+    """Where latents are kept until all are there: beside what `out` is or leads to."""
+    out = folder_target(out)
     return out.with_name(f"{out.name}.unfinished")
 
 

@@ -1,7 +1,9 @@
-"""One video file through PyAV: its facts, and any stretch of it as small pictures.
+"""Probe a video file through PyAV (FFmpeg): which frames a player shows, and when.
 
-FFmpeg sits below, so what it reads is read here: MP4, WebM, Matroska, AVI, GIF and more. Times are
-the file's own, so a variable frame rate needs no care; quarter turns and oblong pixels are undone.
+What FFmpeg reads is read here: MP4, WebM, Matroska, AVI, GIF and more. Packets are no frames: an
+edit list hides some that others are decoded from, what stands before the first key frame cannot be
+decoded, and AVI and raw streams do not say when a frame is shown. Where packets tell, they are
+only listed, which is quick; else the whole film is decoded once to know.
 """
 
 import hashlib
@@ -13,16 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from search_spaces.files.document import LFS_POINTER
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import VideoFrame, VideoStream
     from av.container import InputContainer
 
-Pictures = NDArray[np.uint8]  # (frames, height, width, channels)
 HEAD_BYTES = 1 << 16
-WIDEST = 3  # times as long as the clip's side: a strip of film is cut to this before it is kept
 # Names of demuxers. Play lists (hls, concat) are not among them: they open other files and pages.
 CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,mpeg,mpegts,mpegvideo,h264,hevc,asf,flv,"
@@ -42,7 +41,8 @@ class Video:
     digest: str  # of its size and first bytes: copies share it, whatever they are called
     start_s: tuple[float, ...]  # when each frame is shown, in order
     stop_s: float  # when the last one ends
-    timed: bool  # False: the file holds no times, and frames can only be counted
+    timed: bool  # False: packets do not tell a frame's time; frames are counted from the first
+    key_stamps: frozenset[int]  # of frames from which decoding may begin, in units of the file
     pixel_ratio: float  # width to height of one pixel
 
     @property
@@ -64,16 +64,16 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """What a clip's frames look like: height, width, and 1 channel (grey) or 3 (RGB)."""
+class _Stamp:
+    """When a packet or a frame is shown, in units of the file."""
 
-    height: int
-    width: int
-    channels: int
+    at: int | None
+    lasts: int
+    key: bool
 
 
 def open_video(path: Path) -> Video:
-    """The facts of a file: every packet is read, the first frame alone is decoded.
+    """The facts of a file, of which as much is decoded as is needed to know them.
 
     Raises:
         BrokenVideoError: no video, or nothing of it can be decoded.
@@ -95,163 +95,127 @@ def _facts(file: tuple[Path, int, int]) -> Video | str:
         return "is empty"
     try:
         with path.open("rb") as bytes_:
-            digest = hashlib.sha256(str(size).encode() + bytes_.read(HEAD_BYTES)).hexdigest()
-        with _opened(path) as container:
-            stream = container.streams.video[0]
+            head = bytes_.read(HEAD_BYTES)
+        if head.startswith(LFS_POINTER):
+            return "is a Git LFS pointer in place of the video; fetch it: git lfs pull"
+        digest = hashlib.sha256(str(size).encode() + head).hexdigest()
+        with opened(path) as (container, stream):
+            packets = [
+                _Stamp(packet.pts, packet.duration or 0, packet.is_keyframe)
+                for packet in container.demux(stream)
+                if packet.size and not packet.is_discard
+            ]
+        stamps = _shown_packets(path, packets)
+        timed = stamps is not None
+        if stamps is None:
+            stamps = _shown_frames(path, packets)
+        with opened(path) as (_, stream):
             rate = float(stream.average_rate or stream.guessed_rate or 25)
             ratio = float(stream.sample_aspect_ratio or 1)
             base = float(stream.time_base or 0)
-            stamps = [(p.pts, p.duration) for p in container.demux(stream) if p.size]
-        with _opened(path) as container:
-            first = next(container.decode(video=0), None)
     except (av.FFmpegError, OSError, ValueError) as error:
-        return f"cannot be read as video: {_reason(error)}"
-    if first is None:
+        return f"cannot be read as video: {reason(error)}"
+    if not stamps:
         return "holds no frame that can be decoded"
-    times = sorted((pts, duration or 0) for pts, duration in stamps if pts is not None)
-    if len(times) < len(stamps) or first.time is None or not base:
-        counted = tuple(number / rate for number in range(len(stamps)))
-        return Video(path, digest, counted, len(stamps) / rate, False, ratio)
-    last = times[-1][0] * base + (times[-1][1] * base or 1 / rate)
-    return Video(path, digest, tuple(pts * base for pts, _ in times), last, True, ratio)
+    times = [stamp.at for stamp in stamps if stamp.at is not None]
+    if not base or times != sorted(set(times)) or len(times) < len(stamps):
+        start_s = tuple(number / rate for number in range(len(stamps)))
+        return Video(path, digest, start_s, len(stamps) / rate, False, frozenset(), ratio)
+    stop_s = times[-1] * base + (stamps[-1].lasts * base or 1 / rate)
+    keys = frozenset(stamp.at for stamp in stamps if stamp.at is not None and stamp.key)
+    return Video(path, digest, tuple(at * base for at in times), stop_s, timed, keys, ratio)
 
 
-def read_frames(video: Video, first: int, stop: int, fps: float | None, pixels: Pixels) -> Pictures:
-    """Frames `first` to `stop` just covering the wanted size, (frames, height, width, channels).
+def _shown_packets(path: Path, packets: list[_Stamp]) -> list[_Stamp] | None:
+    """Those that a player shows, in order; None where packets do not tell."""
+    with opened(path) as (container, stream):
+        first = next(decoded(container, stream), None)
+        reorders = stream.codec_context.has_b_frames
+    if first is None:
+        return []
+    times = [packet.at for packet in packets]
+    known = [at for at in times if at is not None]
+    if first.pts not in known or len(set(known)) < len(times):
+        return None
+    if reorders and known == sorted(known):
+        return None  # AVI: these are times of decoding
+    shown = [p for p in packets if p.at is not None and p.at >= first.pts]
+    return sorted(shown, key=lambda packet: packet.at or 0)
 
-    With `fps`, what is shown at each tick of that clock instead of every frame.
 
-    Raises:
-        BrokenVideoError: something in that stretch cannot be decoded.
-    """
-    return np.stack(list(stream_frames(video, first, stop, fps, pixels)))
-
-
-def stream_frames(
-    video: Video, first: int, stop: int, fps: float | None, pixels: Pixels
-) -> Iterator[Pictures]:
-    """As `read_frames`, each frame (height, width, channels) as soon as it is decoded."""
-    import av
-
-    start_s, stop_s = video.start_s[first], video.end_s(stop)
-    try:
-        with _opened(video.path) as container:
-            timed = _between(_decoded(container, video, start_s), start_s, stop_s)
-            shown = _at_ticks(timed, start_s, stop_s, fps) if fps else (f for _, f in timed)
-            size: tuple[int, ...] | None = None
-            for frame in shown:
-                picture = _picture(frame, video.pixel_ratio, pixels)
-                if size not in {None, picture.shape}:
-                    raise BrokenVideoError("changes its size")
-                size = picture.shape
-                yield picture
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise BrokenVideoError(f"cannot be decoded: {_reason(error)}") from error
-    if size is None:
-        raise BrokenVideoError("holds no frame that can be decoded")
+def _shown_frames(path: Path, packets: list[_Stamp]) -> list[_Stamp]:
+    """All frames of a film, decoded; what is damaged is passed over, as by a player."""
+    with opened(path) as (container, stream):
+        frames = [
+            _Stamp(frame.pts, frame.duration or 0, frame.key_frame)
+            for frame in decoded(container, stream, strict=False)
+        ]
+    times = sorted(packet.at for packet in packets if packet.at is not None)
+    if len(times) < len(packets) or len(times) != len(frames):
+        return frames
+    # AVI: one tick a frame, of which the decoder gives each some other.
+    return [_Stamp(at, frame.lasts, frame.key) for at, frame in zip(times, frames, strict=True)]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["InputContainer"]:
+def opened(path: Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    """A file and the stream in it that is the film, ready to decode.
+
+    Raises:
+        ValueError: it holds no film.
+    """
     import av
 
     options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     with av.open(f"file:{path}", options=options) as container:
-        if not container.streams.video:
-            raise ValueError("no video stream")
+        stream = _film(container)
         # Decoding on several threads mends damage differently from run to run.
-        container.streams.video[0].thread_type = "NONE"
-        yield container
+        stream.thread_type = "NONE"
+        yield container, stream
 
 
-def _decoded(
-    container: "InputContainer", video: Video, from_s: float
-) -> Iterator[tuple[float, "VideoFrame"]]:
-    """Frames with their times from a key frame at or before `from_s` on."""
-    stream = container.streams.video[0]
-    if video.timed and from_s > video.start_s[0] and stream.time_base is not None:
-        found = _after_seek(container, round(from_s / float(stream.time_base)))
-        if found is not None and found[0][0] <= from_s + _SLACK_S:
-            yield found[0]
-            yield from found[1]
-            return
-        container.seek(0)  # GIFs and damaged indexes: from the start
-    for number, frame in enumerate(container.decode(stream)):
-        if video.timed and frame.time is not None:
-            yield frame.time, frame
-        elif number < len(video.start_s):
-            yield video.start_s[number], frame
+def _film(container: "InputContainer") -> "VideoStream":
+    """The stream that a player chooses, which is no cover picture."""
+    from av.stream import Disposition
+
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    films = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    if not films:
+        only = "a picture, and no film" if container.streams.video else "no video stream"
+        raise ValueError(only)
+    readable = [stream for stream in films if stream.codec_context is not None]
+    if not readable:
+        raise ValueError("FFmpeg has no decoder for it; convert it to H.264")
+    best = container.streams.best("video")
+    chosen = [stream for stream in readable if best is not None and stream.index == best.index]
+    return (chosen or sorted(readable, key=lambda s: -s.width * s.height))[0]
 
 
-_SLACK_S = 1e-4  # times are fractions of a time base; sums of them are rounded
+def decoded(
+    container: "InputContainer", stream: "VideoStream", *, strict: bool = True
+) -> Iterator["VideoFrame"]:
+    """Frames as they are shown, from where the file stands.
 
-
-def _after_seek(
-    container: "InputContainer", pts: int
-) -> tuple[tuple[float, "VideoFrame"], Iterator[tuple[float, "VideoFrame"]]] | None:
+    What cannot be decoded before the first of them is passed over, as by a player: a recording
+    seldom begins with a key frame. After that it raises, if `strict`.
+    """
     import av
 
-    stream = container.streams.video[0]
-    try:
-        container.seek(pts, stream=stream)
-        frames = ((f.time, f) for f in container.decode(stream) if f.time is not None)
-        return next(frames), frames
-    except (av.FFmpegError, StopIteration):
-        return None
+    begun = False
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            if begun and strict:
+                raise
+            continue
+        for frame in frames:
+            if begun or not frame.is_corrupt:
+                begun = True
+                yield frame
 
 
-def _between(
-    frames: Iterator[tuple[float, "VideoFrame"]], start_s: float, stop_s: float
-) -> Iterator[tuple[float, "VideoFrame"]]:
-    """Those shown from `start_s` on and before `stop_s`."""
-    for time_s, frame in frames:
-        if time_s >= stop_s - _SLACK_S:
-            return
-        if time_s >= start_s - _SLACK_S:
-            if frame.is_corrupt:
-                raise ValueError("damaged frames")
-            yield time_s, frame
-
-
-def _at_ticks(
-    frames: Iterator[tuple[float, "VideoFrame"]], start_s: float, stop_s: float, fps: float
-) -> Iterator["VideoFrame"]:
-    """What is shown at `start_s`, 1 / fps later, and so on before `stop_s`."""
-    held: VideoFrame | None = None
-    tick = 0
-    for time_s, frame in frames:
-        while held is not None and start_s + tick / fps < time_s - _SLACK_S:
-            yield held
-            tick += 1
-        held = frame
-    while held is not None and start_s + tick / fps < stop_s - _SLACK_S:
-        yield held
-        tick += 1
-
-
-def _picture(frame: "VideoFrame", pixel_ratio: float, pixels: Pixels) -> Pictures:
-    """Upright, the smallest that covers the wanted size: (height, width, channels)."""
-    turns = round(frame.rotation / 90) % 4  # counter-clockwise
-    shown_width = frame.width * pixel_ratio
-    wanted = (pixels.height, pixels.width) if turns % 2 == 0 else (pixels.width, pixels.height)
-    scale = max(wanted[0] / frame.height, wanted[1] / shown_width)
-    height = max(wanted[0], round(frame.height * scale))
-    width = max(wanted[1], round(shown_width * scale))
-    colours = "gray" if pixels.channels == 1 else "rgb24"
-    small: Pictures = np.asarray(
-        frame.reformat(width, height, colours, interpolation="AREA").to_ndarray(), np.uint8
-    )
-    picture = np.rot90(small.reshape(height, width, pixels.channels), turns)
-    return _trimmed(picture, WIDEST * pixels.height, WIDEST * pixels.width)
-
-
-def _trimmed(picture: Pictures, height: int, width: int) -> Pictures:
-    """The middle, at most so large."""
-    top = max(0, picture.shape[0] - height) // 2
-    left = max(0, picture.shape[1] - width) // 2
-    return np.ascontiguousarray(picture[top : top + height, left : left + width])
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """An error in a few words."""
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(words).splitlines()[0]

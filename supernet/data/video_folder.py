@@ -6,6 +6,7 @@ likely.
 
 import itertools
 import math
+import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -21,19 +22,14 @@ from search_spaces import AnyUNetShape, InputError
 from supernet.data.clips import Clips
 from supernet.data.digits import Split
 from supernet.data.splits import FILES_TO_SPLIT, split_films
-from supernet.data.video_files import (
-    WIDEST,
-    BrokenVideoError,
-    Pictures,
-    Pixels,
-    Video,
-    open_video,
-    read_frames,
-)
+from supernet.data.video_files import BrokenVideoError, Video, open_video
+from supernet.data.video_frames import WIDEST, Pictures, Pixels, read_frames
 
 SUFFIXES = (
-    *(".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mjpeg", ".mkv"),
-    *(".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv", ".y4m"),
+    *(".264", ".265", ".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif"),
+    *(".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg"),
+    *(".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".qt", ".ts", ".vob", ".webm"),
+    *(".wmv", ".y4m"),
 )
 STRETCH_CLIPS = 4  # so many clips' frames are decoded at a time, and at least
 STRETCH_FRAMES = 64  # so many: key frames are often further apart than a clip is long,
@@ -50,7 +46,7 @@ class VideoFolder:
     """The clips of one split of all videos below a folder; broken files are told of and skipped.
 
     Args:
-        folder: searched recursively for files with a video's suffix.
+        folder: searched recursively for files with a video's suffix; links are followed.
         shape: frames, height, width, and 1 channel (grey) or 3 (RGB).
         split: train cuts at a random place, validation and test in the middle.
         fps: frames a second of a clip; None takes every frame as it was filmed.
@@ -231,8 +227,8 @@ def usable_videos(
     Raises:
         InputError: no such folder, no videos in it, or none that can be used.
     """
-    found = _files(folder)
-    videos, skipped = [], []
+    found, skipped = _files(folder)
+    videos = []
     for path in found:
         try:
             video = open_video(path)
@@ -243,11 +239,14 @@ def usable_videos(
             videos.append(video)
         else:
             skipped.append(f"{path}: {own} frames, fewer than {frames}; skipped")
-    if not videos:
-        first = skipped[0].removesuffix("; skipped")
+    if not videos and found:
+        first = skipped[-len(found)].removesuffix("; skipped")
         raise InputError(
             f"{folder}: none of its {len(found)} videos can be used; the first: {first}"
         )
+    if not videos:
+        why = f"; {skipped[0]}" if skipped else ""
+        raise InputError(f"{folder}: holds no videos ({' '.join(SUFFIXES)}){why}")
     return tuple(videos), tuple(skipped)
 
 
@@ -257,10 +256,31 @@ def check_fps(fps: float | None) -> None:
         raise InputError(f"fps must be above 0; found {fps}")
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> tuple[list[Path], list[str]]:
+    """Files with a video's suffix below a folder, and a line for each place that cannot be seen.
+
+    Links are followed. A folder that is reached twice is searched once, which ends circles.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of videos")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not found:
-        raise InputError(f"{folder}: holds no videos ({' '.join(SUFFIXES)})")
-    return found
+    found, unseen, links = list[Path](), list[str](), [folder]
+    searched = set[tuple[int, int]]()
+
+    def refused(error: OSError) -> None:
+        unseen.append(f"{error.filename}: cannot be searched: {error.strerror}; skipped")
+
+    while links:
+        for place, folders, files in os.walk(links.pop(0), onerror=refused):
+            own = Path(place).stat()
+            if (own.st_dev, own.st_ino) in searched:
+                folders.clear()
+                continue
+            searched.add((own.st_dev, own.st_ino))
+            # Linked folders come last, so that what they lead to has its own name if it has one.
+            links += sorted(Path(place, name) for name in folders if Path(place, name).is_symlink())
+            for path in (Path(place, name) for name in files):
+                if path.is_file() and path.suffix.lower() in SUFFIXES:
+                    found.append(path)
+                elif path.is_symlink() and not path.exists():
+                    unseen.append(f"{path}: a link to nothing; skipped")
+    return sorted(found), sorted(unseen)

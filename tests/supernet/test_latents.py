@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_video_folder import plain, write_video
+from films import plain, write_video
 
 from search_spaces import InputError, UNetShape
 from search_spaces.files.document import dumps

@@ -5,14 +5,13 @@ import importlib.util
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
+from films import CODECS, numbers, write_video
 
 from search_spaces import InputError, UNetShape
 from supernet.data.digits import Split
@@ -22,54 +21,6 @@ from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
 GREY = UNetShape(1, (8,), 4, 16, 24, 2, 10)
 RGB = UNetShape(3, (8,), 4, 16, 24, 2, 10)
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-CODECS = {
-    ".mp4": ("libx264", "yuv420p"),
-    ".mov": ("libx264", "yuv420p"),
-    ".mkv": ("libx264", "yuv420p"),
-    ".webm": ("libvpx", "yuv420p"),
-    ".avi": ("mpeg4", "yuv420p"),
-    ".mpg": ("mpeg1video", "yuv420p"),
-    ".gif": ("gif", "rgb8"),
-}
-Paint = Callable[[int], np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]
-
-
-def plain(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Eight bars that spell the frame's number in bits, so that each frame tells which it is."""
-    bits = np.array([number >> place & 1 for place in range(8)], np.uint8) * 255
-    return np.broadcast_to(np.repeat(bits, 8)[None, :, None], (48, 64, 3)).copy()
-
-
-def write_video(
-    path: Path,
-    frames: int = 40,
-    paint: Paint = plain,
-    times: list[int] | None = None,  # in 1/100 s; every 1/25 s without them
-    rotation: int = 0,
-) -> Path:
-    codec, pixels = CODECS[path.suffix]
-    rgb = paint(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
-        assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width, stream.pix_fmt = rgb.shape[0], rgb.shape[1], pixels
-        if times is not None:
-            stream.time_base = stream.codec_context.time_base = Fraction(1, 100)
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(paint(number), format="rgb24")
-            if times is not None:
-                frame.pts, frame.time_base = times[number], Fraction(1, 100)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def numbers(x_BCTHW: torch.Tensor) -> torch.Tensor:
-    """Which frame each frame of clips of `plain` is, (B, T); their width is 24."""
-    bits = x_BCTHW.mean(dim=(1, 3))[..., 1::3] > 0
-    return (bits * 2 ** torch.arange(8)).sum(-1)
 
 
 @pytest.fixture(autouse=True)
@@ -186,19 +137,32 @@ def test_variable_frame_rate(tmp_path: Path) -> None:
     assert (late.diff(dim=1) == 5).all()
 
 
-def corner(_: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Dark, with the upper left quarter bright; sides that are odd multiples of two."""
+def corners(_: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Dark, bright in the upper left, grey in the lower left; sides are odd multiples of two."""
     picture = np.zeros((54, 82, 3), np.uint8)
     picture[:27, :41] = 255
+    picture[27:, :41] = 128
     return picture
 
 
 @pytest.mark.parametrize(
-    ("rotation", "bright"), [(0, "upper left"), (90, "lower left"), (180, "lower right")]
+    ("matrix", "bright", "grey"),
+    [
+        (None, "upper left", "lower left"),
+        ((0, 1, -1, 0), "upper right", "upper left"),  # to where a step right and one down lead
+        ((-1, 0, 0, -1), "lower right", "upper right"),
+        ((0, -1, 1, 0), "lower left", "lower right"),
+        ((-1, 0, 0, 1), "upper right", "lower right"),
+        ((1, 0, 0, -1), "lower left", "upper left"),
+        ((0, 1, 1, 0), "upper left", "upper right"),
+        ((0, -1, -1, 0), "lower right", "lower left"),
+    ],
 )
-def test_odd_sizes_and_turned_pictures(tmp_path: Path, rotation: int, bright: str) -> None:
-    write_video(tmp_path / "a.mp4", paint=corner, rotation=rotation)
-    shape = UNetShape(1, (8,), 4, 20, 20, 2, 10)
+def test_turned_and_mirrored_pictures(
+    tmp_path: Path, matrix: tuple[int, ...] | None, bright: str, grey: str
+) -> None:
+    write_video(tmp_path / "a.mp4", 4, paint=corners, matrix=matrix)
+    shape = UNetShape(1, (8,), 1, 20, 20, 2, 10)
     x = VideoFolder(tmp_path, shape, "test").clips(1, 0).x_BCTHW[0, 0, 0]
     halves = {"upper": x[:8], "lower": x[12:]}
     quarters = {
@@ -206,9 +170,9 @@ def test_odd_sizes_and_turned_pictures(tmp_path: Path, rotation: int, bright: st
         for name, half in halves.items()
         for side, part in (("left", slice(0, 8)), ("right", slice(12, 20)))
     }
-    assert max(quarters, key=quarters.__getitem__) == bright
-    assert quarters.pop(bright) > 0.9
-    assert max(quarters.values()) < -0.9
+    assert sorted(quarters, key=quarters.__getitem__)[:1:-1] == [bright, grey]
+    assert quarters[bright] > 0.9
+    assert abs(quarters[grey]) < 0.2
 
 
 def test_captions_of_ones_own(tmp_path: Path) -> None:
@@ -238,6 +202,37 @@ def test_broken_files_are_told_of_and_skipped(tmp_path: Path) -> None:
     for name in ("cut.mp4", "text.mp4", "zeros.mkv", "playlist.mp4"):
         assert told[name].startswith("cannot be read as video: ")
     assert torch.equal(data.clips(8, 0).x_BCTHW, expected)
+
+
+def test_links_are_followed_once_and_dead_ones_are_told_of(tmp_path: Path) -> None:
+    films, elsewhere = tmp_path / "films", tmp_path / "elsewhere"
+    (films / "deep").mkdir(parents=True)
+    (elsewhere / "more").mkdir(parents=True)
+    for number, place in enumerate((films / "deep", elsewhere, elsewhere / "more")):
+        write_video(place / f"{number}.mkv", 20 + number)
+    (films / "linked").symlink_to(elsewhere)
+    (films / "again").symlink_to(films / "deep")
+    (films / "one more.mkv").symlink_to(elsewhere / "1.mkv")
+    (elsewhere / "circle").symlink_to(films)
+    (elsewhere / "itself").symlink_to(elsewhere / "itself")
+    (films / "disk").symlink_to(tmp_path / "not mounted")
+    with pytest.warns(SkippedVideoWarning) as warned:
+        data = VideoFolder(films, GREY, "train")
+    assert [str(path.relative_to(films)) for path in data.videos] == [
+        "deep/0.mkv", "linked/1.mkv", "linked/more/2.mkv", "one more.mkv",
+    ]  # fmt: skip
+    assert sorted(str(line.message) for line in warned) == [
+        f"{films}/disk: a link to nothing; skipped",
+        f"{films}/linked/itself: a link to nothing; skipped",
+    ]
+    linked = VideoFolder(films / "again", GREY, "train")
+    assert [path.name for path in linked.videos] == ["0.mkv"], "the folder itself may be a link"
+
+
+def test_a_folder_of_dead_links_says_so(tmp_path: Path) -> None:
+    (tmp_path / "disk").symlink_to(tmp_path / "not mounted")
+    with pytest.raises(InputError, match=r"holds no videos \(.*\); .*disk: a link to nothing"):
+        VideoFolder(tmp_path, GREY, "train")
 
 
 def test_damage_inside_a_file_is_told_of_once_and_skipped(tmp_path: Path) -> None:
