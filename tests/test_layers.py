@@ -61,6 +61,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "pipeline": {"bundle", "calibration", "report", "training"},
         "benchmark": {"study", "tables"},
         "cli": {"benchmark", "export", "pipeline"},
+        "__main__": {"cli"},
         "testing": {"costs", "study", "tables"},
     },
 }

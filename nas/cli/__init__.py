@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `nas --help` answers at on
 
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -25,16 +26,17 @@ from nas.cli import (
     show,
     train,
 )
+from nas.cli.output import print_line
 from search_spaces.files.errors import InputError
 
 _FORMAT = warnings.formatwarning
 app = typer.Typer(
     name="nas",
-    help="Search the temporal layers of video diffusion models for the hardware they run on.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("search")(search.search)
 app.command("train")(train.train)
@@ -53,6 +55,26 @@ app.command("costs")(costs.costs)
 app.command("spaces")(show.spaces)
 app.command("devices")(devices.devices)
 app.command("show")(show.show)
+
+
+def _print_version(asked: bool) -> None:  # as typer calls it
+    if asked:
+        from importlib.metadata import version
+
+        print_line(f"temporal-nas {version('temporal-nas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[  # its callback answers
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Search the temporal layers of video diffusion models for the hardware they run on."""
 
 
 def main() -> None:

@@ -2,11 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
+from nas.cli import app
 from search_spaces import TemporalSpace, read_table
 
 
@@ -178,3 +182,21 @@ def test_what_there_is(call: object) -> None:
     code, out, _ = call("devices", "--json")  # type: ignore[operator]
     assert json.loads(out)["devices"][0]["name"] == "host"
     assert call("spaces")[0] == call("devices")[0] == 0  # type: ignore[operator]
+
+
+def test_python_may_start_it_and_it_says_its_version() -> None:
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-m", "nas", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert said("--version") == f"temporal-nas {version('temporal-nas')}\n"
+    assert said("-h") == said("--help")
+    assert "Commands:" in said("-h")
+
+
+def test_every_command_answers_to_h(call: object) -> None:
+    for name in (command.name for command in app.registered_commands):
+        code, out, _ = call(name, "-h")  # type: ignore[operator]
+        assert code == 0
+        assert out.startswith(f"Usage: nas {name}")
