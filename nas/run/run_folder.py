@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.costs.budget import DEFAULT_OBJECTIVES, Budget
-from nas.study.storage import public_url
+from nas.study.storage_url import check_url, public_url
 from search_spaces import InputError
 from search_spaces.files import document
 from search_spaces.shipped.loading import twin_of
@@ -84,6 +84,8 @@ class RunFolder:
     def __init__(
         self, path: Path, settings: Settings, storage: str | None, *, resume: bool
     ) -> None:
+        if storage is not None:
+            check_url(storage)
         self.path = path
         self.settings = settings
         self.storage = storage

@@ -17,7 +17,8 @@ from optuna.trial import TrialState, create_trial
 from nas.problem.distributions import directions, distributions
 from nas.problem.problem import Problem
 from nas.study.ask_tell import Notes, Values
-from nas.study.storage import StorageError, opened, public_url, reason_of
+from nas.study.storage import StorageError, opened
+from nas.study.storage_url import public_url, reason_of
 from search_spaces import Architecture, InputError
 
 if TYPE_CHECKING:

@@ -5,13 +5,12 @@ checkpoints only (synchronous=NORMAL): a killed process loses nothing, as what i
 the operating system; a power failure may cost the last trials, and never the file.
 """
 
-import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import optuna
 
+from nas.study.storage_url import check_url, mend_of, public_url, reason_of, sqlite_file
 from search_spaces import InputError
 from search_spaces.files.targets import file_target
 
@@ -30,21 +29,18 @@ def opened(url: str) -> optuna.storages.RDBStorage:
         InputError: it cannot be reached, read or written, or is of another version of Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    check_url(url)
+    path = sqlite_file(url)
     try:
-        path = _sqlite_file(url)
-        if path is not None and path.parent.is_dir():
+        if path is not None:
             sqlite(path)
         storage = optuna.storages.RDBStorage(url, engine_kwargs=_settings(url))
         if path is not None:
             _write_ahead(storage)
     except Exception as error:  # drivers of databases raise errors of their own
-        hint = ""
-        if isinstance(error, ImportError):
-            hint = (
-                "; its driver is not installed (PostgreSQL: pip install 'temporal-nas[postgresql]')"
-            )
         raise InputError(
-            f"storage {public_url(url)}: cannot be opened: {reason_of(error, url)}{hint}"
+            f"storage {public_url(url)}: cannot be opened: {reason_of(error, url)}"
+            + mend_of(error, url)
         ) from None
     return storage
 
@@ -64,38 +60,6 @@ def sqlite(path: Path) -> str:
         storage.engine.dispose()
         new.replace(path)
     return f"sqlite:///{path}"
-
-
-def public_url(url: str) -> str:
-    """A storage URL without its credentials."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
-
-
-def reason_of(error: BaseException, url: str) -> str:
-    """What went wrong at the bottom, in a line without credentials."""
-    while (cause := getattr(error, "orig", None) or error.__cause__) is not None:
-        error = cause
-    lines = str(error).strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
-    for secret in _secrets(url):
-        text = text.replace(secret, "***")
-    return text
-
-
-def _secrets(url: str) -> list[str]:
-    """What in a URL must not be shown: what stands before the host, and values after it."""
-    rest = url.partition("://")[2]
-    before, _, after = rest.rpartition("@")
-    found = [before, *before.split(":")[1:], *re.findall(r"=([^&]*)", after)]
-    spelled = {secret for each in found for secret in (each, unquote(each)) if secret}
-    return sorted(spelled, key=len, reverse=True)
-
-
-def _sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL; None for other databases and for one in memory."""
-    match = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", url)
-    return Path(match[1]) if match and match[1] != ":memory:" else None
 
 
 def _settings(url: str) -> dict[str, Any]:

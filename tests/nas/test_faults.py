@@ -158,19 +158,41 @@ def test_a_database_that_another_holds(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "sqlite:////no/such/folder/s.db",
-        "nosuchdb://me:secret@host/db",
-        "postgresql+psycopg://me:secret@127.0.0.1:1/db",
-        "postgresql+psycopg://127.0.0.1:1/db?password=secret",
-        "mysql+mysqldb://me:secret@127.0.0.1:1/db",
-        "no url at all",
-    ],
+    ("url", "mend"),
+    {
+        "": "give sqlite:///FILE or postgresql://",
+        "study.db": "is no URL; of a file it is sqlite:///study.db",
+        "/data/study.db": "is no URL; of a file it is sqlite:////data/study.db",
+        "file:///study.db": "is spelled sqlite:////study.db",
+        "sqlite:/study.db": "too few slashes; write sqlite:////study.db",
+        "sqlite://study.db": "too few slashes; write sqlite:///study.db",
+        "sqlite3:///study.db": "is spelled sqlite:///study.db",
+        "SQLite:///study.db": "is spelled sqlite://",
+        "sqlite://": "is in memory",
+        "sqlite:///:memory:": "is in memory",
+        "sqlite+pysqlite:///file::memory:?uri=true": "is in memory",
+        "sqlite:////no/such/folder/s.db": "its folder /no/such/folder does not exist",
+        "sqlite:////tmp": "is a folder; name a file in it, as sqlite:////tmp/study.db",
+        "postgres://me:secret@host/db": "is spelled postgresql://",
+        "postgres+psycopg://me:secret@host/db": "is spelled postgresql+psycopg://",
+        "postgresql://me:se@secret@host/db": "@ as %40",
+        "postgresql://me:secret/se@host/db": "/ as %2F",
+        "postgresql://me:secret@host:secret/db": "its port is no number",
+        "postgresql://me:secret": "its port is no number",
+        "postgresql+psycopg2://me:secret@host/db": "pip install 'temporal-nas[postgresql]'",
+        "postgresql+psycopg://me:secret@127.0.0.1:1/db": "cannot be opened: connection",
+        "postgresql+psycopg://127.0.0.1:1/db?password=secret": "cannot be opened: connection",
+        "mysql://me:secret@host/db": "pip install pymysql, and write mysql+pymysql://",
+        "mysql+pymysql://me:secret@host/db": "pip install pymysql",
+        "redis://:secret@host:6379/0": "none of the databases that a study is kept in; give",
+        "journal:///study.log": "none of the databases that a study is kept in; give",
+        "nosuchdb://me:secret@host/db": "nosuchdb; give sqlite:///FILE",
+    }.items(),
 )
-def test_storages_that_cannot_be_opened(url: str) -> None:
-    with pytest.raises(InputError, match="storage .*cannot be opened") as caught:
+def test_storages_that_cannot_be_opened(url: str, mend: str) -> None:
+    with pytest.raises(InputError, match="^storage ") as caught:
         Record(url, "s", PROBLEM)
+    assert mend in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
