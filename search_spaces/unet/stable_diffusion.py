@@ -1,11 +1,12 @@
 """The shape of a U-Net of the Stable Diffusion 1.x and 2.x family, as its config.json says it.
 
-diffusers' `UNet2DConditionModel` has many more members; what lies outside the family is refused.
+diffusers' `UNet2DConditionModel` has many more members; what lies outside the family is refused,
+and so is what nobody knows here, as it may be part of a network. What surely is no part is ignored.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ FIXED: Mapping[str, tuple[object, ...]] = {
     "resnet_out_scale_factor": (1,),
     "resnet_time_scale_shift": ("default",),
     "time_embedding_type": ("positional",),
+}
+
+# What training tools leave in config.json beside the network: the state of a moving average
+# (diffusers' EMAModel.save_pretrained), and how weights were kept or trained.
+NO_NETWORK = {
+    *("collected_params", "decay", "inv_gamma", "min_decay", "optimization_step", "power"),
+    *("update_after_step", "use_ema_warmup", "ema_decay", "use_ema"),
+    *("architectures", "dtype", "gradient_checkpointing", "model_type", "torch_dtype"),
+    "transformers_version",
 }
 
 
@@ -148,10 +158,6 @@ class StableDiffusionShape:
                 found[name] = once  # diffusers wants a number where all stages are alike
         return {"_class_name": CLASS_NAME, **found}
 
-    def for_clips_of(self, other: "StableDiffusionShape") -> "StableDiffusionShape":
-        """The same U-Net for clips of another's sizes."""
-        return replace(self, **{name: getattr(other, name) for name in CLIP})
-
 
 def stable_diffusion_shape(
     folder: Path,
@@ -196,7 +202,7 @@ def _from_config(
         raise InputError(f"describes {found!r}, where a {CLASS_NAME} of diffusers is needed")
     known = {field.name for field in fields(StableDiffusionShape)} - set(CLIP)
     for name, value in config.items():
-        if name not in known and not name.startswith("_"):
+        if name not in known | NO_NETWORK and not name.startswith("_"):
             _check_fixed(name, value)
     given: dict[str, Any] = {name: _tuples(config[name]) for name in known & config.keys()}
     given = {**DEFAULTS, **given}

@@ -89,6 +89,20 @@ def test_a_config_says_again_what_it_said(tmp_path: Path) -> None:
         assert shape_of(tmp_path, again) == shape
 
 
+def test_what_is_no_part_of_the_network_is_ignored(tmp_path: Path) -> None:
+    """As diffusers' EMAModel.save_pretrained and other tools leave it."""
+    average = {
+        "decay": 0.9999, "inv_gamma": 1.0, "min_decay": 0.0, "optimization_step": 220000,
+        "power": 0.6666666666666666, "update_after_step": 0, "use_ema_warmup": False,
+    }  # fmt: skip
+    others = {
+        "_commit_hash": "39593d5650112b4cc580433f6b0435385882d819",
+        "_name_or_path": "/some/where", "_use_default_values": ["dropout"],
+        "gradient_checkpointing": True, "torch_dtype": "float16", "model_type": "unet",
+    }  # fmt: skip
+    assert shape_of(tmp_path, SD15 | average | others) == shape_of(tmp_path, SD15)
+
+
 def test_a_space_on_it_is_a_file(tmp_path: Path) -> None:
     shape = shape_of(tmp_path, TINY, frames=4, height=16, width=24, context_tokens=3)
     space = temporal_space("tiny", shape, (NONE, CONV1D))
@@ -111,6 +125,8 @@ def test_a_space_on_it_is_a_file(tmp_path: Path) -> None:
         ({**SD15, "only_cross_attention": [True, False, False, False]}, "only_cross_attention"),
         ({**SD15, "act_fn": "gelu"}, 'act_fn is "gelu".* has "silu"'),
         ({**SD15, "some_new_field": 3}, "some_new_field is 3"),
+        ({**SD15, "quantization_config": {"bits": 4}}, "quantization_config is"),
+        ({**SD15, "decay_attention": 0.5}, "decay_attention is 0.5"),
         ({**SD15, "mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "mid_block_type is"),
         ({**SD15, "down_block_types": ["KDownBlock2D"] * 4}, "down_block_types is 'KDownBlock2D'"),
         ({**SD15, "up_block_types": ["UpBlock2D"] * 3}, "up_block_types .* each of the 4"),

@@ -88,6 +88,20 @@ def test_diffusers_opens_what_is_saved_and_gives_the_same(tmp_path: Path) -> Non
             assert torch.equal(again(x_NCHW, torch.tensor([0.017, 0.9]), context_NLC), found)
 
 
+def test_a_moving_average_that_diffusers_saved_opens(folder: Path, tmp_path: Path) -> None:
+    """Its config.json holds the average's settings beside the network's."""
+    diffusers = pytest.importorskip("diffusers")
+    training = pytest.importorskip("diffusers.training_utils")
+    kind = diffusers.UNet2DConditionModel
+    theirs = kind.from_pretrained(str(folder), local_files_only=True, low_cpu_mem_usage=False)
+    average = training.EMAModel(theirs.parameters(), model_cls=kind, model_config=theirs.config)
+    average.step(theirs.parameters())
+    average.save_pretrained(str(tmp_path / "ema"))
+    assert json.loads((tmp_path / "ema" / "config.json").read_text())["inv_gamma"] == 1.0
+    for name, weight in open_backbone(tmp_path / "ema").state_dict().items():
+        assert torch.equal(weight, open_backbone(folder).state_dict()[name])
+
+
 def test_half_precision_is_read_and_kept(folder: Path) -> None:
     weights = {name: weight.half() for name, weight in load_file(folder / WEIGHTS).items()}
     save_file(weights, folder / "diffusion_pytorch_model.fp16.safetensors")
