@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from search_spaces import AnyUNetShape, InputError, TemporalSpace
 from search_spaces.files.document import replacing
+from search_spaces.files.git_lfs import refuse_pointer
 
 METADATA_KEY = "temporal-nas"
 MAJOR = 1
@@ -53,6 +54,7 @@ def read(path: Path) -> Checkpoint:
     Raises:
         InputError: missing, truncated, not ours, of a newer version, or with NaN weights.
     """
+    refuse_pointer(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -16,6 +16,7 @@ from latency.coreml.program import Reader
 from latency.coreml.quiet import import_coremltools
 from latency.workload.workload import Workload
 from search_spaces import InputError
+from search_spaces.files import git_lfs
 
 BLOB_HEADER = struct.Struct("<IIQQ")  # mark, type, bytes, offset: coremltools' MILBlob
 BLOB_MARK = 0xDEADBEEF
@@ -71,8 +72,9 @@ def model_file(package: Path) -> Path:
         raise InputError("is a file; an .mlpackage is a folder: convert to an ML Program and save")
     if not package.is_dir():
         raise InputError("no such package")
+    told = _bytes_of(package / "Manifest.json")
     try:
-        manifest = json.loads(_bytes_of(package / "Manifest.json").decode())
+        manifest = json.loads(told.decode())
         root = manifest["rootModelIdentifier"]
         where = manifest["itemInfoEntries"][root]["path"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -102,6 +104,8 @@ def _inside(package: Path, folder: Path, where: object) -> Path:
 
 
 def _bytes_of(file: Path) -> bytes:
+    if git_lfs.is_pointer(file):
+        raise InputError(f"{file.name} {git_lfs.WORDS}")
     try:
         return file.read_bytes()
     except OSError as error:
@@ -168,6 +172,8 @@ class _Weights:
             mark, _, stored, begin = BLOB_HEADER.unpack(header)
             if mark == BLOB_MARK and stored == size and begin + stored <= length:
                 return
+        if git_lfs.is_pointer(file):
+            raise InputError(f"{file.name} {git_lfs.WORDS}")
         raise InputError(
             f"{file.name} does not hold the {size} bytes of a weight at {offset}: it is cut short "
             f"or of another model; {AGAIN}"

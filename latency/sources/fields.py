@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import InputError
+from search_spaces.files.git_lfs import refuse_pointer
 
 LONGEST_TEXT = 200
 
@@ -96,6 +97,7 @@ def read_json(file: Path, mend: str) -> Field:
     Raises:
         InputError: the file cannot be read, or holds no JSON.
     """
+    refuse_pointer(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

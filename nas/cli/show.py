@@ -10,6 +10,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_table
 from search_spaces.files.errors import InputError
+from search_spaces.files.git_lfs import refuse_pointer
 
 if TYPE_CHECKING:
     from search_spaces import Operator
@@ -138,6 +139,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _document(path: Path) -> dict[str, Any]:
+    refuse_pointer(path)
     try:
         found = json_.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:

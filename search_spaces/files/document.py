@@ -11,16 +11,16 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from search_spaces.files.errors import InputError
+from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.files.targets import file_target, folder_target, made_folder
 
 Json = dict[str, Any]
 LARGEST = sys.float_info.max  # whole numbers in JSON know no bounds
-LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
 def dumps(document: Mapping[str, Any]) -> str:
@@ -95,32 +95,19 @@ def _umask() -> int:
     return mask
 
 
-def refuse_pointer(path: Path) -> None:
-    """Refuse the few lines that Git LFS keeps where a large file was not fetched.
-
-    Raises:
-        InputError: that is what stands there.
-    """
-    with suppress(OSError), path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise InputError(
-                f"{path}: is a Git LFS pointer in place of the file; fetch it: git lfs pull"
-            )
-
-
 def read(path: Path, format_name: str, major: int) -> Json:
     """Read a document of the given format.
 
     Raises:
         InputError: missing or unreadable file, no JSON object, another format, a newer version.
     """
+    refuse_pointer(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text: {error}") from None
-    refuse_pointer(path)
     try:
         document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

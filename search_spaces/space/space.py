@@ -13,6 +13,7 @@ import numpy as np
 from search_spaces.files import document
 from search_spaces.files.document import Json
 from search_spaces.files.errors import InputError
+from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.space.architecture import Architecture, choices_of
 from search_spaces.space.choice import AnyChoice, Choice, Condition, NumericChoice, Option, Values
 
@@ -189,6 +190,7 @@ class SearchSpace:
 
     def read_architecture(self, path: Path) -> Architecture:
         """Read an architecture file; InputError says what in it does not fit this space."""
+        refuse_pointer(path)
         try:
             return self.architecture_from_json(json.loads(path.read_text()), where=str(path))
         except (OSError, UnicodeDecodeError) as error:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from search_spaces.files.errors import InputError
+from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.space.architecture import Architecture
 from search_spaces.space.space import SearchSpace
 from search_spaces.tables.table_space import choices_of, typed
@@ -198,6 +199,7 @@ def _check_choices(path: Path, names: list[str], space: SearchSpace) -> None:
 def _read_frame(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    refuse_pointer(path)
     if path.suffix.lower() in SPREADSHEETS:
         raise InputError(f"{path}: is a spreadsheet; save it as CSV")
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from search_spaces.files.document import Json
 from search_spaces.files.errors import InputError
+from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.unet.slots import Slot, is_size, slot_at
 
 KIND = "stable_diffusion"
@@ -175,6 +176,7 @@ def stable_diffusion_shape(
         InputError: no folder of such a U-Net, or one of another family.
     """
     path = folder / CONFIG
+    refuse_pointer(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

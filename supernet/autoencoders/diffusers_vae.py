@@ -16,6 +16,7 @@ from torch import Tensor
 
 from search_spaces import InputError
 from search_spaces.files.document import finite, positive
+from search_spaces.files.git_lfs import refuse_pointer
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import check_sides
 from supernet.backbones.diffusers_io import mapped_weights, weight_files
@@ -97,6 +98,7 @@ def vae_files(folder: Path) -> list[Path]:
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
+    refuse_pointer(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

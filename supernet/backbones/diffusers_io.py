@@ -16,6 +16,7 @@ from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError, StableDiffusionShape, stable_diffusion_shape
 from search_spaces.files.document import dumps, replacing_folder
+from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.unet.stable_diffusion import CONFIG
 from supernet import checkpoint
 from supernet.backbones.backbone import Backbone
@@ -113,6 +114,7 @@ def _shape(folder: Path, wanted: AnyUNetShape | None) -> StableDiffusionShape:
 def mapped_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors by name, not yet read."""
     for file, names in weight_files(folder):
+        refuse_pointer(file)
         try:
             with safe_open(file, framework="pt") as opened:
                 held = set(opened.keys())
@@ -140,6 +142,7 @@ def weight_files(folder: Path) -> list[tuple[Path, list[str] | None]]:
 
 
 def _shards(index: Path) -> list[tuple[Path, list[str] | None]]:
+    refuse_pointer(index)
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         items = sorted(places.items())

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.files.document import Json, read
+from search_spaces.files.git_lfs import refuse_pointer
 from supernet.autoencoders.autoencoder import ImageAutoencoder, file_sha256, load_autoencoder
 from supernet.data.clips import Clips
 from supernet.data.digits import Split
@@ -184,6 +185,7 @@ def _whole(folder: Path, entry: Any) -> Path:
     if not isinstance(name, str) or Path(name).name != name:
         raise InputError(f"{folder / INDEX}: {str(name)[:60]!r} is no name of a file beside it")
     path = folder / name
+    refuse_pointer(path)
     try:
         found = path.stat()
         same = _sha256((path, found.st_size, found.st_mtime_ns)) == entry.get("sha256")

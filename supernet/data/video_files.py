@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search_spaces.files.document import LFS_POINTER
+from search_spaces.files import git_lfs
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -96,8 +96,8 @@ def _facts(file: tuple[Path, int, int]) -> Video | str:
     try:
         with path.open("rb") as bytes_:
             head = bytes_.read(HEAD_BYTES)
-        if head.startswith(LFS_POINTER):
-            return "is a Git LFS pointer in place of the video; fetch it: git lfs pull"
+        if head.startswith(git_lfs.POINTER):
+            return git_lfs.WORDS
         digest = hashlib.sha256(str(size).encode() + head).hexdigest()
         with opened(path) as (container, stream):
             packets = [

@@ -171,6 +171,13 @@ def test_errors_say_how_to_mend(package: Path, tmp_path: Path) -> None:
             read_package(path)
 
 
+@pytest.mark.parametrize("name", [MODEL, WEIGHTS, MANIFEST])
+def test_what_git_lfs_left_out_is_told_of(package: Path, name: str) -> None:
+    (package / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(InputError, match=f"{Path(name).name} is a Git LFS pointer .*git lfs pull"):
+        read_package(package)
+
+
 Field = tuple[int, int, Any]  # number, wire type, an int or bytes
 NUMBERS = st.sampled_from([0, 1, 2, 3, 10, 21, 64, 2**31 - 1, 2**40, 2**63 - 1, 2**64 - 1])
 TEXTS = st.binary(max_size=6) | st.sampled_from(

@@ -255,7 +255,7 @@ def test_films_of_one_frame(tmp_path: Path) -> None:
 def test_pointers_of_git_lfs_are_named(tmp_path: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 123\n"
     (tmp_path / "a.mp4").write_text(pointer)
-    words = r"a\.mp4: is a Git LFS pointer in place of the video; fetch it: git lfs pull"
+    words = r"a\.mp4: is a Git LFS pointer in place of the file itself; fetch it: git lfs pull"
     with pytest.raises(InputError, match=words):
         VideoFolder(tmp_path, GREY, "train")
 
