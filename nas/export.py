@@ -10,7 +10,7 @@ from typing import Any
 
 from latency import Workload, read_package
 from latency.coreml.chunks import split, split_to_fit
-from latency.coreml.convert import Exported, exported
+from latency.coreml.convert import Exported, export_program
 from latency.coreml.lint import Lint, lint, merged
 from latency.coreml.packaging import check_writable, write_chain, write_package
 from latency.coreml.palette import BITS
@@ -89,7 +89,7 @@ def export_network(
     progress = progress or Progress()
     with progress.stage("export to Core ML", 3) as advance:
         wanted = trace(network, *inputs)
-        found = exported(network, inputs, part_of, INPUTS)
+        found = export_program(network, inputs, part_of, INPUTS)
         parts = _split(found, bits, chunks, chunk_mb)
         advance(1)
         report: list[Lint] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latency.coreml.convert import exported
+from latency.coreml.convert import export_program
 from latency.coreml.lint import RESHAPES
 from latency.coreml.package import open_package
 from latency.coreml.packaging import write_package
@@ -88,9 +88,9 @@ def main() -> None:
         assert run is not None
         run, inputs = randomised(run), block_inputs(space, space.slots[0])
         with tempfile.TemporaryDirectory() as folder:
-            plain, rewritten = (Path(folder) / f"{name}.mlpackage" for name in ("plain", "lean"))
+            plain, rewritten = (Path(folder) / f"{name}.mlpackage" for name in ("plain", "new"))
             convert_plainly(run, inputs, plain)
-            write_package(exported(run, inputs), rewritten)
+            write_package(export_program(run, inputs), rewritten)
             found = [moves(package) for package in (plain, rewritten)]
         before = "/".join(map(str, BEFORE.get(operator.name, ("-",))))
         columns = (f"{r:3}/{t:<3} {n:3} {mb:7.2f} MB" for r, t, n, mb in found)

@@ -1,7 +1,7 @@
-"""Exported programs in chunks that run one after another, each small enough for a limit.
+"""Graph partitioning: split an exported program into chunks that run one after another.
 
-A chunk is a program of its own: what crosses a cut (the features, and the skips of a U-Net) is an
-output of one and an input of others.
+A chunk is a program of its own, small enough for a limit: what crosses a cut (the features, and
+the skips of a U-Net) is an output of one and an input of others.
 """
 
 import itertools
@@ -23,52 +23,52 @@ from torch.export.graph_signature import (
 from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 
-from latency.coreml.convert import Exported, boundary
+from latency.coreml.convert import Exported, inputs_and_outputs
 from search_spaces import InputError
 
 SLACK = 0.2  # of an even share of the weights: how far a cut may move to where less crosses
 
 
 def split(found: Exported, count: int) -> list[Exported]:
-    """A program in `count` chunks of about equal weights, cut where the fewest numbers cross.
+    """Split into `count` chunks of about equal weights, cut where the fewest numbers cross.
 
     Raises:
         InputError: more chunks than operations.
     """
     if count == 1:
         return [found]
-    network = _Network(found)
-    if not 1 <= count <= len(network.running):
-        raise InputError(f"{count} chunks: give 1 to {len(network.running)}, one an operation")
-    return network.chunks(network.cuts(count))
+    sequence = _OperationSequence(found)
+    if not 1 <= count <= len(sequence.running):
+        raise InputError(f"{count} chunks: give 1 to {len(sequence.running)}, one an operation")
+    return sequence.chunks(sequence.balanced_cuts(count))
 
 
 def split_to_fit(found: Exported, chunk_mb: float, bits: int = 16) -> list[Exported]:
-    """A program in as few even chunks as keep each one's weights, stored in `bits`, under a limit.
+    """Split into as few even chunks as keep each one's weights, stored in `bits`, under a limit.
 
     Raises:
         InputError: a single operation has more weights than that.
     """
     limit = chunk_mb * 1e6 * 8 / bits
-    network = _Network(found)
-    largest = max(network.weights)
+    sequence = _OperationSequence(found)
+    largest = max(sequence.weights)
     if largest > limit:
         least = math.ceil(largest * bits / 8 / 1e6)
         raise InputError(
             f"chunks of {chunk_mb:g} MB: a single operation has {least} MB of weights; give at "
             f"least {least}, or fewer bits a weight"
         )
-    for count in range(math.ceil(sum(network.weights) / limit), len(network.running) + 1):
-        edges = [0, *network.cuts(count), len(network.running)]
-        held = [sum(network.weights[a:b]) for a, b in itertools.pairwise(edges)]
+    for count in range(math.ceil(sum(sequence.weights) / limit), len(sequence.running) + 1):
+        edges = [0, *sequence.balanced_cuts(count), len(sequence.running)]
+        held = [sum(sequence.weights[a:b]) for a, b in itertools.pairwise(edges)]
         if max(held) <= limit:
-            return network.chunks(edges[1:-1])
-    return network.chunks(list(range(1, len(network.running))))
+            return sequence.chunks(edges[1:-1])
+    return sequence.chunks(list(range(1, len(sequence.running))))
 
 
 @dataclass(frozen=True)
-class _Network:
-    """An exported program as a row of operations; a cut k stands before the operation k."""
+class _OperationSequence:
+    """An exported program as a sequence of operations; a cut k stands before the operation k."""
 
     found: Exported
 
@@ -81,12 +81,12 @@ class _Network:
     @cached_property
     def given(self) -> list[Node]:
         """The inputs."""
-        return boundary(self.found.program)[0]
+        return inputs_and_outputs(self.found.program)[0]
 
     @cached_property
     def made(self) -> list[Node]:
         """The outputs."""
-        return boundary(self.found.program)[1]
+        return inputs_and_outputs(self.found.program)[1]
 
     @cached_property
     def running(self) -> list[Node]:
@@ -98,8 +98,8 @@ class _Network:
         return [node for node in self.nodes if node in fed and node.op == "call_function"]
 
     @cached_property
-    def place(self) -> dict[Node, int]:
-        """Of each running operation in the row."""
+    def position(self) -> dict[Node, int]:
+        """Index of each running operation in the sequence."""
         return {node: index for index, node in enumerate(self.running)}
 
     @cached_property
@@ -108,25 +108,25 @@ class _Network:
         seen: set[Node] = set()
         found = []
         for node in self.running:
-            new = {n for n in self._made_of(node) if n.op == "placeholder"} - seen
+            new = {n for n in self._constants_of(node) if n.op == "placeholder"} - seen
             seen |= new
             found.append(sum(n.meta["val"].numel() for n in new))
         return found
 
     @cached_property
-    def crossing(self) -> list[float]:
+    def cut_sizes(self) -> list[float]:
         """How many numbers cross each cut; infinite within what makes several tensors."""
         found = [0.0] * (len(self.running) + 1)
-        for node, index in self.place.items():
-            last = max((self.place.get(user, index) for user in node.users), default=index)
+        for node, index in self.position.items():
+            last = max((self.position.get(user, index) for user in node.users), default=index)
             value = node.meta["val"]
             numbers = value.numel() if isinstance(value, torch.Tensor) else math.inf
             for cut in range(index + 1, last + 1):
                 found[cut] += numbers
         return found
 
-    def cuts(self, count: int) -> list[int]:
-        """Where to cut for `count` chunks."""
+    def balanced_cuts(self, count: int) -> list[int]:
+        """Choose the cuts of `count` chunks: near an even share, where the fewest numbers cross."""
         sums = [0, *itertools.accumulate(self.weights)]
         share = sums[-1] / count
         found = [0]
@@ -135,8 +135,8 @@ class _Network:
             allowed = range(found[-1] + 1, most + 1)
             near = [k for k in allowed if abs(sums[k] - index * share) <= SLACK * share]
             near = near or [min(allowed, key=lambda k: abs(sums[k] - index * share))]
-            best = min(near, key=lambda k: (self.crossing[k], k))
-            if math.isinf(self.crossing[best]):
+            best = min(near, key=lambda k: (self.cut_sizes[k], k))
+            if math.isinf(self.cut_sizes[best]):
                 raise InputError(
                     f"{count} chunks: the network cannot be cut in so many about equal parts; "
                     "choose fewer"
@@ -145,7 +145,7 @@ class _Network:
         return found[1:]
 
     def chunks(self, cuts: Sequence[int]) -> list[Exported]:
-        """The programs between the cuts."""
+        """Extract the programs between the cuts."""
         names = dict(zip(self.given, self.found.inputs, strict=True))
         names |= {
             n: name or "output" for n, name in zip(self.made, self.found.outputs, strict=True)
@@ -154,13 +154,13 @@ class _Network:
         for begin, end in itertools.pairwise([0, *cuts, len(self.running)]):
             body = self.running[begin:end]
             read = dict.fromkeys(n for node in body for n in node.all_input_nodes)
-            enters = [n for n in read if n in self.given or self.place.get(n, end) < begin]
+            enters = [n for n in read if n in self.given or self.position.get(n, end) < begin]
             leaves = [
                 n
                 for n in body
-                if n in self.made or any(self.place.get(user, 0) >= end for user in n.users)
+                if n in self.made or any(self.position.get(user, 0) >= end for user in n.users)
             ]
-            constants = {n for node in body for n in self._made_of(node)}
+            constants = {n for node in body for n in self._constants_of(node)}
             program = self._program(constants, enters, body, leaves)
             inputs, outputs = (
                 tuple(names.get(n, n.name) for n in side) for side in (enters, leaves)
@@ -171,7 +171,7 @@ class _Network:
     def _program(
         self, constants: set[Node], enters: list[Node], body: list[Node], leaves: list[Node]
     ) -> ExportedProgram:
-        """Of some operations: their weights come first, then what enters."""
+        """Extract the program of some operations: their weights come first, then what enters."""
         whole = self.found.program
         specs = {spec.arg.name: spec for spec in whole.graph_signature.input_specs}
         weights = [n for n in self.nodes if n in constants and n.op == "placeholder"]
@@ -207,10 +207,10 @@ class _Network:
             constants={name: v for name, v in whole.constants.items() if name in targets},
         )
 
-    def _made_of(self, node: Node) -> list[Node]:
+    def _constants_of(self, node: Node) -> list[Node]:
         """The constants and weights that an operation reads, with what these are made of."""
         found: dict[Node, None] = {}
-        todo = [n for n in node.all_input_nodes if n not in self.place and n not in self.given]
+        todo = [n for n in node.all_input_nodes if n not in self.position and n not in self.given]
         while todo:
             n = todo.pop()
             if n not in found:

@@ -1,4 +1,4 @@
-"""Core ML packages on disk: written whole or not at all, split in chunks where a limit asks."""
+"""Write Core ML packages to disk atomically: one, or a chain of chunks."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 
 from latency.coreml.convert import Exported, convert_program
 from latency.coreml.package import model_file
-from latency.coreml.palette import palettised
+from latency.coreml.palette import palettise
 from search_spaces import InputError
 from search_spaces.files import document
 from search_spaces.files.targets import folder_target, made_folder
@@ -43,7 +43,7 @@ def write_package(
     Raises:
         InputError: no room on the disk, or no right to write there; nothing is left then.
     """
-    with staged(path) as staging:
+    with staging_folder(path) as staging:
         package = staging / path.name
         _write(found, package, target, bits)
         if check:
@@ -66,12 +66,12 @@ def write_chain(
         InputError: as `write_package`.
     """
     names = [f"chunk{index}.mlpackage" for index in range(len(chunks))]
-    with staged(path) as staging:
+    with staging_folder(path) as staging:
         folder = staging / "chain"
         folder.mkdir()
         entries = []
         for name, chunk in zip(names, chunks, strict=True):
-            entries.append({"package": name, **_boundary(chunk)})
+            entries.append({"package": name, **_inputs_and_outputs(chunk)})
             _write(chunk, folder / name, target, bits)
         text = document.dumps({"format": FORMAT, "version": VERSION, "chunks": entries})
         (folder / CHAIN).write_text(text, encoding="utf-8")
@@ -82,18 +82,18 @@ def write_chain(
 
 
 def check_writable(path: Path) -> None:
-    """Refuse, before minutes of conversion, a place where nothing can be written.
+    """Check, before minutes of conversion, that something can be written at a path.
 
     Raises:
         InputError: a file or a device stands there, or its folder takes no files.
     """
-    with staged(path):
+    with staging_folder(path):
         pass
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
-    """A folder beside `path` for whatever is written on the way; it is gone in the end."""
+def staging_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside `path` for whatever is written on the way; it is gone in the end."""
     target = folder_target(path)
     staging: Path | None = None
     system = tempfile.tempdir
@@ -116,8 +116,8 @@ def staged(path: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _boundary(found: Exported) -> dict[str, list[dict[str, Any]]]:
-    """Names and shapes of what goes in and comes out, for JSON."""
+def _inputs_and_outputs(found: Exported) -> dict[str, list[dict[str, Any]]]:
+    """Names and shapes of inputs and outputs, for JSON."""
     given, made = found.shapes()
     sides = {"inputs": (found.inputs, given), "outputs": (found.outputs, made)}
     return {
@@ -137,14 +137,14 @@ def _write(found: Exported, path: Path, target: str, bits: int) -> None:
     plain = path.with_name(f"plain-{path.name}") if bits else path
     model = convert_program(found, target, plain)
     if bits:
-        small = palettised(model, bits)
+        small = palettise(model, bits)
         del model
         shutil.move(small.package_path, path)
         shutil.rmtree(plain)
-    _tell_parts(path, found.parts)
+    _write_parts(path, found.parts)
 
 
-def _tell_parts(package: Path, parts: tuple[str, ...]) -> None:
+def _write_parts(package: Path, parts: tuple[str, ...]) -> None:
     """Write into a package what the names of its operations begin with."""
     from coremltools.proto import Model_pb2
 

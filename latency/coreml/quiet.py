@@ -1,4 +1,4 @@
-"""Coremltools, without its words about untested torch versions and absent Apple frameworks."""
+"""Import coremltools without its warnings of untested torch versions and absent frameworks."""
 
 import logging
 import warnings
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def import_coremltools() -> Any:
-    """The package coremltools; it loads torch and takes seconds the first time."""
+    """Import coremltools; it loads torch and takes seconds the first time."""
     logging.getLogger("coremltools").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

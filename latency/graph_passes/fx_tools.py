@@ -1,4 +1,4 @@
-"""Graphs of exported programs: what only moves numbers, and how nodes are added."""
+"""torch.fx tools: which nodes are reshapes and transposes, and how a call is inserted."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ RESHAPES = frozenset(
 TRANSPOSES = frozenset({aten.permute.default, aten.transpose.int, aten.t.default})
 
 
-def call(graph: Graph, before: Node, target: Any, *arguments: Any, **named: Any) -> Node:
-    """A new node with its value and the place of `before` in the network."""
+def insert_call(graph: Graph, before: Node, target: Any, *arguments: Any, **named: Any) -> Node:
+    """Insert a call before a node, with its value and the place of `before` in the network."""
     with graph.inserting_before(before):
         listed = tuple(list(a) if isinstance(a, tuple) else a for a in arguments)
         node = graph.call_function(target, listed, named)  # coremltools knows no tuple of sizes
@@ -34,5 +34,5 @@ def call(graph: Graph, before: Node, target: Any, *arguments: Any, **named: Any)
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """Of the tensor that a node makes."""
+    """The shape of the tensor that a node makes."""
     return tuple(int(size) for size in node.meta["val"].shape)

@@ -1,8 +1,8 @@
-"""Where the numbers of a tensor stand after reshapes and transposes, and the fewest of these.
+"""Strided layouts: compose a chain of reshapes and transposes, and factor it into the fewest.
 
-A layout is the source's flat index in digits: pieces of (size, stride), slowest first, in the
-order of the result. Reshapes cut and join pieces, transposes reorder them, dimensions of 1 are no
-pieces at all; so a chain of any length is one layout, which is written out anew.
+A layout is the source's flat index in mixed-radix digits: pieces of (size, stride), slowest first,
+in the order of the result. Reshapes split and coalesce pieces, transposes reorder them, dimensions
+of 1 are no pieces at all; so a chain of any length is one layout, which is written out anew.
 """
 
 import math
@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Layout:
-    """The numbers of a tensor of shape `source`, as a tensor of shape `shape` holds them."""
+    """How a tensor of shape `shape` holds the numbers of one of shape `source`."""
 
     source: Shape
     pieces: tuple[Piece, ...]  # no two neighbours that could be one
@@ -38,26 +38,26 @@ class Layout:
 
     @staticmethod
     def of(source: Sequence[int]) -> "Layout":
-        """A tensor as it is."""
+        """The identity layout of a tensor."""
         source = tuple(source)
-        return Layout(source, _joined(_digits(source)), source)
+        return Layout(source, _coalesced(_digits(source)), source)
 
     def reshaped(self, shape: Sequence[int]) -> "Layout | None":
-        """Looked at in another shape; None where that cuts through a transposed axis."""
+        """Compose with a reshape; None where that cuts through a transposed axis."""
         shape = tuple(shape)
-        if 0 in shape or _cut(self.pieces, shape) is None:
+        if 0 in shape or _split_by_axes(self.pieces, shape) is None:
             return None
         return Layout(self.source, self.pieces, shape)
 
     def transposed(self, order: Sequence[int]) -> "Layout":
-        """With its axes in another order."""
-        cut = _cut(self.pieces, self.shape)
+        """Compose with a transpose to another order of axes."""
+        cut = _split_by_axes(self.pieces, self.shape)
         assert cut is not None, "a layout's shape fits its pieces"
-        pieces = _joined(piece for axis in order for piece in cut[axis])
+        pieces = _coalesced(piece for axis in order for piece in cut[axis])
         return Layout(self.source, pieces, tuple(self.shape[axis] for axis in order))
 
     def steps(self) -> tuple[Step, ...] | None:
-        """The fewest reshapes and transposes from the source here; None if they need a rank of 6.
+        """Factor into the fewest reshapes and transposes; None if they need a rank of 6.
 
         A transpose asks that each axis lies within one piece. Where the source's axes do, it comes
         first, where the result's do, it comes last; else it needs a reshape on either side.
@@ -65,21 +65,21 @@ class Layout:
         order = sorted(self.pieces, key=lambda piece: -piece[1])
         if order == list(self.pieces):
             return () if self.shape == self.source else (Step(False, self.shape),)
-        found = [steps for steps in (self._first(), self._last()) if steps]
+        found = [steps for steps in (self._transpose_first(), self._transpose_last()) if steps]
         if found:
-            return min(found, key=_effort)
-        return self._between()
+            return min(found, key=_cost)
+        return self._transpose_between()
 
-    def _first(self) -> tuple[Step, ...] | None:
-        """A transpose of the source, and what reshape is left."""
+    def _transpose_first(self) -> tuple[Step, ...] | None:
+        """Factor into a transpose of the source, and what reshape is left."""
         if len(self.source) > MOST_AXES:
             return None
         strides = _strides(self.source)
         axes = [axis for axis, size in enumerate(self.source) if size > 1]
-        homes = {a: _home(self.pieces, self.source[a], strides[a]) for a in axes}
-        if None in homes.values():
+        pieces_of = {a: _containing_piece(self.pieces, self.source[a], strides[a]) for a in axes}
+        if None in pieces_of.values():
             return None
-        axes.sort(key=lambda axis: (homes[axis], axis))
+        axes.sort(key=lambda axis: (pieces_of[axis], axis))
         units = iter([axis for axis, size in enumerate(self.source) if size == 1])
         moved = [self.source[axis] for axis in axes]
         same = moved == [size for size in self.shape if size > 1]
@@ -90,10 +90,10 @@ class Layout:
         turn = (*units, *axes)
         return (Step(True, turn), Step(False, self.shape))
 
-    def _last(self) -> tuple[Step, ...] | None:
-        """A reshape of the source whose transpose is the result: the above, seen from there."""
+    def _transpose_last(self) -> tuple[Step, ...] | None:
+        """Factor into a reshape of the source and a transpose: the above, seen from the result."""
         back = self._inverse()
-        found = back._first()  # noqa: SLF001
+        found = back._transpose_first()  # noqa: SLF001
         if found is None:
             return None
         turn = found[0].sizes
@@ -103,13 +103,13 @@ class Layout:
         return (*reshape, Step(True, undone))
 
     def _inverse(self) -> "Layout":
-        """From the result back to the source."""
+        """Invert: from the result back to the source."""
         strides = _strides([size for size, _ in self.pieces])
         back = {stride: (size, to) for (size, stride), to in zip(self.pieces, strides, strict=True)}
         pieces = (back[stride] for stride in sorted(back, reverse=True))
         return Layout(self.shape, tuple(pieces), self.source)
 
-    def _between(self) -> tuple[Step, ...] | None:
+    def _transpose_between(self) -> tuple[Step, ...] | None:
         pieces = self.pieces
         if max(size for size, _ in pieces) > LONGEST_AXIS:
             pieces = self._shortened()
@@ -122,9 +122,9 @@ class Layout:
 
     def _shortened(self) -> tuple[Piece, ...]:
         """Pieces that are too long, cut where the result's axes end, if the rank allows it."""
-        cut = _cut(self.pieces, self.shape)
+        cut = _split_by_axes(self.pieces, self.shape)
         assert cut is not None, "a layout's shape fits its pieces"
-        finer = _joined((piece for axis in cut for piece in axis), LONGEST_AXIS)
+        finer = _coalesced((piece for axis in cut for piece in axis), LONGEST_AXIS)
         return finer if len(finer) <= MOST_AXES else self.pieces
 
 
@@ -138,8 +138,8 @@ def _strides(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _joined(pieces: Iterator[Piece], longest: float = math.inf) -> tuple[Piece, ...]:
-    """Neighbours that follow one another in the source, as one, if that is not too long."""
+def _coalesced(pieces: Iterator[Piece], longest: float = math.inf) -> tuple[Piece, ...]:
+    """Coalesce neighbours that follow one another in the source, if that is not too long."""
     found: list[Piece] = []
     for size, stride in pieces:
         follows = found and found[-1][1] == size * stride
@@ -150,8 +150,8 @@ def _joined(pieces: Iterator[Piece], longest: float = math.inf) -> tuple[Piece, 
     return tuple(found)
 
 
-def _cut(pieces: Sequence[Piece], shape: Shape) -> list[list[Piece]] | None:
-    """The pieces of each axis of a shape, cut where axes end; None where they do not divide."""
+def _split_by_axes(pieces: Sequence[Piece], shape: Shape) -> list[list[Piece]] | None:
+    """Split pieces where the axes of a shape end; None where they do not divide."""
     left = list(reversed(pieces))
     axes = []
     for length in shape:
@@ -172,14 +172,14 @@ def _cut(pieces: Sequence[Piece], shape: Shape) -> list[list[Piece]] | None:
     return None if left else axes
 
 
-def _home(pieces: Sequence[Piece], size: int, stride: int) -> int | None:
-    """The piece that an axis of the source lies in as a whole."""
+def _containing_piece(pieces: Sequence[Piece], size: int, stride: int) -> int | None:
+    """Find the piece that an axis of the source lies in as a whole."""
     for index, (length, step) in enumerate(pieces):
         if step <= stride and size * stride <= length * step:
             return index
     return None
 
 
-def _effort(steps: Sequence[Step]) -> tuple[int, int]:
+def _cost(steps: Sequence[Step]) -> tuple[int, int]:
     """How many, and the rank of the transpose."""
     return len(steps), max(len(step.sizes) for step in steps if step.transposes)

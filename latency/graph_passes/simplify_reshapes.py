@@ -1,10 +1,9 @@
-"""Exported programs with the fewest reshapes and transposes, before Core ML is made of them.
+"""Graph pass: simplify chains of reshapes and transposes to the fewest, before Core ML conversion.
 
 Modules are written for any number of clips and with einops: exported at one clip, much of what
 they say about shapes is said twice. Outputs stay equal, rank and count never grow.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,26 +12,27 @@ import torch
 from torch.export.graph_signature import TensorArgument
 from torch.fx import Graph, Node
 
-from latency.graph_passes.fx_tools import RESHAPE, RESHAPES, TRANSPOSES, call, shape_of
-from latency.graph_passes.layout import LONGEST_AXIS, Layout, Step
-from latency.graph_passes.sink_reshapes import lift
+from latency.graph_passes.fx_tools import RESHAPE, RESHAPES, TRANSPOSES, insert_call, shape_of
+from latency.graph_passes.layout import Layout, Step
+from latency.graph_passes.lower_norms import lower_channel_norms, lower_group_norms
+from latency.graph_passes.sink_reshapes import sink_reshapes
 
 aten = torch.ops.aten
 Layouts = dict[Node, Layout]  # of a node, seen from each node before it
 
 
-def lean(program: Any) -> Any:
-    """The program itself (torch.export's, decomposed, of fixed shapes), rewritten in place."""
+def simplify_reshapes(program: Any) -> Any:
+    """Rewrite a program of torch.export (decomposed, of fixed shapes) in place; return it."""
     graph: Graph = program.graph_module.graph
     for node in graph.nodes:
         if node.target is aten._assert_tensor_metadata.default:  # noqa: SLF001
             graph.erase_node(node)  # torch.export's own check, which computes nothing
-    _spell_group_norms(graph)
-    _spell_channel_norms(graph)
-    _widen_last(graph)
-    _shorten(graph)
-    lift(graph, frozenset(program.graph_signature.user_inputs))
-    _shorten(graph)
+    lower_group_norms(graph)
+    lower_channel_norms(graph)
+    _sink_expands(graph)
+    _simplify_chains(graph)
+    sink_reshapes(graph, frozenset(program.graph_signature.user_inputs))
+    _simplify_chains(graph)
     graph.lint()
     made: Any = graph.output_node().args[0]
     specs = program.graph_signature.output_specs
@@ -42,104 +42,11 @@ def lean(program: Any) -> Any:
     return program
 
 
-# Group norms -------------------------------------------------------------------------------------
-
-
-def _spell_group_norms(graph: Graph) -> None:
-    """A group norm is an instance norm of groups, which Core ML has: rank 4, four operations.
-
-    Coremltools spells it in ten, at rank 5, and squares deviations in float16, which overflow at
-    256; inside one operation the runtime chooses how to add up.
-    """
-    for node in list(graph.nodes):
-        if node.target is not aten.group_norm.default:
-            continue
-        x, groups, weight, bias, eps = _group_norm(*node.args)
-        shape = shape_of(x)
-        grouped = _grouped(shape, groups)
-        if grouped is None:
-            continue
-        h = call(graph, node, RESHAPE, x, grouped)
-        normed = (h, None, None, None, None, True, 0.0, eps, False)
-        h = call(graph, node, aten.instance_norm.default, *normed)
-        h = call(graph, node, RESHAPE, h, shape)
-        for target, factor in ((aten.mul.Tensor, weight), (aten.add.Tensor, bias)):
-            if factor is not None:
-                spread = (1, -1, *(1 for _ in shape[2:]))
-                h = call(graph, node, target, h, call(graph, node, RESHAPE, factor, spread))
-        node.replace_all_uses_with(h)
-        graph.erase_node(node)
-
-
-def _spell_channel_norms(graph: Graph) -> None:
-    """A layer norm of images' channels, between two turns that put these last and back, needs none.
-
-    Torch normalises the last axes alone; of what is spelled here coremltools makes a layer norm of
-    the first axis again.
-    """
-    for node in list(graph.nodes):
-        if node.target is not aten.layer_norm.default or len(node.users) != 1:
-            continue
-        x, sizes, weight, bias, eps = _layer_norm(*node.args)
-        (after,) = node.users
-        turns = [(x, [0, 2, 3, 1]), (after, [0, 3, 1, 2])]
-        if len(sizes) != 1 or any(not _turns(each, order) for each, order in turns):
-            continue
-        given = x.args[0]
-        mean = call(graph, node, aten.mean.dim, given, [1], True)
-        away = call(graph, node, aten.sub.Tensor, given, mean)
-        squared = call(graph, node, aten.mul.Tensor, away, away)
-        variance = call(graph, node, aten.mean.dim, squared, [1], True)
-        scale = call(graph, node, aten.add.Tensor, variance, eps)
-        scale = call(graph, node, aten.rsqrt.default, scale)
-        h = call(graph, node, aten.mul.Tensor, away, scale)
-        for target, factor in ((aten.mul.Tensor, weight), (aten.add.Tensor, bias)):
-            if factor is not None:
-                h = call(graph, node, target, h, call(graph, node, RESHAPE, factor, (1, -1, 1, 1)))
-        after.replace_all_uses_with(h)
-        graph.erase_node(after)
-        graph.erase_node(node)
-        if not x.users:
-            graph.erase_node(x)
-
-
-def _turns(node: Any, order: list[int]) -> bool:
-    if not (isinstance(node, Node) and node.target is aten.permute.default):
-        return False
-    found: Any = node.args[1]
-    return list(found) == order
-
-
-def _layer_norm(
-    x: Any, sizes: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, _: Any = None
-) -> tuple[Node, list[int], Node | None, Node | None, float]:
-    """The arguments of aten.layer_norm, of which a graph leaves out the last."""
-    return x, sizes, weight, bias, eps
-
-
-def _group_norm(
-    x: Any, groups: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, _: Any = None
-) -> tuple[Node, int, Node | None, Node | None, float]:
-    """The arguments of aten.group_norm, of which a graph leaves out the last."""
-    return x, groups, weight, bias, eps
-
-
-def _grouped(shape: tuple[int, ...], groups: int) -> tuple[int, ...] | None:
-    """(images, groups, ..., ...) with two axes to normalise over, neither of them too long."""
-    images, channels, *pixels = shape
-    numbers = [channels // groups, *pixels]
-    for cut in range(len(numbers) - 1, 0, -1):
-        sides = (math.prod(numbers[:cut]), math.prod(numbers[cut:]))
-        if max(sides) <= LONGEST_AXIS:
-            return (images, groups, *sides)
-    return None
-
-
 # Repetition --------------------------------------------------------------------------------------
 
 
-def _widen_last(graph: Graph) -> None:
-    """Repeat after reshaping, where that only adds or drops axes of 1: one chain then, not two."""
+def _sink_expands(graph: Graph) -> None:
+    """Sink expands below reshapes that only add or drop axes of 1: one chain then, not two."""
     for node in reversed(list(graph.nodes)):
         if node.target not in RESHAPES:
             continue
@@ -152,8 +59,8 @@ def _widen_last(graph: Graph) -> None:
             continue
         sizes = iter([n for n, w in zip(narrow, wide, strict=True) if w > 1])
         before = tuple(1 if size == 1 else next(sizes) for size in shape)
-        h = call(graph, node, RESHAPE, expand.args[0], before)
-        node.replace_all_uses_with(call(graph, node, aten.expand.default, h, shape))
+        h = insert_call(graph, node, RESHAPE, expand.args[0], before)
+        node.replace_all_uses_with(insert_call(graph, node, aten.expand.default, h, shape))
         graph.erase_node(node)
         graph.erase_node(expand)
 
@@ -166,14 +73,14 @@ def _aligned(narrow: tuple[int, ...], wide: tuple[int, ...]) -> tuple[int, ...]:
 # Chains ------------------------------------------------------------------------------------------
 
 
-def _shorten(graph: Graph) -> None:
+def _simplify_chains(graph: Graph) -> None:
     for root, chain in list(_chains(graph)):
         _rewrite(graph, root, chain)
     graph.eliminate_dead_code()
 
 
 def _chains(graph: Graph) -> Iterator[tuple[Node, list[Node]]]:
-    """Each value that is reshaped or transposed, with all that is made of it so, in order."""
+    """Find chains: each value that is reshaped or transposed, with all that is made of it so."""
     chains: dict[Node, list[Node]] = {}
     roots: dict[Node, Node] = {}
     for node in graph.nodes:
@@ -185,7 +92,7 @@ def _chains(graph: Graph) -> Iterator[tuple[Node, list[Node]]]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which nodes of a chain are made, and of which earlier one each."""
+    """Which nodes of a chain are kept, and of which earlier one each is made."""
 
     bases: dict[Node, Node]
     steps: dict[Node, tuple[Step, ...]]
@@ -216,7 +123,7 @@ def _rewrite(graph: Graph, root: Node, chain: list[Node]) -> None:
             plan = _plan(root, without, layouts)
             if plan is not None and plan.cost <= best.cost:
                 best, kept = plan, without
-    new = _made(graph, root, kept, best)
+    new = _emit(graph, root, kept, best)
     for node, replacement in new.items():
         for user in [user for user in node.users if node is not root and user not in chained]:
             user.replace_input_with(node, replacement)
@@ -224,8 +131,8 @@ def _rewrite(graph: Graph, root: Node, chain: list[Node]) -> None:
         graph.erase_node(node)
 
 
-def _made(graph: Graph, root: Node, kept: list[Node], plan: _Plan) -> dict[Node, Node]:
-    """What the graph has in place of each kept node, once the plan's operations stand in it."""
+def _emit(graph: Graph, root: Node, kept: list[Node], plan: _Plan) -> dict[Node, Node]:
+    """Emit the plan's operations into the graph: what stands in place of each kept node."""
     shared: dict[tuple[Node, tuple[Step, ...]], Node] = {}
     new = {root: root}
     for node in kept:
@@ -235,14 +142,14 @@ def _made(graph: Graph, root: Node, kept: list[Node], plan: _Plan) -> dict[Node,
             key = (base, steps[:index])
             if key not in shared:
                 target = aten.permute.default if step.transposes else RESHAPE
-                shared[key] = call(graph, node, target, h, step.sizes)
+                shared[key] = insert_call(graph, node, target, h, step.sizes)
             h = shared[key]
         new[node] = h
     return new
 
 
 def _layouts(chain: list[Node]) -> dict[Node, Layouts]:
-    """Each node of a chain as seen from every node before it that it can be made of."""
+    """Propagate layouts: each node of a chain as seen from every node before it."""
     found: dict[Node, Layouts] = {}
     for node in chain:
         source = node.args[0]
@@ -269,7 +176,7 @@ def _moved(layout: Layout, node: Node) -> Layout | None:
 
 
 def _plan(root: Node, kept: list[Node], layouts: dict[Node, Layouts]) -> _Plan | None:
-    """Each kept node made of the kept one from which it takes the fewest operations."""
+    """Plan greedily: make each kept node of the kept one from which it takes the fewest steps."""
     bases: dict[Node, Node] = {}
     steps: dict[Node, tuple[Step, ...]] = {}
     for node in kept:
@@ -277,10 +184,10 @@ def _plan(root: Node, kept: list[Node], layouts: dict[Node, Layouts]) -> _Plan |
         possible = {base: found for base, found in options.items() if found is not None}
         if not possible:
             return None
-        bases[node] = min(possible, key=lambda base: _effort(possible[base]))
+        bases[node] = min(possible, key=lambda base: _cost(possible[base]))
         steps[node] = possible[bases[node]]
     return _Plan(bases, steps)
 
 
-def _effort(steps: tuple[Step, ...]) -> tuple[int, int]:
+def _cost(steps: tuple[Step, ...]) -> tuple[int, int]:
     return sum(step.is_long for step in steps), len(steps)

@@ -1,7 +1,8 @@
-"""Work between two reshapes done in the shape before the first, so that both can go.
+"""Graph pass: sink reshapes below the operations that commute with them, so that pairs cancel.
 
-A convolution over time reads (clips, frames, channels, pixels); of one clip that is the shape of
-its images with two axes joined and a 1 in front, and padding, slicing and adding need neither.
+Work between two reshapes is then done in the shape before the first. A convolution over time reads
+(clips, frames, channels, pixels); of one clip that is the shape of its images with two axes joined
+and a 1 in front, and padding, slicing and adding need neither.
 """
 
 from collections.abc import Container, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch.fx import Graph, Node
 
-from latency.graph_passes.fx_tools import RESHAPE, RESHAPES, call, shape_of
+from latency.graph_passes.fx_tools import RESHAPE, RESHAPES, insert_call, shape_of
 
 aten = torch.ops.aten
 POINTWISE = frozenset(
@@ -27,20 +28,20 @@ Groups = tuple[tuple[int, ...], ...]  # of each axis after a reshape, the axes b
 
 @dataclass(frozen=True)
 class _Region:
-    """What is computed between a reshape and those that follow, and how axes correspond."""
+    """The operations between a reshape and those that follow, and how axes correspond."""
 
     start: Node
     groups: Groups
     body: tuple[Node, ...]
 
-    def lift(self, graph: Graph) -> None:
-        """Compute the body in the shape before; reshapes that follow read that."""
+    def rewrite(self, graph: Graph) -> None:
+        """Compute the body in the shape before the reshape; those that follow read that."""
         source = self.start.args[0]
         assert isinstance(source, Node)
         new = {self.start: source}
         for node in self.body:
             arguments = self._arguments(graph, node, new)
-            new[node] = call(graph, node, node.target, *arguments, **node.kwargs)
+            new[node] = insert_call(graph, node, node.target, *arguments, **node.kwargs)
         for node in (self.start, *self.body):
             for user in list(node.users):
                 if user not in new:
@@ -72,7 +73,7 @@ class _Region:
         for size, axes in zip(aligned, self.groups, strict=True):
             for axis in axes:
                 before[axis] = 1 if size == 1 else shape[axis]
-        return call(graph, node, RESHAPE, given, tuple(before))
+        return insert_call(graph, node, RESHAPE, given, tuple(before))
 
     def _axis(self, axis: int) -> int:
         return self.groups[axis][0]
@@ -86,29 +87,29 @@ class _Region:
         return [number for sides in reversed(pads) for number in sides]
 
 
-def lift(graph: Graph, inputs: Container[str]) -> None:
-    """Lift every region after which fewer reshapes are left; `inputs` are no weights."""
-    fed = _fed(graph, inputs)
+def sink_reshapes(graph: Graph, inputs: Container[str]) -> None:
+    """Sink every reshape that can go; `inputs` name the program's inputs, the rest are weights."""
+    computed = _computed_from_inputs(graph, inputs)
     for start in list(graph.nodes):
-        if start.target in RESHAPES and start in fed and start.users:
-            region = _region(start, fed)
+        if start.target in RESHAPES and start in computed and start.users:
+            region = _region(start, computed)
             if region is not None:
-                region.lift(graph)
-                fed = _fed(graph, inputs)
+                region.rewrite(graph)
+                computed = _computed_from_inputs(graph, inputs)
 
 
-def _fed(graph: Graph, inputs: Container[str]) -> set[Node]:
-    """What is computed of inputs; the rest are weights and constants."""
-    fed: set[Node] = set()
+def _computed_from_inputs(graph: Graph, inputs: Container[str]) -> set[Node]:
+    """Find the nodes that depend on inputs; the rest are weights and constants."""
+    computed: set[Node] = set()
     for node in graph.nodes:
         own = node.op == "placeholder" and node.name in inputs
-        if own or any(n in fed for n in node.all_input_nodes):
-            fed.add(node)
-    return fed
+        if own or any(n in computed for n in node.all_input_nodes):
+            computed.add(node)
+    return computed
 
 
-def _region(start: Node, fed: set[Node]) -> _Region | None:
-    """All that follows a reshape until other reshapes; None if anything else reads of it."""
+def _region(start: Node, computed: set[Node]) -> _Region | None:
+    """Collect what follows a reshape until other reshapes; None if anything else reads of it."""
     groups = _groups(shape_of(start.args[0]), shape_of(start))  # type: ignore[arg-type]
     if groups is None:
         return None
@@ -117,8 +118,8 @@ def _region(start: Node, fed: set[Node]) -> _Region | None:
     for node in _after(start):
         if node not in reached:
             continue
-        held = all(n in inside or n not in fed for n in node.all_input_nodes)
-        if not held or not _liftable(node, groups, inside):
+        held = all(n in inside or n not in computed for n in node.all_input_nodes)
+        if not held or not _commutes_with_reshape(node, groups, inside):
             return None
         inside.add(node)
         body.append(node)
@@ -149,7 +150,7 @@ def _groups(before: tuple[int, ...], after: tuple[int, ...]) -> Groups | None:
     return tuple(found) if not rest and all(n > 1 for n in before) else None
 
 
-def _liftable(node: Node, groups: Groups, inside: set[Node]) -> bool:
+def _commutes_with_reshape(node: Node, groups: Groups, inside: set[Node]) -> bool:
     single = {axis for axis, axes in enumerate(groups) if len(axes) == 1}
     if node.target in POINTWISE:
         return True

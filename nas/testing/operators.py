@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from latency.coreml.convert import exported, save
+from latency.coreml.convert import export_program, save
 from latency.coreml.package import read_package
 from latency.tracing.tracing import trace
 from nas.costs.costs import BlockRun, block_inputs
@@ -132,7 +132,7 @@ class OperatorConformance:
                 x_NCHW = torch.empty(slot.frames, slot.channels, slot.height, slot.width)
                 context_BLC = torch.empty(1, 77, slot.context_channels)
                 run = BlockRun(module, slot.frames)
-                program = exported(run, (x_NCHW, context_BLC)).program
+                program = export_program(run, (x_NCHW, context_BLC)).program
             for node in program.graph_module.graph.nodes:
                 value = node.meta.get("val")
                 if isinstance(value, Tensor):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latency.coreml.convert import exported, save
+from latency.coreml.convert import export_program, save
 from latency.coreml.lint import NETWORK, Lint, lint
 from latency.coreml.packaging import write_package
 from latency.coreml.quiet import import_coremltools
@@ -85,7 +85,7 @@ def part_of(path: str) -> str:
 
 
 def test_each_part_is_told_its_own(tmp_path: Path) -> None:
-    write_package(exported(Parts().eval(), (X,), part_of), tmp_path / "a.mlpackage")
+    write_package(export_program(Parts().eval(), (X,), part_of), tmp_path / "a.mlpackage")
     found = lint(tmp_path / "a.mlpackage")
     assert rules(found) == {
         "volume": {"rank 5", "3-D convolution"},
@@ -119,7 +119,7 @@ def test_angles_of_waves_stay_exact(tmp_path: Path) -> None:
         def forward(self, x: Tensor, time: Tensor) -> Tensor:
             return x * (time[:, None] * 1000 * torch.linspace(0, 1, 20)).sin()
 
-    write_package(exported(Waves(), (X, torch.rand(1))), tmp_path / "a.mlpackage")
+    write_package(export_program(Waves(), (X, torch.rand(1))), tmp_path / "a.mlpackage")
     found = lint(tmp_path / "a.mlpackage")
     assert rules(found) == {NETWORK: {"float32", "cast", "small"}}
     assert found.total.casts == 1
@@ -170,7 +170,7 @@ def test_damaged_notes_and_packages(tmp_path: Path) -> None:
     from latency.coreml.packaging import PARTS_KEY
 
     package = tmp_path / "a.mlpackage"
-    write_package(exported(Tall().eval(), (X,), part_of), package)
+    write_package(export_program(Tall().eval(), (X,), part_of), package)
     for notes in ("[", "3", '[1, null, ""]', "[" * 100_000, '{"rest": 1}'):
         model: Any = Model_pb2.Model()
         model.ParseFromString(model_file(package).read_bytes())

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from latency import read_package
 from latency.coreml.chunks import split, split_to_fit
-from latency.coreml.convert import Exported, exported
+from latency.coreml.convert import Exported, export_program
 from latency.coreml.packaging import CHAIN
-from latency.coreml.palette import BITS, palette
+from latency.coreml.palette import BITS, kmeans_palette
 from latency.tracing.tracing import trace
 from nas import bundle
 from nas.costs.costs import clip_inputs
@@ -71,7 +71,7 @@ def network(space: TemporalSpace) -> VideoUNet:
 
 @pytest.fixture(scope="module")
 def whole(space: TemporalSpace, network: VideoUNet) -> Exported:
-    return exported(network, clip_inputs(space), part_of, INPUTS)
+    return export_program(network, clip_inputs(space), part_of, INPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_chunks_of_a_bundle_add_up(call: Call, bundle_path: Path, whole: Exporte
 def test_palettes_are_near_and_small(bits: int) -> None:
     rng = np.random.default_rng(0)
     weight = (rng.standard_normal((64, 32, 3, 3)) * 0.05).astype(np.float16)
-    table, indices = palette(weight, bits)
+    table, indices = kmeans_palette(weight, bits)
     assert table.shape == (2**bits,)
     assert table.dtype == weight.dtype
     again = table[indices].reshape(weight.shape).astype(np.float64)
@@ -179,7 +179,7 @@ def test_palettes_are_near_and_small(bits: int) -> None:
     grid = (weight.max() - weight.min()) / 0.05 / (2**bits - 1) / np.sqrt(12)
     assert wrong < 0.85 * grid
     for special in (np.zeros(4096, np.float16), np.float16([1, -1] * 2048)):
-        table, indices = palette(special, bits)
+        table, indices = kmeans_palette(special, bits)
         np.testing.assert_array_equal(table[indices], special)
 
 

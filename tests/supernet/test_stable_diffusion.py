@@ -7,7 +7,7 @@ import torch
 from small_unets import BASE, FAMILY, small_shape, write_config
 from torch import Tensor
 
-from latency.coreml.convert import exported, save
+from latency.coreml.convert import export_program, save
 from latency.coreml.package import read_package
 from latency.tracing.tracing import trace
 from nas.costs.costs import SpaceCosts, clip_inputs, image_inputs
@@ -174,7 +174,7 @@ def test_norms_of_channels_are_one_operation_wherever_they_are_read(tmp_path: Pa
     assert traced.count("normalisation") == 1
     assert "elementwise" not in traced
     # For Core ML it is computed where the channels are: nothing is turned round.
-    program = exported(norm, (x_NCHW,)).program
+    program = export_program(norm, (x_NCHW,)).program
     assert torch.allclose(program.module()(x_NCHW), wanted, atol=1e-5)
     assert not [n for n in program.graph.nodes if "permute" in str(n.target)]
     save(norm, (x_NCHW,), tmp_path / "norm.mlpackage")

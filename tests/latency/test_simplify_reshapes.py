@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from latency.coreml.convert import exported, save
+from latency.coreml.convert import export_program, save
 from latency.coreml.package import open_package, read_package
 from latency.graph_passes.fx_tools import RESHAPES, TRANSPOSES
 from latency.graph_passes.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
-from latency.graph_passes.simplify_reshapes import lean
+from latency.graph_passes.simplify_reshapes import simplify_reshapes
 from nas.testing.operators import randomised
 
 Chain = tuple[tuple[int, ...], list[tuple[bool, tuple[int, ...]]]]
@@ -117,7 +117,7 @@ def test_programs_give_equal_outputs_with_no_more_moves(chain: Chain, read: list
     x = torch.randn(shape)
     program = torch.export.export(Chained(steps, read), (x,)).run_decompositions({})
     wanted, before = program.module()(x), moves(program)
-    lean(program)
+    simplify_reshapes(program)
     for one, other in zip(program.module()(x), wanted, strict=True):
         assert torch.equal(one, other)
     assert moves(program) <= before
@@ -186,7 +186,7 @@ def test_what_is_left_after_conversion(
     function: Callable[[Tensor], Tensor], tmp_path: Path
 ) -> None:
     x = torch.randn(4, 6, 5, 3)
-    found = exported(Function(function), (x,)).program.module()(x)
+    found = export_program(Function(function), (x,)).program.module()(x)
     torch.testing.assert_close(found, function(x))
     save(Function(function), (x,), tmp_path / "a.mlpackage")
     calls = open_package(tmp_path / "a.mlpackage").calls
@@ -198,7 +198,7 @@ def test_what_is_left_after_conversion(
 def test_group_norms_of_any_rank(shape: tuple[int, ...], affine: bool, tmp_path: Path) -> None:
     norm = randomised(nn.GroupNorm(3, 12, affine=affine))
     x = torch.randn(shape) * 3 + 1
-    found = exported(norm, (x,))
+    found = export_program(norm, (x,))
     torch.testing.assert_close(found.program.module()(x), norm(x))
     save(norm, (x,), tmp_path / "a.mlpackage")
     opened = open_package(tmp_path / "a.mlpackage")
@@ -209,7 +209,7 @@ def test_no_axis_gets_too_long() -> None:
     """Axes of a group that would be too long as one stay apart."""
     x = torch.empty(1, 2, 300, 300, device="meta")
     with torch.device("meta"):
-        program = exported(nn.GroupNorm(1, 2), (x,)).program
+        program = export_program(nn.GroupNorm(1, 2), (x,)).program
     made = [node.meta["val"].shape for node in program.graph.nodes if node.op == "call_function"]
     sizes = [size for shape in made for size in shape]
     assert max(sizes) <= LONGEST_AXIS
@@ -243,7 +243,7 @@ def test_six_axes_become_two_transposes_of_five() -> None:
 
     x = torch.randn(4, 3, 80, 6)
     torch.testing.assert_close(Known()(x), Windows()(x))
-    program = exported(Known(), (x,)).program
+    program = export_program(Known(), (x,)).program
     torch.testing.assert_close(program.module()(x), Known()(x))
     assert moves(program) <= 5
     assert max(len(n.meta["val"].shape) for n in program.graph.nodes if n.op != "output") <= 5
@@ -260,6 +260,6 @@ class SixAxes(nn.Module):
 def test_a_turn_of_six_axes_is_left_to_coremltools(tmp_path: Path) -> None:
     x = torch.randn(4, 8, 8, 8)
     module = SixAxes()
-    assert torch.equal(exported(module, (x,)).program.module()(x), module(x))
+    assert torch.equal(export_program(module, (x,)).program.module()(x), module(x))
     save(module, (x,), tmp_path / "six.mlpackage")
     assert read_package(tmp_path / "six.mlpackage").operations
