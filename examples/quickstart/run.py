@@ -17,7 +17,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGE = "examples/adversarial_finetune"
+PACKAGES = "examples/temporal_bundle examples/adversarial_finetune"
 SHORT_SEARCH = (
     "--trials 4 --image-steps 20 --video-steps 20 --validation-clips 16 --test-clips 16 "
     "--finalist-clips 32"
@@ -37,7 +37,7 @@ def main() -> None:
     asked = parser.parse_args()
     if find_spec("adversarial_finetune") is None:
         print(
-            f"quickstart: the training package is missing: pip install {PACKAGE}", file=sys.stderr
+            f"quickstart: the training package is missing: pip install {PACKAGES}", file=sys.stderr
         )
         sys.exit(2)
     try:

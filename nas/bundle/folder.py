@@ -1,30 +1,36 @@
-"""A bundle on disk: opened, looked into, copied."""
+"""A bundle on disk, opened as a network of a search space: looked into, copied."""
 
 import json
 import shutil
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from nas.bundle.manifest import FINETUNED, MANIFEST, check_json_file, read_finetuned, read_manifest
-from nas.bundle.program_archive import HostileProgramError, checked, open_program
+import temporal_bundle
 from search_spaces import Architecture, InputError, TemporalSpace
 from search_spaces.files import document
 from search_spaces.files.document import Json
 from search_spaces.unet.temporal import read_space
 from supernet import VideoUNet
 from supernet.checkpoint import check_weights
+from temporal_bundle import (
+    FINETUNED,
+    FINETUNED_FORMAT,
+    FORMAT,
+    MANIFEST,
+    BundleError,
+    ChosenWeights,
+    Which,
+)
+from temporal_bundle.manifest import ARCHITECTURE, LATENCY, one_line
 
-ARCHITECTURE, WEIGHTS, LATENCY = "architecture.json", "weights.safetensors", "latency.json"
-PROGRAMS = ("denoiser.pt2", "features.pt2")
-FINETUNED_WEIGHTS = "finetuned.safetensors"
-LARGEST_FLOAT16 = 65504.0
-NUMBERS = ("F32", "F16", "BF16")
+WHICH: dict[bool | None, Which] = {None: "best", True: "tuned", False: "searched"}
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,10 @@ class Bundle:
     """A bundle whose files were found to be what its manifest says, and safe to load.
 
     Attributes:
-        path: the folder.
-        manifest: bundle.json, with fields that this version does not know.
-        finetuned: finetuned.json where a training package left one, else None.
+        opened: as whoever does not know this toolkit opens it.
     """
 
-    path: Path
-    manifest: Json
-    finetuned: Json | None = None
+    opened: temporal_bundle.Bundle
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -49,14 +51,32 @@ class Bundle:
             InputError: what is wrong with it: no bundle, a newer version, a missing or changed
                 file, a program that is more than operations on tensors.
         """
-        folder = Path(path)
-        bundle = cls(folder, read_manifest(folder), read_finetuned(folder))
-        for name in PROGRAMS:
-            try:
-                checked(folder / name)
-            except HostileProgramError as error:
-                raise InputError(str(error)) from None
-        return bundle
+        with _mendable():
+            opened = temporal_bundle.open_bundle(path)
+        _check(opened.manifest, FORMAT, opened.path / MANIFEST)
+        if opened.finetuned is not None:
+            _check(opened.finetuned, FINETUNED_FORMAT, opened.path / FINETUNED)
+        return cls(opened)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.opened.path
+
+    @property
+    def manifest(self) -> Json:
+        """bundle.json, with fields that this version does not know."""
+        return self.opened.manifest
+
+    @property
+    def finetuned(self) -> Json | None:
+        """finetuned.json where a training package left one, else None."""
+        return self.opened.finetuned
+
+    @property
+    def half_tuned(self) -> bool:
+        """Whether tuned weights stand there without the finetuned.json that vouches for them."""
+        return self.opened.half_tuned
 
     def save(self, path: str | Path) -> "Bundle":
         """Copy the bundle, fields and files that this version does not know included.
@@ -71,13 +91,14 @@ class Bundle:
         with document.replacing_folder(Path(path)) as temporary:
             for name in files:
                 shutil.copyfile(self.path / name, temporary / name)
-            copy = Bundle.load(temporary)
-        return replace(copy, path=Path(path))
+            copy = Bundle.load(temporary).opened
+        return Bundle(temporal_bundle.Bundle(Path(path), copy.manifest, copy.finetuned))
 
     @cached_property
     def latency(self) -> Json:
         """latency.json: the prediction with its bounds, slot by slot."""
-        return self._json(LATENCY)
+        with _mendable():
+            return temporal_bundle.read_json(self.path / LATENCY)
 
     def space(self, own: TemporalSpace | None = None) -> TemporalSpace:
         """The space of the network.
@@ -101,8 +122,14 @@ class Bundle:
 
     def architecture(self, space: TemporalSpace | None = None) -> Architecture:
         """What the network is; `space` as in `space()`."""
-        check_json_file(self.path / ARCHITECTURE)
+        with _mendable():
+            temporal_bundle.read_json(self.path / ARCHITECTURE)  # a plain file of a plain size
         return self.space(space).read_architecture(self.path / ARCHITECTURE)
+
+    def chosen(self, *, finetuned: bool | None = None) -> ChosenWeights:
+        """Say which weights are meant; arguments and errors as in `weights()`."""
+        with _mendable():
+            return self.opened.chosen(WHICH[finetuned])
 
     def weights(self, *, finetuned: bool | None = None) -> dict[str, Tensor]:
         """The parameters by name, in float32 (gigabytes, perhaps).
@@ -112,12 +139,11 @@ class Bundle:
                 the tuned ones where there are some (None).
 
         Raises:
-            InputError: none were tuned, no whole file, NaN, or numbers beyond float16.
+            InputError: none were tuned, or not wholly; no whole file, NaN, or numbers beyond
+                float16.
         """
-        if finetuned and self.finetuned is None:
-            raise InputError(f"{self.path}: holds no tuned weights; fine-tune it first")
-        take = self.finetuned is not None if finetuned is None else finetuned
-        return _read_weights(self.path / (FINETUNED_WEIGHTS if take else WEIGHTS))
+        with _mendable():
+            return self.opened.weights(WHICH[finetuned])
 
     def network(
         self, space: TemporalSpace | None = None, *, finetuned: bool | None = None
@@ -133,61 +159,42 @@ class Bundle:
             with torch.device("meta"):  # a shape that somebody made up costs no memory
                 network = VideoUNet(self.space(space), architecture)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.path / MANIFEST}: no network has this space: {said}") from None
-        check_weights(network, weights, self.path / WEIGHTS)
+            raise InputError(
+                f"{self.path / MANIFEST}: no network has this space: {one_line(str(error))}"
+            ) from None
+        check_weights(network, weights, self.path / self.chosen(finetuned=finetuned).file)
         network.load_state_dict(weights, assign=True)
         return network.eval()
 
     def denoiser(self, *, finetuned: bool | None = None) -> nn.Module:
         """The network as whoever does not know this toolkit opens it, from denoiser.pt2."""
-        return self._program(PROGRAMS[0], finetuned)
+        with _mendable():
+            return self.opened.denoiser(self.opened.weights(WHICH[finetuned]))
 
     def features(self, *, finetuned: bool | None = None) -> nn.Module:
         """The down path, from features.pt2: (clip, time, context) to a tuple of stages."""
-        return self._program(PROGRAMS[1], finetuned)
-
-    def _program(self, name: str, finetuned: bool | None) -> nn.Module:
-        try:
-            module = open_program(self.path / name)
-        except HostileProgramError as error:
-            raise InputError(str(error)) from None
-        weights, own = self.weights(finetuned=finetuned), module.state_dict()
-        if name != PROGRAMS[0]:  # a part of the network
-            weights = {each: tensor for each, tensor in weights.items() if each in own}
-        check_weights(module, weights, self.path / name)
-        module.load_state_dict(weights, assign=True)
-        return module
-
-    def _json(self, name: str) -> Json:
-        path = self.path / name
-        check_json_file(path)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not valid JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise InputError(f"{path}: expected a JSON object")
-        return found
+        with _mendable():
+            return self.opened.features(self.opened.weights(WHICH[finetuned]))
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    kinds: dict[str, str] = {}
+@contextmanager
+def _mendable() -> Iterator[None]:
+    """Bad input is one error everywhere in this toolkit."""
     try:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118
-                kinds[name] = tensors.get_slice(name).get_dtype()
-                found[name] = tensors.get_tensor(name).float()
-    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"{file}: not a whole safetensors file: {said}") from None
-    for name, tensor in found.items():
-        if kinds[name] not in NUMBERS:
-            raise InputError(f"{file}: {name[:80]!r} is of {kinds[name]}, not {NUMBERS}")
-        if not (tensor.abs() <= LARGEST_FLOAT16).all():  # which is no NaN either
-            raise InputError(
-                f"{file}: tensor {name!r} holds NaN, or numbers beyond float16's "
-                f"{LARGEST_FLOAT16:g}; train again"
-            )
-    return found
+        yield
+    except BundleError as error:
+        raise InputError(str(error)) from None
+
+
+def _check(manifest: Json, format_name: str, file: Path) -> None:
+    """Hold a manifest against its schema, which says more than a reader needs."""
+    for error in _validator(format_name).iter_errors(manifest):
+        where = ".".join(map(str, error.absolute_path)) or "the document"
+        raise InputError(f"{file}: {one_line(where)}: {one_line(error.message)}")
+
+
+@lru_cache
+def _validator(format_name: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(temporal_bundle.schema(format_name))

@@ -10,9 +10,9 @@ from torch import nn
 from nas.costs.costs import clip_inputs
 from search_spaces import Architecture, TemporalSpace
 from supernet import DownFeatures, VideoUNet
+from temporal_bundle.manifest import MOST_CLIPS
 
-# Bounds of what the programs accept; torch.export wants to know them.
-MOST_CLIPS, MOST_FRAMES = 4096, 1024
+MOST_FRAMES = 1024  # that a program takes; torch.export wants to know bounds
 
 
 @dataclass(frozen=True)

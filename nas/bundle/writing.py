@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from nas.bundle.manifest import FORMAT, MANIFEST, VERSION, sha256
 from nas.bundle.programs import Programs
 from nas.run.run_folder import versions
 from search_spaces import Architecture, TemporalSpace
 from search_spaces.files import document
 from supernet import DownFeatures, VideoUNet
+from temporal_bundle import FORMAT, MANIFEST, VERSION, WEIGHTS, sha256
+from temporal_bundle.manifest import ARCHITECTURE, DENOISER, FEATURES, LATENCY
 
 
 def write_bundle(
@@ -39,10 +40,10 @@ def write_bundle(
         report_html: of the search.
     """
     files = {
-        "architecture.json": document.dumps(architecture.to_json()).encode(),
-        "denoiser.pt2": programs.denoiser,
-        "features.pt2": programs.features,
-        "latency.json": document.dumps(latency).encode(),
+        ARCHITECTURE: document.dumps(architecture.to_json()).encode(),
+        DENOISER: programs.denoiser,
+        FEATURES: programs.features,
+        LATENCY: document.dumps(latency).encode(),
         "preview.gif": preview_gif,
         "report.html": report_html.encode(),
     }
@@ -50,7 +51,7 @@ def write_bundle(
     with document.replacing_folder(path) as temporary:
         for name, data in files.items():
             (temporary / name).write_bytes(data)
-        file = temporary / "weights.safetensors"
+        file = temporary / WEIGHTS
         save_file(weights, file)  # gigabytes, perhaps: not a second time in memory
         manifest = {
             "format": FORMAT,

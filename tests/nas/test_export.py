@@ -225,8 +225,8 @@ def changed(path: Path, to: Path, **files: str | bytes | None) -> Path:
 def test_hostile_bundles_get_one_line(bundle_path: Path, tmp_path: Path, call: Call) -> None:
     weights = (bundle_path / "weights.safetensors").read_bytes()
     cases: dict[str, Path] = {
-        "no such file": tmp_path / "nothing",
-        "'weights.safetensors' is a required property": changed(
+        "no such folder": tmp_path / "nothing",
+        "files must list the sha256 of": changed(
             bundle_path, tmp_path / "a", weights__safetensors=None
         ),
         "not a whole safetensors": changed(

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy import write_clips, write_toy
+from toy import write_clips
 
 from adversarial_finetune.cli import main
+from temporal_bundle.testing import write_toy
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from adversarial_finetune import checkpoint
-from adversarial_finetune.bundle import Bundle
 from adversarial_finetune.comparison import compare, samplers
 from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import KINDS
@@ -21,6 +20,7 @@ from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge
 from adversarial_finetune.run import OnStep, Run
 from adversarial_finetune.settings import Settings
+from temporal_bundle import Bundle
 
 FULL = "spatial heads only"
 VARIANTS: dict[str, Callable[[Settings], Settings]] = {

@@ -17,7 +17,6 @@ import torch
 
 from adversarial_finetune import pictures
 from adversarial_finetune.ablation import FULL, VARIANTS, Ablation
-from adversarial_finetune.bundle import Bundle, Weights, open_bundle, sha256
 from adversarial_finetune.classifier import (
     Classifier,
     load_classifier,
@@ -35,6 +34,7 @@ from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_two import Terms
 from adversarial_finetune.tables import shares, table
 from adversarial_finetune.write_back import add_figures, tuned_weights, write_back
+from temporal_bundle import Bundle, BundleError, Weights, open_bundle, sha256
 
 SAMPLED, CLASSIFIER_STEPS = 8, 3000
 # Flags of a training, named as the fields that they set.
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     try:
         given.run(given)
-    except InputError as error:
+    except (InputError, BundleError) as error:
         _fail(str(error), 2)
     except (TrainingFailedError, OSError) as error:
         _fail(str(error), 1)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adversarial_finetune.bundle import Bundle, Weights
 from adversarial_finetune.data import Clips
 from adversarial_finetune.evaluation import Figures, Judge, make
 from adversarial_finetune.flow import follow, leap
+from temporal_bundle import Bundle, Weights
 
 GUIDED_STEPS, GUIDANCE = 25, 1.5
 REAL = "data"

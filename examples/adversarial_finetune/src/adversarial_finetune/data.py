@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from adversarial_finetune.bundle import Bundle
 from adversarial_finetune.errors import InputError
+from temporal_bundle import Bundle
 
 Split = Literal["train", "validation", "test"]
 

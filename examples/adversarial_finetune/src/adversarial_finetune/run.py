@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import torch
 
 from adversarial_finetune import checkpoint
-from adversarial_finetune.bundle import Bundle, Weights, read_weights, sha256
 from adversarial_finetune.data import Clips, load_fitting_clips
 from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
@@ -27,6 +26,7 @@ from adversarial_finetune.learner import DivergedError, Learner, Stateful, rate
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stage_two import StageTwo
+from temporal_bundle import Bundle, Weights, read_weights, sha256
 
 STAGES: tuple[Stage, ...] = ("one", "two")
 CHECKPOINT_STEPS = 100
@@ -222,7 +222,7 @@ class Run:
 
     def _one(self) -> StageOne:
         settings = self.settings
-        generator = self.bundle.denoiser(self.bundle.weights(), self.device)
+        generator = self.bundle.denoiser(self.bundle.weights("searched"), self.device)
         learner = Learner(generator, settings.stage_one_rate, settings.stage_one_ema, muon=True)
         return StageOne(learner, self.data, settings.clips_per_step, settings.image_share)
 

@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from adversarial_finetune.bundle import MOST_CLIPS
 from adversarial_finetune.discriminator import KINDS, Kind
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import step_times
 from adversarial_finetune.stage_two import Terms
+from temporal_bundle.manifest import MOST_CLIPS
 
 Stage = Literal["one", "two"]
 MOST_SEEDS = 2**32

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adversarial_finetune.bundle import MOST_CLIPS
 from adversarial_finetune.data import Clips
 from adversarial_finetune.flow import logit_normal_times, mix
 from adversarial_finetune.learner import Learner, Stateful
+from temporal_bundle.manifest import MOST_CLIPS
 
 CONTEXT_DROPPED = 0.1  # so that guidance has an answer to an empty context
 

@@ -12,36 +12,43 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from adversarial_finetune.bundle import Bundle, Weights, check_file, read_weights, sha256
 from adversarial_finetune.checkpoint import replacing
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.settings import Settings
-
-FORMAT, VERSION, MAJOR = "temporal-nas/finetuned", "1.0", 1
-MANIFEST, WEIGHTS = "finetuned.json", "finetuned.safetensors"
+from temporal_bundle import (
+    FINETUNED,
+    FINETUNED_FORMAT,
+    TUNED_WEIGHTS,
+    VERSION,
+    Bundle,
+    Weights,
+    read_weights,
+    sha256,
+)
 
 
 def write_back(bundle: Bundle, weights: Weights, settings: Settings) -> None:
     """Leave tuned weights in a bundle, in the place of earlier ones.
 
     Raises:
-        InputError: weights of another network.
+        BundleError: weights of another network.
         OSError: no room; what stood there stays.
     """
     bundle.denoiser(weights)  # refuses what does not fit
-    with replacing(bundle.path / WEIGHTS) as temporary:
+    file = bundle.path / TUNED_WEIGHTS
+    with replacing(file) as temporary:
         try:
             save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
         except SafetensorError as error:
-            raise OSError(f"{bundle.path / WEIGHTS}: {error}") from None
-        (bundle.path / MANIFEST).unlink(missing_ok=True)  # of earlier weights, which now go
+            raise OSError(f"{file}: {error}") from None
+        (bundle.path / FINETUNED).unlink(missing_ok=True)  # of earlier weights, which now go
     _write(
         bundle,
         {
-            "format": FORMAT,
+            "format": FINETUNED_FORMAT,
             "version": VERSION,
             "bundle": bundle.digest,
-            "files": {WEIGHTS: sha256(bundle.path / WEIGHTS)},
+            "files": {TUNED_WEIGHTS: sha256(file)},
             "sampler": {"kind": "leap", "times": settings.times, "guidance": 1.0},
             "settings": settings.to_json(),
             "versions": {"torch": torch.__version__, "adversarial-finetune": _own_version()},
@@ -51,45 +58,34 @@ def write_back(bundle: Bundle, weights: Weights, settings: Settings) -> None:
 
 def add_figures(bundle: Bundle, figures: dict[str, Any]) -> None:
     """Note what was measured beside the tuned weights of a bundle."""
-    _write(bundle, {**read_tuned(bundle), "figures": figures})
-
-
-def read_tuned(bundle: Bundle) -> dict[str, Any]:
-    """finetuned.json of a bundle, its file checked.
-
-    Raises:
-        InputError: there is none, it is of another bundle or version, or the weights were changed.
-    """
-    file = bundle.path / MANIFEST
-    if not file.is_file():
-        raise InputError(f"{bundle.path}: holds no tuned weights; train first")
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        major, digest = int(found["version"].split(".")[0]), found["files"][WEIGHTS]
-        sampler = found["sampler"]
-        times = [float(time) for time in sampler["times"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: is no {FORMAT} ({error!r})") from None
-    if major != MAJOR or found.get("format") != FORMAT or sampler.get("kind") != "leap":
-        raise InputError(f"{file}: is no {FORMAT} {MAJOR}.x that samples by leaps")
-    if sampler.get("guidance", 1.0) != 1.0:
-        raise InputError(f"{file}: samples with guidance, which this package's leaps have none of")
-    if not times or not all(0 < time <= 1 for time in times):
-        raise InputError(f"{file}: the sampler's times must lie in (0, 1]")
-    if found.get("bundle") != bundle.digest:
-        raise InputError(f"{file}: was tuned from another bundle")
-    check_file(bundle.path, WEIGHTS, digest, file)
-    return found
+    _write(bundle, {**(bundle.finetuned or {}), "figures": figures})
 
 
 def tuned_weights(bundle: Bundle) -> tuple[Weights, list[float]]:
-    """The tuned weights of a bundle, and the times of their sampler."""
-    times = read_tuned(bundle)["sampler"]["times"]
-    return read_weights(bundle.path / WEIGHTS), times
+    """The tuned weights of a bundle, and the times of their sampler.
+
+    Raises:
+        BundleError: there are none, or half of them.
+        InputError: they are sampled otherwise than this package samples.
+    """
+    chosen, file = bundle.chosen("tuned"), bundle.path / FINETUNED
+    try:
+        sampler = (bundle.finetuned or {})["sampler"]
+        kind, guidance = sampler["kind"], float(sampler.get("guidance", 1.0))
+        times = [float(time) for time in sampler["times"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: says no sampler ({error!r}); tune again") from None
+    if kind != "leap":
+        raise InputError(f"{file}: samples by {str(kind)[:20]!r}, and this package by leaps")
+    if guidance != 1.0:
+        raise InputError(f"{file}: samples with guidance, which this package's leaps have none of")
+    if not times or not all(0 < time <= 1 for time in times):
+        raise InputError(f"{file}: the sampler's times must lie in (0, 1]")
+    return read_weights(bundle.path / chosen.file), times
 
 
 def _write(bundle: Bundle, document: dict[str, Any]) -> None:
-    with replacing(bundle.path / MANIFEST) as temporary:
+    with replacing(bundle.path / FINETUNED) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

@@ -7,8 +7,6 @@ few named members of bounded size, no pickles, functional operations of aten, na
 expressions of a small grammar. What was checked is then packed anew, without what no reader needs,
 and only that is given to torch, so that nothing depends on two readers of zip files agreeing.
 Weights stand elsewhere; a program holds shapes.
-
-This file depends on torch alone and is the same in the toolkit and in the training package.
 """
 
 import io
@@ -27,6 +25,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export.passes import move_to_device_pass
+
+from temporal_bundle.errors import BundleError
+from temporal_bundle.manifest import one_line
 
 ROOT_MEMBERS = ("archive_format", "archive_version", "byteorder", ".data/version")
 IGNORED = (".data/serialization_id",)
@@ -79,7 +80,7 @@ DOTTED = re.compile(r"\w+(\.\w+)*", re.ASCII)  # of parameters: blocks.0.weight
 TREE = frozenset(("builtins.tuple", "builtins.list", "builtins.dict", None))
 
 
-class HostileProgramError(Exception):
+class HostileProgramError(BundleError):
     """A .pt2 that is no plain program of aten operations, or is damaged; nothing of it was run."""
 
 
@@ -297,8 +298,7 @@ def _walk(found: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _line(error: Exception) -> str:
-    """What an error says, in one line that is not long."""
-    return " ".join(str(error).split())[:200]
+    return one_line(str(error))
 
 
 @contextmanager

@@ -1,0 +1,133 @@
+"""Manifests (bundle.json, finetuned.json): format, version, and the sha256 of every file.
+
+A hash shows that nothing changed since a file was written, not who wrote it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from temporal_bundle.errors import BundleError
+
+Json = dict[str, Any]
+FORMAT, FINETUNED_FORMAT = "temporal-nas/bundle", "temporal-nas/finetuned"
+VERSION, MAJOR = "1.0", 1  # of both
+MANIFEST, FINETUNED = "bundle.json", "finetuned.json"
+WEIGHTS, TUNED_WEIGHTS = "weights.safetensors", "finetuned.safetensors"
+DENOISER, FEATURES = "denoiser.pt2", "features.pt2"
+ARCHITECTURE, LATENCY = "architecture.json", "latency.json"
+MOST_CLIPS = 4096  # that a program takes at once
+LISTED = {
+    FORMAT: (ARCHITECTURE, WEIGHTS, DENOISER, FEATURES, LATENCY),
+    FINETUNED_FORMAT: (TUNED_WEIGHTS,),
+}
+SCHEMAS = {FORMAT: "bundle.schema.json", FINETUNED_FORMAT: "finetuned.schema.json"}
+MOST_BYTES = 4 * 2**20  # of a JSON file; ours have kilobytes
+FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
+
+
+def read_manifest(file: Path, format_name: str) -> Json:
+    """Read a manifest, and hold every file that it lists against its hash.
+
+    Raises:
+        BundleError: another format, a newer version, a missing or a changed file, a name or a link
+            that leads elsewhere.
+    """
+    manifest = read_json(file)
+    if manifest.get("format") != format_name:
+        found = str(manifest.get("format"))[:80]
+        raise BundleError(f"{file}: expected format {format_name!r}, found {found!r}")
+    _check_version(manifest.get("version"), file)
+    files, listed = manifest.get("files"), LISTED[format_name]
+    if not isinstance(files, dict) or not files.keys() >= set(listed):
+        raise BundleError(f"{file}: files must list the sha256 of {', '.join(listed)}")
+    check_files(files, file)
+    return manifest
+
+
+def read_json(file: Path) -> Json:
+    """A JSON object out of a bundle.
+
+    Raises:
+        BundleError: a link, no plain file of a size that JSON may have, or no JSON object.
+    """
+    check_json_file(file)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{file}: not valid JSON: {one_line(str(error))}") from None
+    if not isinstance(found, dict):
+        raise BundleError(f"{file}: expected a JSON object")
+    return found
+
+
+def check_json_file(file: Path) -> None:
+    """Refuse, before it is read, what is no plain file of a size that JSON may have.
+
+    Raises:
+        BundleError: a link, a folder, a device, nothing, or megabytes.
+    """
+    _check_plain(file)
+    if file.stat().st_size > MOST_BYTES:
+        raise BundleError(f"{file}: larger than {MOST_BYTES // 2**20} MiB; no bundle needs that")
+
+
+def check_files(files: Mapping[str, object], where: Path) -> None:
+    """Hold files beside a manifest against the hashes that it lists.
+
+    Raises:
+        BundleError: one is missing, was changed, is a link, or stands elsewhere.
+    """
+    for name, digest in files.items():
+        if not FILE_NAME.fullmatch(name):
+            raise BundleError(f"{where}: {name[:80]!a} is no file name")
+        file = where.with_name(name)
+        _check_plain(file)
+        if sha256(file) != digest:
+            raise BundleError(f"{file}: was changed since it was written; make it again")
+
+
+def schema(format_name: str = FORMAT) -> Json:
+    """The JSON schema of a manifest."""
+    found: Json = json.loads((Path(__file__).parent / SCHEMAS[format_name]).read_text("utf-8"))
+    return found
+
+
+def sha256(file: Path) -> str:
+    """Of a file of any size."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def one_line(text: str) -> str:
+    """What somebody else's words say, in one line of plain letters that is not long."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()[:200]
+
+
+def _check_plain(file: Path) -> None:
+    if file.is_symlink():
+        raise BundleError(f"{file}: is a link; a bundle holds its files itself")
+    if not file.exists():
+        raise BundleError(f"{file.parent}: lacks {file.name}")
+    if not file.is_file():
+        raise BundleError(f"{file}: is no file")
+
+
+def _check_version(version: object, file: Path) -> None:
+    major = re.fullmatch(r"(\d{1,9})\.\d{1,9}", str(version), re.ASCII)
+    if major is None:
+        raise BundleError(f"{file}: version {str(version)[:20]!r} is not MAJOR.MINOR")
+    if int(major[1]) > MAJOR:
+        raise BundleError(
+            f"{file}: version {version} is newer than the {MAJOR}.x that this version of "
+            "temporal-bundle reads; upgrade temporal-bundle"
+        )
+    if int(major[1]) < MAJOR:
+        raise BundleError(f"{file}: version {version} is none of {MAJOR}.x; make the bundle again")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not allowed")
