@@ -29,14 +29,24 @@ from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge, make
 from adversarial_finetune.progress import Progress
+from adversarial_finetune.room import check_files, check_folder
 from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_two import Terms
 from adversarial_finetune.tables import shares, table
-from adversarial_finetune.write_back import add_figures, tuned_weights, write_back
-from temporal_bundle import Bundle, BundleError, Weights, open_bundle, sha256
+from adversarial_finetune.write_back import add_figures, place_for, tuned_weights, write_back
+from temporal_bundle import (
+    FINETUNED,
+    TUNED_WEIGHTS,
+    Bundle,
+    BundleError,
+    Weights,
+    open_bundle,
+    sha256,
+)
 
 SAMPLED, CLASSIFIER_STEPS = 8, 3000
+SAMPLES = "samples"  # the folder of pictures in a run
 # Flags of a training, named as the fields that they set.
 SETTINGS = {
     "stage_one_steps": "steps of flow matching",
@@ -153,7 +163,10 @@ def _train(given: argparse.Namespace) -> None:
     bundle = open_bundle(given.bundle)
     settings = replace(_settings(given), heads=tuple(given.heads), seed=given.seed)
     run = Run(given.out, bundle, given.data, settings, given.device)
-    run.begin(resume=given.resume)
+    check_folder(run.folder)
+    check_folder(run.folder / SAMPLES)
+    with place_for(bundle):
+        run.begin(resume=given.resume)
     progress = Progress()
 
     def on_step(stage: Stage, done: int, total: int, losses: Mapping[str, float]) -> None:
@@ -162,8 +175,11 @@ def _train(given: argparse.Namespace) -> None:
     if not pictures.can_draw():
         sys.stderr.write("no Pillow here: no pictures while it trains\n")
     run.train(on_step, _Samples(run) if pictures.can_draw() else lambda *_: None)
-    write_back(bundle, run.weights("two"), settings)
-    print(f"tuned: {bundle.path / 'finetuned.safetensors'}, {settings.steps} steps")
+    try:
+        write_back(bundle, run.weights("two"), settings)
+    except OSError as error:
+        raise OSError(f"{error}; it is trained: mend that, and --resume writes it") from None
+    print(f"tuned: {bundle.path / TUNED_WEIGHTS}, {settings.steps} steps")
 
 
 class _Samples:
@@ -174,7 +190,7 @@ class _Samples:
         self._real = load_fitting_clips(run.clips, "validation", run.bundle).first(4)
 
     def __call__(self, stage: Stage, done: int, weights: Weights) -> None:
-        folder = self._run.folder / "samples"
+        folder = self._run.folder / SAMPLES
         folder.mkdir(exist_ok=True)
         times = self._run.settings.times
         module = self._run.bundle.denoiser(weights, self._run.device)
@@ -194,6 +210,8 @@ def _evaluate(given: argparse.Namespace) -> None:
     own = run.weights("two")
     if own.keys() != tuned.keys() or not all(torch.equal(own[n], tuned[n]) for n in own):
         raise InputError(f"{given.bundle}: was tuned by another run than {folder}; evaluate that")
+    figures, picture = folder / "figures.json", folder / "samples.png"
+    check_files(figures, picture, bundle.path / FINETUNED)
     progress = Progress()
     judging = _judging(given, bundle, folder, progress)
     judge, real = judging.judge, judging.real
@@ -204,11 +222,11 @@ def _evaluate(given: argparse.Namespace) -> None:
     ]
     rows = [each.to_json() for each in compared]
     document = {"clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows}
-    (folder / "figures.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    figures.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     add_figures(bundle, document)
     if pictures.can_draw():
         shown = {REAL: real.x_NCTHW, **{each.name: each.shown_NCTHW for each in compared[1:]}}
-        pictures.save_grid(folder / "samples.png", shown)
+        pictures.save_grid(picture, shown)
     if given.json:
         print(json.dumps(document))
         return
@@ -218,10 +236,8 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 def _ablate(given: argparse.Namespace) -> None:
     bundle, settings, progress = open_bundle(given.bundle), _settings(given), Progress()
-    try:
-        given.out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(f"{given.out}: is no folder; choose another") from None
+    check_folder(given.out)
+    given.out.mkdir(parents=True, exist_ok=True)
     judging = _judging(given, bundle, given.out, progress)
     judge, real = judging.judge, judging.real
     ablation = Ablation(given.out, bundle, given.data, settings, judging.identity, given.device)
@@ -302,6 +318,7 @@ def _sample(given: argparse.Namespace) -> None:
 def _check_parent(file: Path, flag: str) -> None:
     if not file.parent.is_dir():
         raise InputError(f"{flag} {file}: there is no folder {file.parent}")
+    check_files(file)
 
 
 def _check_device(name: str) -> None:

@@ -23,10 +23,11 @@ from adversarial_finetune.data import Clips, load_fitting_clips
 from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.learner import DivergedError, Learner, Stateful, rate
+from adversarial_finetune.room import reserved, size_of_weights
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stage_two import StageTwo
-from temporal_bundle import Bundle, Weights, read_weights, sha256
+from temporal_bundle import MANIFEST, Bundle, Weights, read_weights, sha256
 
 STAGES: tuple[Stage, ...] = ("one", "two")
 CHECKPOINT_STEPS = 100
@@ -86,21 +87,39 @@ class Run:
 
         Raises:
             InputError: it is there and resume is not asked for, or was begun with other settings;
-                or clips and programs do not fit each other.
+                clips and programs do not fit each other; or its files would find no room.
         """
+        if (self.folder / MANIFEST).exists():
+            raise InputError(f"{self.folder}: is a bundle; choose another folder for the run")
         load_fitting_clips(self.clips, "validation", self.bundle)
         self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
         if self._file.exists():
             if not resume:
                 raise InputError(f"{self.folder}: exists; go on by --resume, or choose another")
             self._check(self.identity)
+        with reserved(self._files()):
+            pass
+        if self._file.exists():
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise InputError(f"{self.folder}: is no folder; choose another") from None
+        self.folder.mkdir(parents=True, exist_ok=True)
         with checkpoint.replacing(self._file) as temporary:
             temporary.write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
+
+    def _files(self) -> list[tuple[Path, int]]:
+        """What is still to be written, with its bytes; heads are small beside the network."""
+        weights = size_of_weights(self.bundle)
+        files = [(self._file, 0), (self.folder / "log.jsonl", 0)]
+        kept: list[tuple[Path, int]] = []
+        for stage in STAGES:
+            state, steps = self._checkpoint(stage), self.settings.steps_of(stage)
+            if self.finished(stage).is_file():
+                continue
+            files.append((self.finished(stage), weights))
+            if steps > CHECKPOINT_STEPS:
+                # The network, its average and two moments; and the next beside the last one.
+                states = 1 if state.is_file() or steps <= 2 * CHECKPOINT_STEPS else 2
+                kept = [(state, 4 * weights)] * states
+        return [*files, *kept]  # one stage has no checkpoint any more when the other does
 
     def check_belongs(self) -> None:
         """Hold a finished run, of whatever settings, against the bundle and the clips.

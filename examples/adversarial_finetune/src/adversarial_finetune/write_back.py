@@ -5,6 +5,8 @@ the weights and the bundle.json that they belong to, so that half of a pair is n
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 
 from adversarial_finetune.checkpoint import replacing
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.room import reserved, size_of_weights
 from adversarial_finetune.settings import Settings
 from temporal_bundle import (
     FINETUNED,
@@ -25,6 +28,18 @@ from temporal_bundle import (
     read_weights,
     sha256,
 )
+
+
+@contextmanager
+def place_for(bundle: Bundle) -> Iterator[None]:
+    """Room for what `write_back` will write, held while the body looks for more on the disk.
+
+    Raises:
+        InputError: the bundle takes no files, or the weights have no room.
+    """
+    weights = bundle.path / TUNED_WEIGHTS, size_of_weights(bundle)
+    with reserved([weights, (bundle.path / FINETUNED, 0)]):
+        yield
 
 
 def write_back(bundle: Bundle, weights: Weights, settings: Settings) -> None:
