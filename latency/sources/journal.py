@@ -4,7 +4,6 @@ Each line is on the disk before the next visit begins, so a killed measurement h
 visit that it was at. A line that was cut off is dropped.
 """
 
-import fcntl
 import json
 import os
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from typing import Self
 from latency.sources.visits import Visit
 from search_spaces import InputError
 from search_spaces.files.document import Json, check
+from search_spaces.files.locking import lock
 
 FORMAT = "temporal-nas/measurement"
 MAJOR = 1
@@ -45,7 +45,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("a+b")
         try:
-            self._lock()
+            lock(self._stream, f"{path}: another process is at this measurement")
             whole = self._read(settings, forget_others=forget_others)
             self._stream.truncate(whole)
             if whole == 0:
@@ -79,12 +79,6 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self._stream.close()
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{self.path}: another process is at this measurement") from None
 
     def _write(self, content: Json) -> None:
         self._stream.write(json.dumps(content, allow_nan=False).encode() + b"\n")

@@ -4,7 +4,6 @@ RESULTS.json beside it holds the settings and which runs are finished. It is wri
 run's rows, so a process that is killed midway leaves rows that the next one removes.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,8 @@ from nas.problem.problem import Matrix
 from nas.tables import choice_columns
 from search_spaces import Architecture, InputError, SearchSpace
 from search_spaces.files import document
+from search_spaces.files.locking import lock
+from search_spaces.files.targets import file_target, made_folder
 
 FORMAT = "temporal-nas/benchmark"
 MAJOR = 1
@@ -79,7 +80,7 @@ class Results:
         """
         results = cls(path, space, objectives)
         results._settings = json.loads(json.dumps(settings))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(path, file_target(path))
         new = [each for each in (path, results.note) if not each.exists()]
         try:
             with results._locked():
@@ -92,11 +93,8 @@ class Results:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self.path.open("ab") as held:  # the lock goes when the process does, however it ends
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.path}: another process is writing it") from None
+        with self.path.open("ab") as held:
+            lock(held, f"{self.path}: another process is writing it")
             self._begin()
             yield
 

@@ -1,6 +1,5 @@
 """A run folder: what a search was asked, what it has done so far, and where its files stand."""
 
-import fcntl
 import json
 import time
 import uuid
@@ -14,6 +13,7 @@ from nas.costs.budget import DEFAULT_OBJECTIVES, Budget
 from nas.study.storage_url import check_url, public_url
 from search_spaces import InputError
 from search_spaces.files import document
+from search_spaces.files.locking import lock
 from search_spaces.shipped.loading import twin_of
 from supernet.training.pretraining import TrainingPlan
 
@@ -132,11 +132,8 @@ class RunFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self.file(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.path}: another process is running this search") from None
+        with self.file(".lock").open("w") as held:
+            lock(held, f"{self.path}: another process is running this search")
             if self.file("run.json").exists():
                 self._read()
             self.save()
