@@ -1,6 +1,7 @@
 """Tables of measurements and of what is to be measured, from rows to files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,12 @@ import pandas as pd
 
 from search_spaces import Architecture, InputError, SearchSpace, Table
 from search_spaces.files.document import write_atomically
+from search_spaces.tables.columns import in_kept_unit
 
 Row = dict[str, Any]
+MOST_NAMED = 6  # columns of a role in a line for people
+FEW = 16  # values, as options have them; what is measured has more
+NEVER_CHOICES = ("id", "notes", "strategy", "seed", "trial", "repeats")  # of our own tables
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -28,6 +33,69 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         write_atomically(path, stream.getvalue())
     else:
         write_atomically(path, frame.to_csv(index=False))
+
+
+def columns_in_words(table: Table, used: Collection[str] = ()) -> list[str]:
+    """What a table's columns were taken for, and how to make one a choice: one line or two.
+
+    Args:
+        table: as it was read.
+        used: metrics that something is made of here; who named them knows that they are metrics.
+    """
+    path, by_role = table.path, table.columns_by_role
+    doubtful = [] if table.of_blocks else _doubtful(table, {in_kept_unit(name) for name in used})
+    unused = [
+        name for name in by_role["metric"] if in_kept_unit(name) not in map(in_kept_unit, used)
+    ]
+    said = [
+        f"{word} {_listed(sorted(names, key=lambda name: name not in doubtful))}"
+        for word, names in (
+            ("choices", by_role["choice"]),
+            ("metrics (they end in a unit)", by_role["metric"]),
+            ("reserved names", by_role["reserved"]),
+        )
+        if names
+    ]
+    lines = [f"{path}: {'; '.join(said)}"]
+    if doubtful:
+        one = len(doubtful) == 1
+        lines.append(
+            f"{path}: {_listed(doubtful)} {'has' if one else 'have'} few values; if "
+            f"{'it' if one else 'one'} is a choice, rename it or say "
+            f"`choice_columns={','.join(doubtful[:MOST_NAMED])}`"
+        )
+    elif unused and not table.of_blocks:
+        lines.append(f"{path}: if one of the metrics is a choice, say `choice_columns=NAME`")
+    return lines
+
+
+def columns_in_json(table: Table) -> list[dict[str, str]]:
+    """The same for scripts."""
+    return [asdict(column) for column in table.columns]
+
+
+def _doubtful(table: Table, used: Collection[str]) -> list[str]:
+    """Columns that are no choices by their names, and look like choices by their values."""
+    found = []
+    for column in table.columns:
+        name, kept = column.name, in_kept_unit(column.name)
+        if column.role == "metric" and kept not in used:
+            values = table.metrics[kept].dropna()
+            whole = bool((values == values.round()).all())
+        elif column.role == "reserved" and name not in NEVER_CHOICES:
+            values, whole = table.reserved[name], False
+        else:
+            continue
+        different = values.nunique()
+        most = len(values) - 1 if whole else len(values) / 2
+        if 1 < different <= min(FEW, most):
+            found.append(name)
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def choice_columns(space: SearchSpace, architecture: Architecture) -> Row:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from search_spaces import read_table
+from search_spaces import Table, read_table
 
 
 def read_user_table(path: Path) -> list[dict[str, Any]]:
@@ -12,7 +12,11 @@ def read_user_table(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: as `read_table`.
     """
-    table = read_table(path)
+    return rows_of(read_table(path))
+
+
+def rows_of(table: Table) -> list[dict[str, Any]]:
+    """The same of a table that was read."""
     columns = [table.choices, table.reserved, table.metrics]
     rows: list[dict[str, Any]] = [{} for _ in range(len(table.metrics))]
     for frame in columns:

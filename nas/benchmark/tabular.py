@@ -16,7 +16,7 @@ from nas.problem.hypervolume import growth, hypervolume
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Objective, Problem, Vector, no_limits
 from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
-from search_spaces.tables.table import factor_of, in_kept_unit
+from search_spaces.tables.columns import factor_of, in_kept_unit
 
 LARGEST = 1e100  # products of several such numbers are still numbers
 Evaluate = Callable[[Architecture], tuple[float, ...]]
@@ -163,7 +163,7 @@ def of_table(
     Problem(table.space, asked, _nothing_known)  # refuses what nobody could search
     values = np.stack([_column(table, each.name) for each in asked], axis=1)
     lookup = Lookup(table)
-    kept = _distinct(table.path, lookup, values, asked)
+    kept = _distinct(table, lookup, values, asked)
     _check_trade(table.path, values[kept], asked)
     over = _over(table, at_most or {}, asked)
     inside = np.logical_and.reduce([kept, *(each <= 0 for each in over.values())])
@@ -217,7 +217,7 @@ def _objectives(columns: Sequence[str], known: Sequence[str]) -> tuple[Objective
 
 
 def _distinct(
-    path: Path, lookup: Lookup, values: Matrix, objectives: Sequence[Objective]
+    table: Table, lookup: Lookup, values: Matrix, objectives: Sequence[Objective]
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which rows are the first of their architecture; a row that is repeated counts once."""
     first = lookup.first
@@ -226,8 +226,10 @@ def _distinct(
         row = int(differing[0])
         column = int(np.flatnonzero(values[row] != values[first[row]])[0])
         raise InputError(
-            f"{path}, rows {first[row] + 2} and {row + 2}: are one architecture with two values "
-            f"of {objectives[column].name}; keep one, or their mean"
+            f"{table.path}, rows {first[row] + 2} and {row + 2}: are one architecture with two "
+            f"values of {objectives[column].name}; keep one, or their mean, or name the choice "
+            "that tells them apart, as `choice_columns=NAME` (choices are now "
+            f"{', '.join(table.columns_by_role['choice'])})"
         )
     return np.asarray(first == np.arange(len(values)))
 

@@ -14,7 +14,9 @@ from nas.calibration import profiling
 from nas.calibration.calibration_report import Judged
 from nas.costs.costs import SpaceCosts, workload_of
 from search_spaces import InputError, SearchSpace, Table, TemporalSpace, joined, load, read_table
-from search_spaces.tables.table import in_kept_unit
+from search_spaces.tables.columns import in_kept_unit
+
+PREDICTED = ("predicted_ms", "low_ms", "high_ms")  # columns of a table of costs
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Given:
     """What tables hold of one device, and of those that it may borrow from."""
 
     column: str
-    tables: tuple[Path, ...]
+    tables: tuple[Table, ...]
     blocks: list[Measurement]
     networks: list[Measurement]
     sources: Sources | None
@@ -30,11 +32,16 @@ class Given:
 
 
 def read(
-    paths: Sequence[Path], space: str | None, column: str, borrow: Sequence[str] = ()
+    paths: Sequence[Path],
+    space: str | None,
+    column: str,
+    borrow: Sequence[str] = (),
+    choice_columns: Sequence[str] = (),
 ) -> Given:
     """Tables of blocks and of networks as measurements.
 
-    A table of networks without `column` may stand there for what it lends.
+    A table of networks without `column` may stand there for what it lends. `choice_columns` are
+    choices whatever their names end in.
 
     Raises:
         InputError: a broken table, a column that no table has, or nothing to calibrate with.
@@ -43,9 +50,12 @@ def read(
     costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
     column, borrow = in_kept_unit(column), [in_kept_unit(name) for name in borrow]
     _check_names(paths, column, borrow)
-    found = [read_table(path, chosen) for path in paths]
+    found = [read_table(path, chosen, choice_columns=choice_columns) for path in paths]
+    _check_choice_columns(found, choice_columns)
     for table in found:
         _check_columns(table, column, borrow)
+        if table.of_blocks and costs is None:
+            raise InputError(f"{table.path}: {_no_slots(chosen)}")
     blocks = [table for table in found if table.of_blocks]
     whole = [table for table in found if not table.of_blocks]
     whole = joined(whole) if whole else []
@@ -55,12 +65,12 @@ def read(
         if not borrow or table.has_metric(column)
     }
     if borrow and not networks and not blocks:
-        raise InputError(f"no table has a metric column {column!r}; give --column")
+        raise InputError(f"no table has a metric column {column!r}; name one as `column=NAME`")
     launches = [profiling.launch_ms(table, column) for table in blocks]
     launch_ms = [ms for ms in launches if ms is not None]
     return Given(
         column=column,
-        tables=tuple(paths),
+        tables=tuple(found),
         blocks=[m for table in blocks for m in profiling.measurements_of(table, column, costs)],
         networks=[m for measured in networks.values() for m in measured],
         sources=_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
@@ -70,16 +80,46 @@ def read(
 
 def _check_names(paths: Sequence[Path], column: str, borrow: Sequence[str]) -> None:
     if column in borrow:
-        raise InputError(f"--borrow {column}: that is the column to calibrate")
+        raise InputError(f"`borrow={column}`: that is the column to calibrate")
     if doubled := [name for name in borrow if list(borrow).count(name) > 1]:
-        raise InputError(f"--borrow {doubled[0]}: named twice")
+        raise InputError(f"`borrow={doubled[0]}`: named twice")
     resolved = [path.resolve() for path in paths]
     if again := [path for path in paths if resolved.count(path.resolve()) > 1]:
         raise InputError(f"{again[0]}: given twice; give each table once")
 
 
+def _check_choice_columns(tables: Sequence[Table], named: Sequence[str]) -> None:
+    held = {column.name for table in tables for column in table.columns}
+    if unknown := [name for name in named if name not in held]:
+        paths = ", ".join(str(table.path) for table in tables)
+        raise InputError(f"`choice_columns={unknown[0]}`: {paths} has no such column")
+
+
+def _no_slots(space: SearchSpace | None) -> str:
+    """Why blocks are not understood."""
+    if space is None:
+        return "holds blocks; say whose slots they stand in, as `space=moving_digits`"
+    return (
+        f"holds blocks, and space {space.name!r} has no slots that they could stand in; give the "
+        "space of a U-Net that they were measured for, or a table of whole networks"
+    )
+
+
 def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
     """Refuse what is neither time nor energy, and a table that would be read for nothing."""
+    if {"strategy", "trial"} <= set(table.reserved) and not borrow:
+        raise InputError(
+            f"{table.path}: was written by a search or a bench (it has the columns strategy and "
+            "trial), which predict or repeat what was measured; calibrate on the table that was "
+            "measured, or remove the two columns if this one was"
+        )
+    if set(PREDICTED) <= set(map(str, table.metrics)) and column in (*PREDICTED, "latency_ms"):
+        raise InputError(
+            f"{table.path}: {', '.join(PREDICTED)} are predictions of a device, and no "
+            "measurements; measure the blocks, and calibrate on that"
+        )
+    if not borrow and not table.has_metric(column):
+        raise InputError(f"{table.path}: {_no_column(table, column)}")
     held = [name for name in (column, *borrow) if table.has_metric(name)]
     if others := [name for name in held if not name.endswith(("_ms", "_mj"))]:
         raise InputError(
@@ -102,6 +142,17 @@ def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
             )
 
 
+def _no_column(table: Table, column: str) -> str:
+    """What to do about a table that lacks the column to calibrate."""
+    timed = [name for name in map(str, table.metrics) if name.endswith(("_ms", "_mj"))]
+    if any(in_kept_unit(name) == column for name in table.columns_by_role["choice"]):
+        return f"{column} is a choice here; name what was measured, as `column=NAME`"
+    if timed:
+        likely = min(timed, key=lambda name: "latency" not in name)
+        return f"has no column {column}; name what was measured, as `column={likely}`"
+    return f"nothing is measured in it; add what each row took, as {column}"
+
+
 def _lent(
     tables: Sequence[Table],
     columns: Sequence[str],
@@ -121,7 +172,7 @@ def _lent(
         holders = [table for table in tables if table.has_metric(column)]
         if not holders:
             paths = ", ".join(str(table.path) for table in tables) or "any table of networks"
-            raise InputError(f"--borrow {column}: found no such metric column in {paths}")
+            raise InputError(f"`borrow={column}`: found no such metric column in {paths}")
         sources.append(_source(column, holders, workloads))
     return sources
 
@@ -130,7 +181,7 @@ def _sources(lent: Sequence[Source]) -> Sources:
     try:
         return latency.learn_sources(lent)
     except InputError as error:
-        raise InputError(f"--borrow {error}") from None
+        raise InputError(f"`borrow=` {error}") from None
 
 
 def _source(column: str, holders: Sequence[Table], workloads: dict[Path, list[Workload]]) -> Source:
@@ -170,7 +221,7 @@ def calibrated(
             like=prior,
         )
     except InputError as error:
-        tables = ", ".join(map(str, given.tables))
+        tables = ", ".join(str(table.path) for table in given.tables)
         raise InputError(f"{tables}, column {given.column!r}: {error}") from None
     if unseen:
         predicted = device.predict_all([m.workload for m in unseen])

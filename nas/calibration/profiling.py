@@ -237,7 +237,7 @@ def measurements_of(table: Table, column: str, costs: SpaceCosts | None) -> list
         times_ms = [ms / count for ms, count in zip(latency_ms, repeats, strict=True)]
         return [Measurement(w, ms) for w, ms in zip(workloads, times_ms, strict=True)]
     if costs is None:
-        raise InputError(f"{table.path}: blocks need a space with a U-Net; give --space")
+        raise InputError(f"{table.path}: holds blocks, which need a space with a U-Net")
     found = []
     for (slot, option), rows in _rows_of_blocks(table).items():
         try:

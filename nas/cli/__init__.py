@@ -26,6 +26,7 @@ from nas.cli import (
     show,
     train,
 )
+from nas.cli.flags import in_flags
 from nas.cli.output import print_line
 from search_spaces.files.errors import InputError
 
@@ -97,11 +98,11 @@ def _in_one_line(
 ) -> str:
     """Our own warnings are for people; a place in the source would tell them nothing."""
     if category.__module__.partition(".")[0] == "supernet":
-        return f"nas: {message}\n"
+        return f"nas: {in_flags(str(message))}\n"
     return _FORMAT(message, category, filename, lineno, line)
 
 
 def _fail(text: str, code: int) -> None:
-    line = " ".join(text.split())
+    line = in_flags(" ".join(text.split()))
     print(f"nas: {line}", file=sys.stderr)  # noqa: T201
     sys.exit(code)

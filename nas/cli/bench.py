@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.output import print_columns, print_json, print_line, print_note, print_table
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def bench(
         ),
     ] = None,
     space: options.MaybeSpace = None,
+    choice_columns: options.ChoiceColumns = None,
     strategies: Annotated[
         str, typer.Option(help="Names, or package.module:name of your own: A,B.")
     ] = "cost-aware,random,nsga2,tpe",
@@ -75,16 +76,18 @@ def bench(
     from nas.benchmark import compared, of_table, summary
     from nas.benchmark.picture import shares_png
     from nas.strategies import load_strategy
-    from search_spaces import load
+    from nas.tables import columns_in_json
+    from search_spaces import load, read_table
     from search_spaces.files import document
 
     for name in names:
         load_strategy(name)  # one that is not there is said before anything is read
+    given = load(space) if space else None
+    measured = read_table(table, given, choice_columns=options.words(choice_columns))
     benchmark = of_table(
-        table,
-        _words(objectives),
-        [word for each in known or () for word in _words(each)],
-        space=load(space) if space else None,
+        measured,
+        options.words(objectives),
+        [word for each in known or () for word in options.words(each)],
         reference=_numbers(reference),
         at_most=_limits(at_most or ()),
         front=front,
@@ -102,17 +105,17 @@ def bench(
     if ended < trials:
         print_note(f"no run got beyond {ended} networks: there are no more inside the budgets")
     if json:
-        print_json(_summary(benchmark, found, ended, seeds, out))
+        read_as = columns_in_json(measured)
+        print_json(_summary(benchmark, found, ended, seeds, out) | {"columns": read_as})
     else:
+        print_columns(
+            measured, [*map(str, benchmark.at_most), *(o.name for o in benchmark.objectives)]
+        )
         _print(benchmark, found, seeds, out)
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
 def _names(strategies: str) -> list[str]:
-    names = _words(strategies)
+    names = options.words(strategies)
     if not names:
         raise InputError("--strategies names none; give one or more, as cost-aware,random")
     return names
@@ -121,7 +124,7 @@ def _names(strategies: str) -> list[str]:
 def _counts(at: str | None) -> list[int] | None:
     if at is None:
         return None
-    words = _words(at)
+    words = options.words(at)
     if not words or not all(word.isdecimal() and int(word) > 0 for word in words):
         raise InputError(f"--at {at}: give whole numbers above 0, as 50,100,200")
     return [int(word) for word in words]
@@ -137,7 +140,7 @@ def _numbers(reference: str | None) -> list[float] | None:
 
 
 def _limits(at_most: Sequence[str]) -> dict[str, float]:
-    from search_spaces.tables.table import in_kept_unit
+    from search_spaces.tables.columns import in_kept_unit
 
     limits: dict[str, float] = {}
     for each in at_most:

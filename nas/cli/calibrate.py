@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line
+from nas.cli.output import print_columns, print_json, print_line
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device
+    from nas.calibration.calibrating import Given
     from nas.calibration.calibration_report import Judged
 
 
@@ -39,6 +40,7 @@ def calibrate(
     name: Annotated[
         str | None, typer.Option(help="The device's name; default: the file's.")
     ] = None,
+    choice_columns: options.ChoiceColumns = None,
     seed: options.Seed = 0,
     json: options.AsJson = False,
 ) -> None:
@@ -51,11 +53,11 @@ def calibrate(
     from nas.calibration.calibrating import calibrated, read
     from search_spaces.files import document
 
-    lent = [each.strip() for each in (borrow or "").split(",") if each.strip()]
+    lent = options.words(borrow)
     if borrow is not None and not lent:
         raise InputError("--borrow names no column; give one or more, as pixel3_latency_ms")
     report = _report_path(out, tables)
-    given = read(tables, space, column, lent)
+    given = read(tables, space, column, lent, options.words(choice_columns))
     prior = load_device(like) if like else None
     if prior is not None and (prior.unit == "mJ") != column.endswith("_mj"):
         raise InputError(f"--like {like}: predicts {prior.unit}, which {column} is not")
@@ -64,8 +66,10 @@ def calibrate(
     device.save(out)
     document.write_atomically(report, html)
     if json:
-        print_json(_summary(device, judged, out, report))
+        print_json(_summary(device, judged, given, out, report))
     else:
+        for table in given.tables:
+            print_columns(table, [column, *lent])
         _print(device, out, report)
 
 
@@ -80,17 +84,19 @@ def _report_path(out: Path, tables: "Sequence[Path]") -> Path:
 
 
 def _summary(
-    device: "Device", judged: "Sequence[Judged]", out: Path, report: Path
+    device: "Device", judged: "Sequence[Judged]", given: "Given", out: Path, report: Path
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
     from nas.calibration import calibration_report
+    from nas.tables import columns_in_json
 
     validation = asdict(device.validation) if device.validation else None
     return {
         "device": str(out),
         "report": str(report),
         "choices": list(device.choices),
+        "columns": {str(table.path): columns_in_json(table) for table in given.tables},
         "validation": validation,
         **calibration_report.summary(judged),
     }

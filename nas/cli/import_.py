@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line
+from nas.cli.output import print_columns, print_json, print_line
 from search_spaces.files.errors import InputError
 
 MODELS = (".mlmodelc", ".mlpackage")
@@ -29,6 +29,7 @@ def import_(
             "slot and option: rows get the columns of their id. `nas profile --plan` writes one."
         ),
     ] = None,
+    choice_columns: options.ChoiceColumns = None,
     compute_units: Annotated[
         str, typer.Option(help="Of a compute plan: all, cpu-only, cpu-and-gpu, cpu-and-ne.")
     ] = "all",
@@ -39,22 +40,37 @@ def import_(
     Serial numbers, names of devices and paths in reports are left behind. A compute plan says
     where a model would run (shares of its estimated cost, in percent), not how long it takes.
     """
-    from nas.tables import with_choices, write_rows
+    from latency.sources.user_table import rows_of
+    from nas.tables import columns_in_json, with_choices, write_rows
     from search_spaces import read_table
 
     if out.exists():
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    rows = [row for path in reports for row in _read(path, compute_units)]
+    named = options.words(choice_columns)
+    tables = {path: read_table(path, choice_columns=named) for path in reports if _is_table(path)}
+    rows = [
+        row
+        for path in reports
+        for row in (rows_of(tables[path]) if path in tables else _read(path, compute_units))
+    ]
     _check_columns(reports, rows)
     if choices is not None:
-        rows = with_choices(rows, read_table(choices, measured=False))
+        tables[choices] = read_table(choices, measured=False, choice_columns=named)
+        rows = with_choices(rows, tables[choices])
     write_rows(out, rows)
     if json:
-        print_json({"table": str(out), "rows": len(rows)})
+        columns = {str(path): columns_in_json(table) for path, table in tables.items()}
+        print_json({"table": str(out), "rows": len(rows), "columns": columns})
         return
+    for table in tables.values():
+        print_columns(table)
     print_line(f"{len(rows)} rows: {out}")
-    if choices is None and not set(reports[0].suffixes) & set(TABLES):
+    if choices is None and not _is_table(reports[0]):
         print_line("to calibrate with it, add the choices of each id: --choices, or columns")
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix in TABLES
 
 
 def _read(path: Path, compute_units: str) -> list[dict[str, Any]]:
@@ -63,10 +79,6 @@ def _read(path: Path, compute_units: str) -> list[dict[str, Any]]:
         from latency.sources.compute_plan import read_plan
 
         return read_plan(path, compute_units)
-    if path.suffix in TABLES:
-        from latency.sources.user_table import read_user_table
-
-        return read_user_table(path)
     if path.suffix in (".mlperf", ".json") or (path / "report.json").exists():
         from latency.sources.xcode_report import read_report
 

@@ -43,6 +43,13 @@ OutFile = Annotated[Path, typer.Option("--out", help="The file to write.", callb
 OutFolder = Annotated[
     Path, typer.Option("--out", help="The folder to write.", callback=checked_folder)
 ]
+ChoiceColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--choice-columns",
+        help="Columns that are choices though their names end in a unit or are reserved: A,B.",
+    ),
+]
 ImageSteps = Annotated[int, typer.Option(min=1, help="Training steps of the image U-Net.")]
 VideoSteps = Annotated[
     int, typer.Option(min=1, help="Training of the supernet: steps of one path each.")
@@ -58,3 +65,8 @@ Data = Annotated[
     str,
     typer.Option(help="Clips: digits, a folder of videos or of latents, or package.module:name."),
 ]
+
+
+def words(text: str | None) -> list[str]:
+    """What an option lists, separated by commas."""
+    return [word for each in (text or "").split(",") if (word := each.strip())]

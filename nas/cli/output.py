@@ -3,7 +3,12 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.flags import in_flags
+
+if TYPE_CHECKING:
+    from search_spaces import Table as Measured
 
 
 def print_json(document: Any) -> None:
@@ -29,9 +34,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 def print_note(text: str) -> None:
     """One line beside the results."""
-    print(f"nas: {text}", file=sys.stderr)  # noqa: T201
+    print(f"nas: {in_flags(text)}", file=sys.stderr)  # noqa: T201
+
+
+def print_columns(table: "Measured", used: Iterable[str] = ()) -> None:
+    """What a table's columns were taken for, beside the results; `used` are metrics."""
+    from nas.tables import columns_in_words
+
+    for line in columns_in_words(table, set(used)):
+        print_note(line)
 
 
 def print_line(text: str) -> None:
     """One line."""
-    print(text)  # noqa: T201
+    print(in_flags(text))  # noqa: T201

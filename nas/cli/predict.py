@@ -106,7 +106,7 @@ def _of_table(device: "Device", path: Path) -> "list[Workload]":
     """The rows of a table whose columns are the device's own choices."""
     from search_spaces import read_table
 
-    table = read_table(path, measured=False)
+    table = read_table(path, measured=False, choice_columns=device.choices)
     columns = list(table.choices.columns)
     _check_choices(device, columns, str(path))
     if missing := [name for name in device.choices if name not in columns]:

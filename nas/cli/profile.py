@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line
+from nas.cli.output import print_columns, print_json, print_line
 from nas.cli.resume import resumable
 from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
 from search_spaces.files.errors import InputError
@@ -195,6 +195,7 @@ def _finished_before(planned: "Planned", out: Path) -> int:
     from search_spaces import read_table
 
     table = read_table(out)
+    print_columns(table)
     ids = list(table.reserved["id"]) if "id" in table.reserved else []
     if ids != [row["id"] for row in planned.rows]:
         raise InputError(

@@ -23,7 +23,7 @@ from latency.sources.journal import Journal
 from latency.sources.visits import Visit, gather, visits
 from nas.tables import write_rows
 from search_spaces import read_table
-from search_spaces.tables.table import RESERVED
+from search_spaces.tables.columns import RESERVED
 
 FACTS = {"device", "soc", "compute_unit", "os", "precision"}
 # UUIDs, and the identifiers of Apple's devices (40 hexadecimal digits; 8, a dash, 16).

@@ -1,17 +1,17 @@
 """Tables of measurements: CSV, CSV.gz or Parquet, one row an architecture or a block.
 
-A column is a metric if it ends in its unit, reserved if it is one of `RESERVED`, else a choice.
-Times are converted to ms at the door. README, section "Tables", is the text for people.
+`columns.py` says which columns are choices, metrics or reserved. Times are converted to ms at the
+door.
 """
 
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,26 +20,22 @@ from search_spaces.files.errors import InputError
 from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.space.architecture import Architecture
 from search_spaces.space.space import SearchSpace
+from search_spaces.tables.columns import (
+    BLOCK_COLUMNS,
+    UNITS,
+    Column,
+    Role,
+    factor_of,
+    in_kept_unit,
+    named,
+    of_blocks,
+    roles_of,
+    suffix_of,
+)
 from search_spaces.tables.table_space import choices_of, typed
 
-# unit suffix -> (the suffix it is kept under, factor)
-UNITS = {
-    "_ms": ("_ms", 1.0),
-    "_us": ("_ms", 1e-3),
-    "_s": ("_ms", 1e3),
-    "_pct": ("_pct", 1.0),
-    "_mb": ("_mb", 1.0),
-    "_mj": ("_mj", 1.0),
-    "_count": ("_count", 1.0),
-    "_loss": ("_loss", 1.0),
-}
 MAY_BE_NEGATIVE = ("_loss",)
-RESERVED = frozenset(
-    {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
-    | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
-)
 SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-BLOCK_COLUMNS = ("slot", "option")
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,17 @@ class Table:
     choices: pd.DataFrame  # choice columns, or slot and option
     reserved: pd.DataFrame
     given_space: SearchSpace | None
+    columns: tuple[Column, ...]  # of the file, in its order: what each was taken for, and why
 
     @property
     def of_blocks(self) -> bool:
         """Whether a row is a block (slot, option) and not a whole network."""
-        return tuple(self.choices.columns) == BLOCK_COLUMNS
+        return of_blocks(self.choices.columns, self.given_space)
+
+    @property
+    def columns_by_role(self) -> dict[Role, tuple[str, ...]]:
+        """The columns as the file spells them: choices, metrics, reserved names."""
+        return {role: named(self.columns, role) for role in get_args(Role)}
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -118,8 +120,14 @@ def joined(tables: Sequence[Table]) -> list[Table]:
 def _own_space(tables: Sequence[Table]) -> SearchSpace:
     """The space that the rows of all tables make."""
     first = tables[0]
-    if first.of_blocks or first.choices.empty:
-        raise InputError(f"{first.path}: holds no choices, so the space must be given")
+    if first.of_blocks:
+        raise InputError(f"{first.path}: holds blocks, so the space must be given")
+    if first.choices.empty:
+        listed = ", ".join(f"{column.name} ({column.why})" for column in first.columns)
+        raise InputError(
+            f"{first.path}: no column is a choice: {listed}; name those that are, as "
+            "`choice_columns=NAME`"
+        )
     rows = first.choices
     if len(tables) > 1:  # a column may be of numbers alone in one of them
         named = [table.choices[list(rows.columns)].astype(str) for table in tables]
@@ -128,27 +136,20 @@ def _own_space(tables: Sequence[Table]) -> SearchSpace:
     return SearchSpace(first.path.name.split(".")[0], tuple(choices_of(rows, places)))
 
 
-def in_kept_unit(name: str) -> str:
-    """How a metric is called once its unit was converted."""
-    name = name.removesuffix(":max")
-    suffix = _suffix_of(name)
-    return name if suffix is None else name.removesuffix(suffix) + UNITS[suffix][0]
-
-
-def factor_of(name: str) -> float:
-    """By what a number in the unit of a metric's name is multiplied to be in the kept unit."""
-    suffix = _suffix_of(name.removesuffix(":max"))
-    return 1.0 if suffix is None else UNITS[suffix][1]
-
-
-def _suffix_of(name: str) -> str | None:
-    return next((s for s in sorted(UNITS, key=len, reverse=True) if name.endswith(s)), None)
-
-
 def read_table(
-    path: Path | str, space: SearchSpace | None = None, *, measured: bool = True
+    path: Path | str,
+    space: SearchSpace | None = None,
+    *,
+    measured: bool = True,
+    choice_columns: Collection[str] = (),
 ) -> Table:
-    """Read and check a table; with `measured` False it may hold architectures alone.
+    """Read and check a table.
+
+    Args:
+        path: CSV, CSV.gz or Parquet.
+        space: its choices must be columns, and nothing unknown may stand beside them.
+        measured: False for a table that may hold architectures alone, or be measured in part.
+        choice_columns: columns that are choices whatever their names end in.
 
     Raises:
         InputError: names the file, the column, the row (as a line of the file), and the mend.
@@ -156,24 +157,21 @@ def read_table(
     path = Path(path)
     frame = _read_frame(path)
     names = [str(column) for column in frame.columns]
+    columns = roles_of(path, names, space, choice_columns)
     metrics: dict[str, pd.Series[float]] = {}
-    for name in names:
-        unit = _unit_of(path, name)
-        if unit is None:
-            continue
-        suffix, (kept, factor) = unit
-        canonical = name.removesuffix(suffix) + kept
-        if canonical in metrics:
-            raise InputError(f"{path}: two columns hold {canonical!r} in different units; keep one")
-        metrics[canonical] = _numbers(path, name, frame[name], suffix) * factor
+    for name in named(columns, "metric"):
+        kept = in_kept_unit(name)
+        if kept in metrics:
+            raise InputError(f"{path}: two columns hold {kept!r} in different units; keep one")
+        metrics[kept] = _numbers(path, name, frame[name], measured=measured)
     if not metrics and space is None and measured:
         units = ", ".join(UNITS)
-        raise InputError(f"{path}: no column ends in a unit ({units}), so nothing was measured")
-    reserved = [name for name in names if name in RESERVED]
-    in_units = {name for name in names if _unit_of(path, name) is not None}
-    choice_names = [name for name in names if name not in in_units and name not in RESERVED]
-    of_blocks = set(BLOCK_COLUMNS) <= set(choice_names)
-    if of_blocks:
+        raise InputError(
+            f"{path}: no column ends in a unit ({units}), so nothing was measured; add what was, "
+            "as latency_ms"
+        )
+    choice_names = list(named(columns, "choice"))
+    if of_blocks(choice_names, space):
         if extra := [name for name in choice_names if name not in BLOCK_COLUMNS]:
             raise InputError(f"{path}: a table of blocks has slot and option, and also {extra}")
         choice_names = list(BLOCK_COLUMNS)
@@ -182,7 +180,9 @@ def read_table(
     elif odd := [name for name in choice_names if "=" in name]:
         raise InputError(f"{path}: column {odd[0]!r} holds a '='; rename it")
     choices = pd.DataFrame({name: typed(frame[name]) for name in choice_names}, index=frame.index)
-    return Table(path, pd.DataFrame(metrics, index=frame.index), choices, frame[reserved], space)
+    reserved = frame[list(named(columns, "reserved"))]
+    held = pd.DataFrame(metrics, index=frame.index)
+    return Table(path, held, choices, reserved, space, columns)
 
 
 def _check_choices(path: Path, names: list[str], space: SearchSpace) -> None:
@@ -262,29 +262,18 @@ def _check_header(path: Path) -> None:
         raise InputError(f"{path}: columns named twice: {doubled}")
 
 
-def _unit_of(path: Path, name: str) -> tuple[str, tuple[str, float]] | None:
-    """The unit suffix of a metric column; None for a column that is no metric."""
-    if name in RESERVED:
-        return None
-    if (suffix := _suffix_of(name)) is not None:
-        return suffix, UNITS[suffix]
-    if "latency" in name.lower():
-        raise InputError(
-            f"{path}: column {name!r} does not end in a unit we know; spell it latency_ms, "
-            "latency_us or latency_s"
-        )
-    return None
-
-
-def _numbers(path: Path, name: str, cells: "pd.Series[str]", suffix: str) -> "pd.Series[float]":
+def _numbers(
+    path: Path, name: str, cells: "pd.Series[str]", *, measured: bool
+) -> "pd.Series[float]":
+    """A metric in its kept unit; where it need not be measured, not a number where it was not."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    lowest = -np.inf if suffix in MAY_BE_NEGATIVE else 0.0
-    wrong = ~np.isfinite(numbers) | (numbers < lowest)
-    if wrong.any():
+    may_be_negative = suffix_of(name) in MAY_BE_NEGATIVE
+    wrong = ~np.isfinite(numbers) | (numbers < (-np.inf if may_be_negative else 0.0))
+    if wrong.any() and measured:
         row = int(np.flatnonzero(wrong)[0])
-        rule = "a number" if suffix in MAY_BE_NEGATIVE else "a number of at least 0"
+        rule = "a number" if may_be_negative else "a number of at least 0"
+        mend = "mend or remove the row" if cells.iloc[row].strip() else "measure or remove the row"
         raise InputError(
-            f"{path}, row {row + 2}, column {name!r}: {cells.iloc[row]!r} is not {rule}; "
-            "mend or remove the row"
+            f"{path}, row {row + 2}, column {name!r}: {cells.iloc[row]!r} is not {rule}; {mend}"
         )
-    return numbers
+    return numbers.mask(wrong) * factor_of(name)

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from latency.coreml.convert import save
 from nas.costs.costs import SpaceCosts
-from search_spaces import TemporalSpace, read_table
+from search_spaces import Choice, SearchSpace, TemporalSpace, read_table
 
 Call = Callable[..., tuple[int, str, str]]
 COST_MS = {"skip": 0.2, "conv3": 2.0, "conv5": 5.0}
@@ -273,3 +273,88 @@ def test_devices_say_how_far_to_trust_them(call: Call) -> None:
     assert call("calibrate", "t.csv", "--column", WHOLE, "--out", "d.json")[0] == 0
     code, out, _ = call("devices", "d.json")
     assert re.search(r"d: 12 networks measured; 12 networks, .*median \d.*within 10%", out)
+
+
+def layered(count: int = 60) -> pd.DataFrame:
+    """Networks whose number of layers decides their time, under a name that ends in a unit."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"op": rng.choice(["a", "b"], count)})
+    frame["layer_count"] = rng.choice([4, 8, 16], count)
+    frame["device"] = rng.choice(["left", "right"], count)  # of two of one network
+    frame["id"] = [f"net-{row}" for row in range(count)]
+    ms = frame["layer_count"] + 5 * (frame["op"] == "a") + 3 * (frame["device"] == "left")
+    noise = rng.normal(0, 0.05, count)
+    return frame.assign(latency_ms=ms + noise, error_pct=40 - ms - noise)
+
+
+def test_what_columns_were_taken_for_is_said_and_can_be_changed(call: Call) -> None:
+    layered().to_csv("t.csv", index=False)
+    code, out, err = call("calibrate", "t.csv", "--out", "d.json")
+    assert code == 0
+    first, second = err.strip().splitlines()
+    assert first == (
+        "nas: t.csv: choices op; metrics (they end in a unit) layer_count, latency_ms, error_pct; "
+        "reserved names device, id"
+    )
+    assert "layer_count, device have few values" in second
+    assert "--choice-columns layer_count,device" in second
+    named = ["--choice-columns", "layer_count,device"]
+    code, out, err = call("calibrate", "t.csv", *named, "--out", "d.json", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["validation"]["mape_pct"] < 3
+    assert {"name": "layer_count", "role": "choice", "why": "said to be one"} in (
+        found["columns"]["t.csv"]
+    )
+    # The device knows its choices by then, whatever their names are.
+    alone = layered().drop(columns=["latency_ms", "error_pct"])
+    alone.to_csv("networks.csv", index=False)
+    times = predicted(call, "--device", "d.json", "--architectures", "networks.csv")
+    assert [t["latency_ms"] for t in times] == pytest.approx(layered()["latency_ms"], rel=0.1)
+    code, out, err = call(
+        "bench", "t.csv", "--objectives", "error_pct,latency_ms", "--out", "r.csv",
+    )  # fmt: skip
+    assert code == 2
+    assert re.search(r"one architecture with two values.*--choice-columns NAME \(.*now op\)", err)
+    code, _, err = call("calibrate", "t.csv", "--choice-columns", "layers", "--out", "e.json")
+    assert (code, err) == (2, "nas: --choice-columns layers: t.csv has no such column\n")
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "message"),
+    [
+        ("blocks", "--space own.json", "holds blocks, and space 'own' has no slots"),
+        ("blocks", "", "say whose slots they stand in, as --space"),
+        ("todo", "", "no column ends in a unit .*; add what was, as latency_ms"),
+        ("todo", "--space moving_digits", "nothing is measured in it; .* as latency_ms"),
+        ("part", "--space moving_digits", "row 3, column 'latency_ms': '' .*measure or remove"),
+        ("costs", "--space moving_digits", "are predictions of a device, and no measurements"),
+        ("costs", "--space moving_digits --column predicted_ms", "are predictions of a device"),
+        ("trials", "--space moving_digits", "written by a search or a bench .* strategy and trial"),
+        ("t", "--column time_ms", "has no column time_ms; .* --column latency_ms"),
+        ("t", "--choice-columns latency_ms", "latency_ms is a choice here"),
+    ],
+)
+def test_tables_that_hold_no_measurements_say_what_to_do(
+    table: str, words: str, message: str, call: Call, space: TemporalSpace, device_file: Path
+) -> None:
+    if table == "costs":
+        assert call("costs", "--device", str(device_file), "--out", "costs.csv")[0] == 0
+    elif table in ("todo", "part"):
+        call("profile", "--plan", "--networks", "3", "--out", "todo.csv")
+        todo = pd.read_csv("todo.csv", dtype=str, keep_default_na=False)
+        todo.assign(latency_ms=["3", "", ""]).to_csv("part.csv", index=False)
+    elif table == "trials":
+        names = [choice.name for choice in space.choices]
+        row = {"trial": 0, "strategy": "random", **dict.fromkeys(names, ""), "latency_ms": 3}
+        pd.DataFrame([row]).to_csv("trials.csv", index=False)
+    elif table == "blocks":
+        Path("blocks.csv").write_text("slot,option,latency_ms\nmid,conv1d,1\nmid,conv3d,2\n")
+        own = SearchSpace("own", (Choice("op", ("a", "b")),))
+        Path("own.json").write_text(json.dumps(own.to_json()))
+    else:
+        layered().to_csv("t.csv", index=False)
+    code, out, err = call("calibrate", f"{table}.csv", *words.split(), "--out", "d.json")
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert re.search(message, err), err

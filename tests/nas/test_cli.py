@@ -38,9 +38,15 @@ from search_spaces import TemporalSpace, read_table
         ("calibrate units.csv --out d.json", "spell it latency_ms"),
         ("calibrate negative.csv --out d.json", "negative.csv, row 3, column 'latency_ms': '-2'"),
         ("calibrate constant.csv --out d.json", "constant"),
-        ("calibrate good.csv --column energy_mj --out d.json", "no metric column 'energy_mj'"),
+        (
+            "calibrate good.csv --column energy_mj --out d.json",
+            "has no column energy_mj; .* --column latency_ms",
+        ),
         ("calibrate good.csv --samples 9 --out d.json", "9 samples asked for, 3 networks"),
-        ("calibrate blocks.csv --out d.json", "blocks need a space"),
+        (
+            "calibrate blocks.csv --out d.json",
+            "holds blocks; say whose slots they stand in, as --space",
+        ),
         ("calibrate badblock.csv --space moving_digits --out d.json", "row 2: no slot 'middle'"),
         ("predict --device file.txt --architectures good.csv", "file.txt: not valid JSON"),
         ("predict --device DEVICE", "give one of --architecture"),
@@ -52,8 +58,8 @@ from search_spaces import TemporalSpace, read_table
         ("predict --device DEVICE --model no:net --shape 1,3", "cannot import no"),
         ("predict --device DEVICE --model json:dumps --shape 1,x", ""),
         ("show nothing.json", "nothing.json: no such file"),
-        ("show file.txt", "file.txt: nothing that temporal-nas writes"),
-        ("show other", "neither a run nor a bundle"),
+        ("show file.txt", "file.txt: is neither JSON nor a table"),
+        ("show other", "other: no folder that temporal-nas writes or reads"),
         ("search --nonsense", ""),
     ],
 )

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from search_spaces import (
     CONV1D,
     NONE,
+    Choice,
     InputError,
     NumericChoice,
+    SearchSpace,
     read_table,
     temporal_space,
 )
@@ -136,3 +138,45 @@ def test_public_tables(shared_data: Path) -> None:
     encoders = read_table(shared_data / "hat_xeon.csv.gz")
     assert any(isinstance(choice, NumericChoice) for choice in encoders.space.choices)
     assert len(encoders.architectures) == 2000
+
+
+CHOICES = {  # by names that a table takes for something else
+    "layer_count": (4, 8, 12),
+    "conv_count": (1, 2),
+    "width_s": (0.5, 1),
+    "kernel_mb": (1.5, 3),
+    "stride_us": (1, 2),
+    "samples": (8, 16),
+    "device": ("left", "right"),
+    "precision": ("int8", "float16"),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_may_bear_any_name(name: str, tmp_path: Path) -> None:
+    options = CHOICES[name]
+    rows = "".join(f"{op},{option},3\n" for op in "ab" for option in options)
+    path = write(tmp_path / "t.csv", f"op,{name},latency_ms\n{rows}")
+    taken = read_table(path)
+    assert [choice.name for choice in taken.space.choices] == ["op"]
+    (column,) = [each for each in taken.columns if each.name == name]
+    assert (column.role, column.why) in {
+        ("metric", f"ends in _{name.rpartition('_')[2]}"),
+        ("reserved", "a reserved name"),
+    }
+    named = read_table(path, choice_columns=[name])
+    space = SearchSpace("own", (Choice("op", ("a", "b")), Choice(name, options)))
+    for table in (named, read_table(path, space)):
+        assert table.columns_by_role["choice"] == ("op", name)
+        assert table.columns_by_role["metric"] == ("latency_ms",)
+        assert [a[name] for a in table.architectures] == [*options, *options]
+        assert len(set(table.architectures)) == 2 * len(options)
+
+
+def test_choices_alone_are_enough_where_nothing_need_be_measured(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "op,latency_ms\na,3\nb,\nc,later\n")
+    with pytest.raises(InputError, match="row 3, column 'latency_ms': .* measure or remove"):
+        read_table(path)
+    table = read_table(path, measured=False)
+    assert [architecture["op"] for architecture in table.architectures] == ["a", "b", "c"]
+    assert list(table.metric("latency_ms").notna()) == [True, False, False]
