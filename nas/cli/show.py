@@ -1,16 +1,13 @@
 """`nas spaces` and `nas show`: what there is."""
 
 import json as json_
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line, print_table
-from search_spaces.files.errors import InputError
-from search_spaces.files.git_lfs import refuse_pointer
+from nas.cli.output import print_json, print_line, print_note, print_table
 
 if TYPE_CHECKING:
     from search_spaces import Operator
@@ -62,106 +59,19 @@ def show(
     path: Annotated[Path, typer.Argument(help="A run, a bundle, a device, a space, a table ...")],
     json: options.AsJson = False,
 ) -> None:
-    """Say what a file or folder of this toolkit holds."""
-    content = _content(path)
+    """Say what a file or folder holds that this toolkit writes or reads."""
+    from nas.cli.contents import TABLES, content_of
+
+    content = content_of(path)
     if json:
         print_json(content)
         return
     for key, value in content.items():
-        print_line(f"{key}: {value if isinstance(value, str) else json_.dumps(value)}")
+        if key != "columns":  # for scripts: their names stand above it
+            print_line(f"{key}: {value if isinstance(value, str) else json_.dumps(value)}")
+    if path.name.endswith(TABLES):
+        from nas.tables import columns_in_words
+        from search_spaces import read_table
 
-
-def _content(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if path.is_dir():
-        return _folder(path)
-    if path.suffix == ".safetensors":
-        return _checkpoint(path)
-    if path.name.endswith((".csv", ".csv.gz", ".parquet")):
-        return _table(path)
-    return _document(path)
-
-
-def _folder(path: Path) -> dict[str, Any]:
-    if (path / "bundle.json").exists():
-        from nas.bundle import Bundle
-
-        bundle = Bundle.load(path)
-        manifest = bundle.manifest
-        return {
-            "bundle": str(path),
-            "files": sorted(manifest["files"]),
-            "hashes": "every file is as it was when the bundle was written (not: by whom)",
-            "versions": manifest["versions"],
-            "tuned": (bundle.finetuned or {}).get("sampler", "not yet"),
-        }
-    if (path / "run.json").exists():
-        from nas.run.run_folder import FORMAT, MAJOR
-        from search_spaces.files import document
-
-        found = document.read(path / "run.json", FORMAT, MAJOR)
-        results = found.get("results", {})
-        finished = "winner" in results
-        content = {"run": str(path), "state": "finished" if finished else "unfinished; --resume"}
-        content |= {
-            name: results[name]
-            for name in ("winner", "latency_ms", "validation_loss", "trials")
-            if name in results
-        }
-        return content | {"seconds": found.get("seconds", {})}
-    raise InputError(f"{path}: neither a run nor a bundle (no run.json, no bundle.json)")
-
-
-def _checkpoint(path: Path) -> dict[str, Any]:
-    from supernet import checkpoint
-
-    found = checkpoint.read(path)
-    space = found.notes.get("space") or {}
-    count = sum(tensor.numel() for tensor in found.tensors.values())
-    return {"holds": found.notes.get("holds"), "space": space.get("name"), "numbers": count}
-
-
-def _table(path: Path) -> dict[str, Any]:
-    from search_spaces import read_table
-
-    table = read_table(path)
-    content: dict[str, Any] = {
-        "table": str(path),
-        "rows": len(table.choices),
-        "of": "blocks" if table.of_blocks else "networks",
-        "metrics": list(table.metrics.columns),
-    }
-    if not table.of_blocks and not table.choices.empty:
-        size = table.space.size
-        content["networks in its space"] = size if math.isfinite(size) else "not to be counted"
-    return content
-
-
-def _document(path: Path) -> dict[str, Any]:
-    refuse_pointer(path)
-    try:
-        found = json_.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: nothing that temporal-nas writes: {error}") from None
-    kind = found.get("format") if isinstance(found, dict) else None
-    if kind == "temporal-nas/device":
-        from latency import read_device
-        from nas.calibration.validated import trust
-
-        device = read_device(path)
-        return {
-            "device": device.name,
-            "measurements": len(device.measurements),
-            "measured blocks": len(device.blocks),
-            "trust": trust(device),
-        }
-    if kind == "temporal-nas/search-space":
-        from search_spaces import load
-
-        space = load(str(path))
-        networks = space.size if math.isfinite(space.size) else "not to be counted"
-        return {"space": space.name, "choices": len(space.choices), "networks": networks}
-    if kind == "temporal-nas/architecture":
-        return {"architecture of": found.get("space"), "choices": found.get("choices")}
-    raise InputError(f"{path}: nothing that temporal-nas writes (format {kind!r})")
+        for line in columns_in_words(read_table(path, measured=False))[1:]:
+            print_note(line)
