@@ -6,6 +6,7 @@ read: everything that is used was checked to fit together.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,15 @@ AGAIN = "save the model again, or copy the whole package"
 MOST_NUMBERS = 2**48  # of a tensor; more is no tensor but a damaged size
 # Numbers that are no floats are weights only where data is expected: tables, indices, masks.
 # Elsewhere they are settings (strides, axes), which belong to the operation.
-DATA = frozenset({"x", "y", "values", "data", "indices", "updates", "cond", "a", "b", "attn_mask"})
+DATA = frozenset(
+    ("x", "y", "values", "data", "indices", "updates", "cond", "a", "b", "attn_mask", "weight")
+)
+# What was not learned: statistics, masks, and what coremltools made itself and named so. That is
+# the bias of zeros of a linear layer that has none, and tables that were computed (`mul_1`) or
+# that torch.export found to be buffers (`b_`) or constants (`c_`), where they are no one's weight.
+NOT_LEARNED = {"batch_norm": ("mean", "variance"), "scaled_dot_product_attention": ("attn_mask",)}
+ADDED_BIAS = re.compile(r"linear_\d+_bias_\d+(_to_fp16)?")
+COMPUTED = re.compile(rf"([bc]_\w+|(const|{'|'.join(kinds.MIL)})(_\d+)+)(_to_fp16)?")
 # What a compressed weight is unpacked by; known at loading.
 UNPACKING = frozenset({"shape", "axis", "vector_axis", "output_dtype", "name"})
 # (bits, is a float) of MIL.proto's DataType.
@@ -45,6 +54,12 @@ class Value:
     constant_bytes: int | None = None  # of a constant, as stored; None: an activation
     compressed: bool = False
     scalar: int | bool | str | None = None  # a constant's only number, where it has one
+    views: frozenset[tuple[str, int]] = frozenset()  # of a view of constants: those, see `learned`
+
+    @property
+    def learned(self) -> frozenset[tuple[str, int]]:
+        """Of a constant: the weights that it shows, each by its name, and how many numbers each."""
+        return self.views or frozenset({(self.name, self.numbers)})
 
     @property
     def numbers(self) -> int:
@@ -107,16 +122,26 @@ class Call:
         yield from {v.name: v for values in self.inputs.values() for v in values}.values()
 
     def weights(self) -> Iterator[Value]:
-        """Arguments that are parameters of the network, each once."""
-        found = {
-            value.name: value
-            for argument, values in self.inputs.items()
-            for value in values
-            if value.constant_bytes is not None
-            and value.shape
-            and (value.is_float or value.compressed or argument in DATA)
-        }
-        yield from found.values()
+        """Arguments that are weights of the network, each once."""
+        yield from {value.name: value for _, value in self._weights()}.values()
+
+    def learned(self) -> frozenset[tuple[str, int]]:
+        """The parameters that it reads: each by its name, and how many numbers it holds."""
+        found = frozenset[tuple[str, int]]()
+        made = COMPUTED if kinds.MIL.get(self.type) == "elementwise" else ADDED_BIAS
+        for argument, value in self._weights():
+            number = value.is_float or value.compressed or argument == "weight"
+            other = argument in NOT_LEARNED.get(self.type, ()) or made.fullmatch(value.name)
+            if number and not other:
+                found |= value.learned
+        return found
+
+    def _weights(self) -> Iterator[tuple[str, Value]]:
+        for argument, values in self.inputs.items():
+            for value in values:
+                data = value.is_float or value.compressed or argument in DATA
+                if value.constant_bytes is not None and value.shape and data:
+                    yield argument, value
 
 
 def short(text: str) -> str:
@@ -173,10 +198,13 @@ def as_constant(call: Call) -> tuple[Value, ...] | None:
     weights = values if compressed else list(call.weights())
     stored = sum(value.constant_bytes or 0 for value in weights)
     packed = compressed or any(value.compressed for value in weights)
+    # What was unpacked is a weight of its own size; whatever else is made of weights shows them.
+    shown = [] if compressed else [value.learned for value in weights]
+    views = frozenset[tuple[str, int]]().union(*shown)
     first, *others = call.outputs
     return (
-        replace(first, constant_bytes=stored, compressed=packed),
-        *(replace(other, constant_bytes=0, compressed=packed) for other in others),
+        replace(first, constant_bytes=stored, compressed=packed, views=views),
+        *(replace(other, constant_bytes=0, compressed=packed, views=views) for other in others),
     )
 
 

@@ -28,6 +28,7 @@ class Reader:
     operations: list[Operation] = field(default_factory=list)
     steps: list[Step[str]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)  # all that run, views and casts too
+    learned: set[tuple[str, int]] = field(default_factory=set)  # weights, and how many numbers
     float_bytes: dict[int, int] = field(default_factory=dict)  # of activations, by a number's bits
 
     def read(self, name: str, function: Any, block: Any) -> Workload:
@@ -49,7 +50,13 @@ class Reader:
         # Of the float type that most activations have: inputs and outputs may differ from it.
         bits = max(self.float_bytes, key=self.float_bytes.__getitem__, default=32)
         peak = peak_bytes(self.steps)
-        return Workload(name, tuple(self.operations), peak, number_bytes=bits // 8)
+        return Workload(
+            name,
+            tuple(self.operations),
+            peak,
+            number_bytes=bits // 8,
+            parameters=sum(numbers for _, numbers in self.learned),
+        )
 
     def _operation(self, operation: Any) -> None:
         kind = operation.type
@@ -75,6 +82,7 @@ class Reader:
         if constants is not None:
             return
         self.calls.append(call)
+        self.learned |= call.learned()
         self.steps.append(mil.step(call))
         for value in call.outputs:
             if value.is_float:

@@ -1,95 +1,108 @@
-"""Traced workloads kept on disk by content, so that a large network is traced once.
+"""Traced workloads memoized on disk, so that the blocks of a space are traced once.
 
-A workload is found again by what it depends on: the module's classes, settings and shapes of
-parameters, the loaded code that they reach, the versions of the installed packages, the inputs'
-shapes and types. No value of a weight is in it. What cannot be described so is traced each time,
-and a cache that cannot be read or written changes no result.
+Whoever asks says what a network depends on: a key, and the packages whose code makes it. All of
+that code is in the digest, so nothing has to be found out about the module itself; one that is
+made of anything else is traced each time. A cache that cannot be read or written changes no
+result.
 """
 
+import functools
 import hashlib
 import json
 import os
+import platform
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
+import platformdirs
+import torch
 from torch import Tensor, nn
 
-from latency.tracing.code_digest import Code, reachable
-from latency.tracing.fingerprint import Indescribable, fingerprint
 from latency.tracing.tracing import trace
 from latency.workload.workload import Workload
 from search_spaces import InputError
 from search_spaces.files.document import check, dumps, write_atomically
 
 FORMAT = "temporal-nas/traced"
-VERSION = "1.0"
+VERSION = "2.0"
 MOST_ENTRIES = 2048  # the oldest go first; an entry of a large network takes about 100 kB
+STARTED = time.time()  # code that was changed since is not the code that runs
 
 
 def traced(
-    module: nn.Module, inputs: Sequence[Tensor], name: str = "network", folder: Path | None = None
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    name: str = "network",
+    folder: Path | None = None,
+    *,
+    key: str | None = None,
+    packages: Sequence[str] = (),
 ) -> Workload:
-    """`latency.trace`, or what it gave before for the same content.
+    """`latency.trace`, or what it gave before for the same key and code.
 
     Args:
         module: as for `trace`.
         inputs: as for `trace`.
         name: what reports call the workload; another name is no other content.
         folder: where workloads are kept; the user's cache without it.
+        key: tells the module from all others of the same classes; None: it is traced each time.
+        packages: the packages that hold the classes of the module's parts and all that they call,
+            torch aside.
 
     Raises:
         InputError: as `trace` does; a failure is not kept.
     """
-    return Tracer(folder)(module, inputs, name)
+    kept = folder or default_folder()
+    code = _code(("latency", "search_spaces", *packages))
+    if key is None or kept is None or code is None or not _made_of(module, packages):
+        return trace(module, *inputs, name=name)
+    shapes = [f"{tuple(x.shape)} {x.dtype}" for x in (*inputs, *module.state_dict().values())]
+    file = kept / f"{_digest([key, code, str(torch.get_default_dtype()), shapes])}.json"
+    found = _read(file)
+    if found is None:
+        found = trace(module, *inputs, name=name)
+        _write(file, found)
+    return replace(found, name=name)
 
 
-class Tracer:
-    """`traced`, for many modules: the code that they share is looked through once.
-
-    To be let go when the modules are traced; code that changes meanwhile is not seen.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._codes: dict[frozenset[str], Code] = {}
-
-    def __call__(
-        self, module: nn.Module, inputs: Sequence[Tensor], name: str = "network"
-    ) -> Workload:
-        """See `traced`."""
-        try:
-            known = fingerprint(module, inputs, self._codes)
-        except (Indescribable, RecursionError):
-            return trace(module, *inputs, name=name)
-        file = (self._folder or default_folder()) / f"{known.key}.json"
-        found = _read(file)
-        if found is not None:
-            return replace(found, name=name)
-        workload = trace(module, *inputs, name=name)
-        # A network that loads code while it runs depends on more than was looked at before.
-        code = reachable(known.owners)
-        if code.modules == known.code.modules:
-            _write(file, workload)
-        self._codes[known.owners] = code
-        return workload
-
-
-def default_folder() -> Path:
-    """TEMPORAL_NAS_CACHE, or `temporal-nas` in the user's cache folder, and `workloads` therein."""
+def default_folder() -> Path | None:
+    """TEMPORAL_NAS_CACHE, or the user's cache folder, and `workloads` therein; None without one."""
     ours = os.environ.get("TEMPORAL_NAS_CACHE")
-    if ours:
-        return Path(ours) / "workloads"
-    theirs = Path(os.environ.get("XDG_CACHE_HOME") or ".")
-    cache = theirs if theirs.is_absolute() else Path("~/.cache").expanduser()
-    return cache / "temporal-nas" / "workloads"
+    cache = Path(ours) if ours else platformdirs.user_cache_path("temporal-nas")
+    return cache / "workloads" if ours or cache.is_absolute() else None
+
+
+def _made_of(module: nn.Module, packages: Sequence[str]) -> bool:
+    """Whether every part is of a class of torch or of these packages."""
+    tops = {type(part).__module__.partition(".")[0] for part in module.modules()}
+    return tops <= {"torch", *packages}
+
+
+@functools.cache
+def _code(packages: tuple[str, ...]) -> str | None:
+    """A digest of all sources of packages, and the versions of what runs them.
+
+    None where sources are not at hand (an archive), or were changed since this process began.
+    """
+    texts, now = [torch.__version__, platform.python_version()], time.time()
+    for package in packages:
+        spec = find_spec(package)
+        folders = [Path(each) for each in (spec and spec.submodule_search_locations) or ()]
+        files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+        if not files or any(STARTED < file.stat().st_mtime <= now for file in files):
+            return None
+        texts += [f"{file} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    return _digest(texts)
 
 
 def _read(file: Path) -> Workload | None:
     """A workload that was written whole; None of anything else."""
     try:
-        entry = check(json.loads(file.read_bytes()), FORMAT, 1, str(file))
+        entry = check(json.loads(file.read_bytes()), FORMAT, 2, str(file))
         if entry["sha256"] == _digest(entry["workload"]):
             return Workload.from_json(entry["workload"], str(file))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):

@@ -44,6 +44,7 @@ class Workload:
     peak_bytes: int = 0
     parts: tuple["Workload", ...] = ()
     number_bytes: int = 4  # of one activation: a device that computes in float16 moves half
+    parameters: int | None = None  # how many numbers were learned, however stored; None: unknown
 
     @property
     def leaves(self) -> tuple["Workload", ...]:
@@ -107,6 +108,8 @@ class Workload:
                 for o in self.operations
             ],
         }
+        if self.parameters is not None:
+            content["parameters"] = self.parameters
         return content | ({"parts": [p.to_json() for p in self.parts]} if self.parts else {})
 
     @staticmethod
@@ -124,6 +127,7 @@ class Workload:
                 _size(entry["peak_bytes"]),
                 tuple(Workload.from_json(part, where) for part in entry.get("parts", ())),
                 _size(entry["number_bytes"]),
+                _size(entry["parameters"]) if "parameters" in entry else None,
             )
         except InputError:
             raise
@@ -166,7 +170,9 @@ def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
     peaks = [part.peak_bytes for part in parts] or [0]
     peak_bytes = peaks[0] + max(peaks[1:], default=0)
     number_bytes = max((part.number_bytes for part in parts), default=4)
-    return Workload(name, operations, peak_bytes, parts, number_bytes)
+    counts = [part.parameters for part in parts if part.parameters is not None]
+    parameters = sum(counts) if len(counts) == len(parts) else None
+    return Workload(name, operations, peak_bytes, parts, number_bytes, parameters)
 
 
 def from_choices(

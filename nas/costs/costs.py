@@ -21,7 +21,7 @@ from latency import (
     from_choices,
 )
 from latency.regression.linear_model import Row
-from latency.tracing.cache import Tracer
+from latency.tracing.cache import traced
 from nas.costs.cost_table import CostTable
 from search_spaces import (
     Architecture,
@@ -82,6 +82,11 @@ def clip_inputs(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
     return x_BCTHW, torch.full((1,), 0.5), context
 
 
+def _traced(module: nn.Module, inputs: tuple[Tensor, ...], name: str, key: object) -> Workload:
+    """The workload of a network of our own classes, which `key` decides; others have no cache."""
+    return traced(module, inputs, name, key=repr(key), packages=("nas", "supernet"))
+
+
 @dataclass(frozen=True)
 class Part:
     """What one block, or the image U-Net, brings to a network."""
@@ -100,7 +105,6 @@ class SpaceCosts:
     def __init__(self, space: TemporalSpace) -> None:
         self.space = space
         self._alike: dict[tuple[object, ...], Part] = {}
-        self._traced = Tracer()
 
     @cached_property
     def backbone(self) -> Part:
@@ -108,7 +112,7 @@ class SpaceCosts:
         with torch.device("meta"):
             network = build_backbone(self.space.unet).eval()
             inputs = image_inputs(self.space)
-        workload = self._traced(network, inputs, BACKBONE_SLOT)
+        workload = _traced(network, inputs, BACKBONE_SLOT, self.space.unet)
         return Part(workload, parameter_count(network))
 
     def trace_all(self, advance: Callable[[int], None] = lambda _: None) -> None:
@@ -135,12 +139,13 @@ class SpaceCosts:
                 run = block_run(slot, once)
                 inputs = block_inputs(self.space, slot)
             assert run is not None
-            workload = self._traced(run, inputs, str(once))
+            workload = _traced(run, inputs, str(once), key)
             self._alike[key] = Part(workload, parameter_count(run))
         one = self._alike[key]
         operations = one.workload.operations * repeats
-        workload = replace(one.workload, name=f"{slot.name}={block}", operations=operations)
-        return Part(workload, one.parameters * repeats)
+        parameters = one.parameters * repeats
+        named = replace(one.workload, name=f"{slot.name}={block}", operations=operations)
+        return Part(replace(named, parameters=parameters), parameters)
 
     def parts(self, architecture: Architecture) -> list[Part]:
         """The image U-Net and the blocks of an architecture, in the order of the slots."""
