@@ -29,6 +29,7 @@ class Program:
 
     @staticmethod
     def of(exported: Any) -> "Program":
+        """The program of torch.export's `ExportedProgram`."""
         same: dict[Node, Node] = {}
         nodes = tuple(_written_out(exported.graph_module, same))
         for node in nodes:

@@ -63,9 +63,7 @@ def _input_shape(text: str) -> InputShape:
     return InputShape(sizes, dtype, match["name"])
 
 
-def trace_built(
-    build: object, shapes: Sequence[InputShape], name: str = "network"
-) -> Workload:
+def trace_built(build: object, shapes: Sequence[InputShape], name: str = "network") -> Workload:
     """The workload of the network that `build()` returns; a network that is one already serves.
 
     Raises:
@@ -92,7 +90,7 @@ def trace_built(
 def _built(build: Callable[[], Any], name: str) -> nn.Module:
     """The network on the CPU."""
     try:
-        module = build()
+        module: nn.Module = build()
     except (Exception, SystemExit) as error:
         raise InputError(f"{name} raised {type(error).__name__}: {first_line(error)}") from error
     _check(module, name)

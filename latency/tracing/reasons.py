@@ -25,7 +25,7 @@ def reason_of(error: BaseException) -> str:
     text = first_line(error)
     kind = type(error).__name__
     if kind in DATA or "data-dependent" in text:
-        return f"{ON_DATA}{_place(error)}"
+        return f"torch.export cannot trace it: {ON_DATA}{_place(error)}"
     mend = ""
     if "PackedParams" in text:
         mend = "; it is quantised by torch.ao: give it as it was before, or its Core ML package"
@@ -38,7 +38,7 @@ def first_line(error: BaseException) -> str:
     """The text of an exception in one line."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # noqa: BLE001 - somebody's own exception
+    except Exception:  # somebody's own, whose text is code too
         lines = []
     text = " ".join(lines[0].split()) if lines else ""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -53,9 +53,7 @@ def trace(
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except (Exception, SystemExit) as error:  # whatever the module's code raises
-        scripted = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
-        mend = "; it is made of torch.jit's modules: give those of Python" if scripted else ""
-        raise InputError(f"{name}: {reason_of(error)}{mend}") from error
+        raise InputError(f"{name}: {reason_of(error)}") from error
     floats = (x for x in (*given, *program.activations()) if x.is_floating_point())
     number_bytes = next((x.element_size() for x in floats), 4)
     peak = peak_bytes(program.steps())
@@ -99,7 +97,12 @@ class _Flat(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
         """The tensors of the output, in order."""
-        found = returned_tensors(self.module(*args, **kwargs))
+        try:
+            found = returned_tensors(self.module(*args, **kwargs))
+        except (Exception, SystemExit) as error:  # before torch prints half a graph
+            scripted = any(isinstance(part, torch.jit.ScriptModule) for part in self.modules())
+            mend = "; it is made of torch.jit's modules: give those of Python" if scripted else ""
+            raise InputError(f"{reason_of(error)}{mend}") from error
         if not found:
             raise InputError("returns no tensor, so that nothing of it needs to run")
         return found

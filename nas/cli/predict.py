@@ -1,6 +1,6 @@
 """`nas predict`: latency with bounds."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,10 @@ def predict(
     ] = None,
     shape: Annotated[
         str | None,
-        typer.Option(help="Input shapes of a torch --model, as 1,3,224,224 (several by ;)."),
+        typer.Option(
+            help="Inputs of a torch --model, as 1,3,224,224, with a type as 1,77:int64, with a "
+            "name as mask=1,77:bool; several by ;."
+        ),
     ] = None,
     space: options.MaybeSpace = None,
     json: options.AsJson = False,
@@ -160,35 +163,10 @@ def _workload(model: str, shape: str | None) -> "Workload":
 
 
 def _traced(model: str, shape: str) -> "Workload":
-    import torch
-
-    from latency.tracing.cache import traced
+    from latency.tracing.building import input_shapes, trace_built
     from search_spaces.shipped.loading import import_object
 
-    function = import_object(model, "model")
-    if not callable(function):
-        raise InputError(f"model {model!r} is not callable")
-    try:
-        with torch.device("meta"):
-            module = function()
-    except Exception as error:  # whatever somebody's code raises
-        raise InputError(f"model {model!r} raised {type(error).__name__}: {error}") from error
-    if not isinstance(module, torch.nn.Module):
-        raise InputError(f"model {model!r} returned a {type(module).__name__}, no torch module")
-    number = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    inputs = [torch.empty(sizes, dtype=number, device="meta") for sizes in _shapes(shape)]
-    return traced(module, inputs, name=model)
-
-
-def _shapes(shape: str) -> "Iterator[list[int]]":
-    for text in shape.split(";"):
-        try:
-            sizes = [int(size) for size in text.split(",")]
-        except ValueError:
-            raise InputError(f"shape {text!r}: expected whole numbers as 1,3,224,224") from None
-        if min(sizes) < 1:
-            raise InputError(f"shape {text!r}: sizes are at least 1")
-        yield sizes
+    return trace_built(import_object(model, "model"), input_shapes(shape), model)
 
 
 def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
@@ -201,7 +179,7 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
         "workload": {
             "operations": len(workload.operations),
             "gflops": workload.flops / 1e9,
-            "parameters": workload.weight_bytes // workload.number_bytes,
+            "parameters": workload.parameters,
             "weights_mb": workload.weight_bytes / 1e6,
             "peak_activations_mb": workload.peak_bytes / 1e6,
             "memory_mb": memory_mb,

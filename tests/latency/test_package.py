@@ -20,7 +20,7 @@ from latency.coreml.quiet import import_coremltools
 from nas.costs.costs import clip_inputs
 from nas.testing.operators import randomised
 from search_spaces import InputError, load
-from supernet import VideoUNet
+from supernet import VideoUNet, parameter_count
 
 PRODUCTS = {"convolution", "depthwise", "matmul", "attention"}
 
@@ -154,6 +154,9 @@ def test_a_whole_video_unet(tmp_path: Path) -> None:
     assert 2 * ours["normalisation"] <= theirs["normalisation"] < 3 * ours["normalisation"]
     assert ours["elementwise"] <= theirs["elementwise"] < 0.05 * wanted.weight_bytes
     assert wanted.peak_bytes <= found.peak_bytes <= 1.05 * wanted.peak_bytes
+    # Positions that were laid out look like weights of their own.
+    assert wanted.parameters == parameter_count(network) <= found.parameters
+    assert found.parameters < 1.005 * wanted.parameters
 
 
 class Tokens(nn.Module):
