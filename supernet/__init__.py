@@ -1,6 +1,7 @@
 """Supernets of temporal blocks on an image U-Net; what is exported here is the public API."""
 
-from supernet.autoencoders.autoencoder import Autoencoder, open_autoencoder
+from supernet.autoencoders.contract import Autoencoder
+from supernet.autoencoders.opening import open_autoencoder
 from supernet.backbones.backbone import Backbone, ImageUNet
 from supernet.backbones.building import build_backbone
 from supernet.backbones.diffusers_io import open_backbone, save_backbone

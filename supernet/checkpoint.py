@@ -1,5 +1,6 @@
 """Weights and training state in safetensors: numbers and strings alone, no pickles."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,3 +120,9 @@ def backbone_fits(shape: AnyUNetShape, notes: Mapping[str, Any]) -> bool:
     space = notes.get("space")
     found = space.get("unet") if isinstance(space, dict) else None
     return bool(found == json.loads(json.dumps(shape.to_json())))
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

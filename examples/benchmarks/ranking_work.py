@@ -27,8 +27,8 @@ from supernet import (
     train_backbone,
     train_supernet,
 )
-from supernet.data.digits import Split
 from supernet.data.loading import load_clips
+from supernet.data.splits import Split
 from supernet.flow_matching import Denoiser
 from supernet.operators import build
 from supernet.training.batches import draw_batch, squared_error

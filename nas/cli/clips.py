@@ -22,7 +22,7 @@ def clips(
     from nas.progress import Progress
     from nas.training.clip_files import write_clips
     from search_spaces.shipped.loading import load_temporal
-    from supernet.data.digits import Split
+    from supernet.data.splits import Split
 
     found = load_temporal(space)
     counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}

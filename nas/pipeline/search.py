@@ -37,8 +37,8 @@ from nas.training.training import trained_supernet
 from search_spaces import Architecture, InputError, TemporalSpace
 from search_spaces.shipped.loading import load_temporal, load_twin
 from supernet import ClipSource, Supernet, Validation, load_supernet, open_backbone
-from supernet.data.digits import Split
 from supernet.data.loading import load_clips
+from supernet.data.splits import Split
 from supernet.evaluation.temporal_metrics import Metric, Playback, load_metric
 from supernet.training.recipes import Recipe, load_recipe
 

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from nas.progress import Progress
 from search_spaces import InputError, TemporalSpace
 from search_spaces.files import document
-from supernet.data.digits import Split
 from supernet.data.loading import load_clips
+from supernet.data.splits import Split
 
 FORMAT, VERSION = "temporal-nas/clips", "1.0"
 CHUNK = 64

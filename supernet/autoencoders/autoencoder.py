@@ -1,55 +1,25 @@
-"""What turns frames into latents and back: a small autoencoder of our own, or a VAE of diffusers.
+"""A small convolutional autoencoder of images, for want of a large VAE.
 
-Where no large VAE is at hand, a small one that was trained on the very videos does for an example.
+Trained on the very videos that it will encode, it does for an example.
 The network follows the idea of TAESD (Bohan 2023): plain convolutions without normalisation. Its
 latents are whitened by a batch norm without weights, whose running mean and variance are stored
 with the network, so that they have a mean of 0 and a variance of 1; in training they carry mild
 noise, so that a latent that is nearly right decodes to a picture that is nearly right.
-
-Shapes: N images, 3 colours in [-1, 1], H x W pixels; latents are (N, channels, H / factor,
-W / factor).
 """
 
-import hashlib
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from search_spaces import InputError
 from supernet import checkpoint
+from supernet.autoencoders.contract import check_sides
 
 KIND = "autoencoder"
 CHANNELS, FACTOR = 4, 8
 WIDTH = 24  # channels at half the sides
 NOISE = 0.1  # standard deviation of what is added to latents in training
-
-
-class Autoencoder(Protocol):
-    """Makes latents of images, and images of latents; of frozen weights."""
-
-    @property
-    def channels(self) -> int:
-        """Of the latents."""
-        ...
-
-    @property
-    def factor(self) -> int:
-        """How many pixels high and wide one latent is."""
-        ...
-
-    def encode(self, x_NCHW: Tensor) -> Tensor:
-        """Latents of about unit variance; InputError where the sides do not divide."""
-        ...
-
-    def decode(self, latents_NCHW: Tensor) -> Tensor:
-        """Images in [-1, 1]."""
-        ...
-
-    def to(self, device: torch.device) -> object:
-        """Move the weights; images and latents are given and returned there, too."""
-        ...
 
 
 class ImageAutoencoder(nn.Module):
@@ -125,31 +95,6 @@ class _Residual(nn.Module):
         return x_NCHW + changed
 
 
-def check_sides(x_NCHW: Tensor, factor: int) -> None:
-    """Refuse images of other than 3 colours, or of sides that make no whole number of latents."""
-    colours, height, width = x_NCHW.shape[1:]
-    if colours != 3:
-        raise InputError(f"an autoencoder of images takes 3 colours (RGB); found {colours}")
-    if height % factor or width % factor or not height or not width:
-        raise InputError(
-            f"frames of {height} x {width} pixels make no whole number of latents; "
-            f"both sides must divide by {factor}"
-        )
-
-
-def open_autoencoder(path: Path) -> Autoencoder:
-    """An autoencoder from a file of `nas train-autoencoder`, or a VAE from a folder of diffusers.
-
-    Raises:
-        InputError: nothing there, damaged, of another kind, or diffusers is wanted and not here.
-    """
-    if path.is_dir():
-        from supernet.autoencoders.diffusers_vae import open_vae
-
-        return open_vae(path)
-    return load_autoencoder(path)
-
-
 def load_autoencoder(path: Path) -> ImageAutoencoder:
     """An autoencoder of our own, ready to evaluate; InputError where the file holds none."""
     found = checkpoint.read(path)
@@ -160,19 +105,3 @@ def load_autoencoder(path: Path) -> ImageAutoencoder:
     if not (found.tensors["whitened.running_var"] > 0).all():
         raise InputError(f"{path}: its latents have no variance; train again")
     return autoencoder.eval().requires_grad_(requires_grad=False)
-
-
-def autoencoder_sha256(path: Path) -> str:
-    """What tells one autoencoder from another: the hash of its file, or of its folder's files."""
-    if path.is_dir():
-        from supernet.autoencoders.diffusers_vae import vae_files
-
-        hashes = "".join(file_sha256(file) for file in vae_files(path))
-        return hashlib.sha256(hashes.encode()).hexdigest()
-    return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

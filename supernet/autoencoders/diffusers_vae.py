@@ -18,7 +18,7 @@ from search_spaces import InputError
 from search_spaces.files.document import finite, positive
 from search_spaces.files.git_lfs import refuse_pointer
 from supernet import checkpoint
-from supernet.autoencoders.autoencoder import check_sides
+from supernet.autoencoders.contract import check_sides
 from supernet.backbones.diffusers_io import mapped_weights, weight_files
 
 CONFIG, CLASS = "config.json", "AutoencoderKL"

@@ -13,7 +13,6 @@ that no kind of temporal block is the best everywhere.
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,17 +21,12 @@ from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError
 from supernet.data.clips import Clips
+from supernet.data.splits import SHARES, Split
 
-Split = Literal["train", "validation", "test"]
 CLASSES = 10
 GROUND, CONTRAST = 0.3, 0.16  # mean and standard deviation of the texture, black 0 to white 1
 PANNING = 0.3  # share of the clips
 PAN_SPEED = 1.0  # pixels a frame, at most
-SHARES: dict[Split, tuple[float, float]] = {
-    "train": (0.0, 0.7),
-    "validation": (0.7, 0.85),
-    "test": (0.85, 1.0),
-}
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,9 @@ from search_spaces import InputError
 from search_spaces.files.document import Json, dumps, read, replace_folder, write_atomically
 from search_spaces.files.targets import folder_target
 from supernet import checkpoint
-from supernet.autoencoders.autoencoder import (
-    Autoencoder,
-    autoencoder_sha256,
-    file_sha256,
-    open_autoencoder,
-)
+from supernet.autoencoders.contract import Autoencoder
+from supernet.autoencoders.opening import autoencoder_sha256, open_autoencoder
+from supernet.checkpoint import file_sha256
 from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR, TENSOR
 from supernet.data.video_files import BrokenVideoError, Video
 from supernet.data.video_folder import SkippedVideoWarning, check_fps, usable_videos

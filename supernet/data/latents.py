@@ -20,10 +20,10 @@ from torch import Tensor
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.files.document import Json, read
 from search_spaces.files.git_lfs import refuse_pointer
-from supernet.autoencoders.autoencoder import ImageAutoencoder, file_sha256, load_autoencoder
+from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
+from supernet.checkpoint import file_sha256
 from supernet.data.clips import Clips
-from supernet.data.digits import Split
-from supernet.data.splits import FILES_TO_SPLIT, split_films
+from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
 
 INDEX, FORMAT, MAJOR = "latents.json", "temporal-nas/latents", 1
 AUTOENCODER = "autoencoder.safetensors"

@@ -6,8 +6,9 @@ from pathlib import Path
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.shipped.loading import named_or_imported
 from supernet.data.clips import ClipSource
-from supernet.data.digits import MovingDigits, Split
+from supernet.data.digits import MovingDigits
 from supernet.data.latents import INDEX, LatentFolder
+from supernet.data.splits import Split
 from supernet.data.video_folder import VideoFolder
 
 DIGITS = "digits"

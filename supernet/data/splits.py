@@ -1,4 +1,4 @@
-"""Which films, or which parts of them, belong to training, validation and test.
+"""Split data into training, validation and test: which films, or which parts of them, are which.
 
 Splits are by film, 70 : 15 : 15, in an order that follows from the files' content: a copy under
 another name stays in its split. With fewer than `FILES_TO_SPLIT` films each is cut into three time
@@ -6,10 +6,14 @@ ranges instead, first to last.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
-from supernet.data.digits import SHARES, Split
-
+Split = Literal["train", "validation", "test"]
+SHARES: dict[Split, tuple[float, float]] = {
+    "train": (0.0, 0.7),
+    "validation": (0.7, 0.85),
+    "test": (0.85, 1.0),
+}
 FILES_TO_SPLIT = 7  # the fewest that give every split a file of its own in about its share
 
 

@@ -20,8 +20,7 @@ from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError
 from supernet.data.clips import Clips
-from supernet.data.digits import Split
-from supernet.data.splits import FILES_TO_SPLIT, split_films
+from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
 from supernet.data.video_files import BrokenVideoError, Video, open_video
 from supernet.data.video_frames import WIDEST, Pictures, Pixels, read_frames
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from search_spaces import UNetShape
 from supernet import checkpoint
-from supernet.autoencoders.autoencoder import CHANNELS, FACTOR, KIND, Autoencoder, ImageAutoencoder
+from supernet.autoencoders.autoencoder import CHANNELS, FACTOR, KIND, ImageAutoencoder
+from supernet.autoencoders.contract import Autoencoder
 from supernet.data.clips import ClipSource
-from supernet.data.digits import Split
+from supernet.data.splits import Split
 from supernet.data.video_folder import VideoFolder
 from supernet.training.pretraining import state_path
 from supernet.training.training import OnStep, Randomness, Schedule, Trainer

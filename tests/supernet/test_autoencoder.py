@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from search_spaces import InputError
 from supernet import checkpoint
-from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder, open_autoencoder
+from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
+from supernet.autoencoders.opening import open_autoencoder
 from supernet.data.clips import Clips
 from supernet.training.autoencoder_training import psnr_db, train_autoencoder
 from supernet.training.pretraining import state_path

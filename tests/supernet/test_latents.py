@@ -14,12 +14,13 @@ from films import plain, write_video
 from search_spaces import InputError, UNetShape
 from search_spaces.files.document import dumps
 from supernet import checkpoint
-from supernet.autoencoders.autoencoder import ImageAutoencoder, file_sha256, load_autoencoder
+from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
+from supernet.checkpoint import file_sha256
 from supernet.data.clips import pictures
-from supernet.data.digits import Split
 from supernet.data.encoding import Encoding, unfinished_path
 from supernet.data.latents import LatentFolder
 from supernet.data.loading import load_clips
+from supernet.data.splits import Split
 from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
 
 LATENT = UNetShape(4, (8,), 4, 2, 3, 2, 10)

@@ -14,8 +14,8 @@ import torch
 from films import CODECS, numbers, write_video
 
 from search_spaces import InputError, UNetShape
-from supernet.data.digits import Split
 from supernet.data.loading import load_clips
+from supernet.data.splits import Split
 from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
 
 GREY = UNetShape(1, (8,), 4, 16, 24, 2, 10)

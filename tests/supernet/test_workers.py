@@ -19,7 +19,7 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import Clips, TrainingPlan, train_backbone, train_supernet
-from supernet.data.digits import Split
+from supernet.data.splits import Split
 from supernet.training.recipes import RECIPES
 from supernet.training.workers import Workers
 

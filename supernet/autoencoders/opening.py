@@ -1,0 +1,28 @@
+"""Open an autoencoder from what a person names, and tell one from another by its hash."""
+
+import hashlib
+from pathlib import Path
+
+from supernet.autoencoders.autoencoder import load_autoencoder
+from supernet.autoencoders.contract import Autoencoder
+from supernet.autoencoders.diffusers_vae import open_vae, vae_files
+from supernet.checkpoint import file_sha256
+
+
+def open_autoencoder(path: Path) -> Autoencoder:
+    """An autoencoder from a file of `nas train-autoencoder`, or a VAE from a folder of diffusers.
+
+    Raises:
+        InputError: nothing there, damaged, of another kind, or diffusers is wanted and not here.
+    """
+    if path.is_dir():
+        return open_vae(path)
+    return load_autoencoder(path)
+
+
+def autoencoder_sha256(path: Path) -> str:
+    """What tells one autoencoder from another: the hash of its file, or of its folder's files."""
+    if path.is_dir():
+        hashes = "".join(file_sha256(file) for file in vae_files(path))
+        return hashlib.sha256(hashes.encode()).hexdigest()
+    return file_sha256(path)
