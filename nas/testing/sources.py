@@ -92,13 +92,12 @@ class SourceConformance:
             assert all(math.isfinite(sample) and sample > 0 for sample in visit.samples_ms)
 
     def test_a_much_larger_module_takes_longer(self) -> None:
-        found = gather(self._visits({"small": job(4, 8), "large": job(64, 64, layers=4)}))
-        assert found["small"].timing.latency_ms < found["large"].timing.latency_ms
+        least_ms = self._least_ms({"small": job(4, 8), "large": job(64, 64, layers=4)})
+        assert least_ms["small"] < least_ms["large"]
 
     def test_a_chain_takes_longer_than_its_block(self) -> None:
-        jobs = {"one": job(32, 32), "chain": job(32, 32, repeats=12)}
-        found = gather(self._visits(jobs))
-        assert found["one"].timing.latency_ms < found["chain"].timing.latency_ms
+        least_ms = self._least_ms({"one": job(32, 32), "chain": job(32, 32, repeats=12)})
+        assert least_ms["one"] < least_ms["chain"]
 
     def test_spread_is_around_the_median(self) -> None:
         timing = gather(self._visits({"one": job(4, 8)}))["one"].timing
@@ -138,6 +137,11 @@ class SourceConformance:
 
     def _visits(self, jobs: Mapping[str, Job]) -> list[Visit]:
         return list(visits(self.source(), jobs, self.protocol))
+
+    def _least_ms(self, jobs: Mapping[str, Job]) -> dict[str, float]:
+        """The quickest run of each: what else a busy machine does only ever adds."""
+        found = self._visits(jobs)
+        return {name: min(min(v.samples_ms) for v in found if v.job == name) for name in jobs}
 
 
 class ReportConformance:

@@ -19,6 +19,7 @@ from latency.graph_passes.fx_tools import RESHAPES, TRANSPOSES
 from latency.graph_passes.layout import LONGEST_AXIS, MOST_AXES, Layout, Step
 from latency.graph_passes.simplify_reshapes import simplify_reshapes
 from nas.testing.operators import randomised
+from temporal_bundle.closeness import check_close
 
 Chain = tuple[tuple[int, ...], list[tuple[bool, tuple[int, ...]]]]
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
@@ -187,7 +188,7 @@ def test_what_is_left_after_conversion(
 ) -> None:
     x = torch.randn(4, 6, 5, 3)
     found = export_program(Function(function), (x,)).program.module()(x)
-    torch.testing.assert_close(found, function(x))
+    check_close(found, function(x))
     save(Function(function), (x,), tmp_path / "a.mlpackage")
     calls = open_package(tmp_path / "a.mlpackage").calls
     assert Counter(call.type for call in calls) == CASES[function]
@@ -199,7 +200,7 @@ def test_group_norms_of_any_rank(shape: tuple[int, ...], affine: bool, tmp_path:
     norm = randomised(nn.GroupNorm(3, 12, affine=affine))
     x = torch.randn(shape) * 3 + 1
     found = export_program(norm, (x,))
-    torch.testing.assert_close(found.program.module()(x), norm(x))
+    check_close(found.program.module()(x), norm(x))
     save(norm, (x,), tmp_path / "a.mlpackage")
     opened = open_package(tmp_path / "a.mlpackage")
     assert all(len(v.shape or ()) <= 5 for call in opened.calls for v in call.outputs)
@@ -242,9 +243,9 @@ def test_six_axes_become_two_transposes_of_five() -> None:
             return h.reshape(5, 18, 8, 8) * 2
 
     x = torch.randn(4, 3, 80, 6)
-    torch.testing.assert_close(Known()(x), Windows()(x))
+    check_close(Known()(x), Windows()(x))
     program = export_program(Known(), (x,)).program
-    torch.testing.assert_close(program.module()(x), Known()(x))
+    check_close(program.module()(x), Known()(x))
     assert moves(program) <= 5
     assert max(len(n.meta["val"].shape) for n in program.graph.nodes if n.op != "output") <= 5
 

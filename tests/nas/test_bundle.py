@@ -32,6 +32,7 @@ from search_spaces import (
     temporal_space,
 )
 from supernet import DownFeatures, VideoUNet
+from temporal_bundle.closeness import check_close
 
 SHAPE = UNetShape(
     in_channels=2, channels=(8, 16), frames=3, height=8, width=8, context_tokens=2,
@@ -100,14 +101,15 @@ def test_what_a_bundle_answers_is_what_the_network_answers(
             torch.randn(clips, *context.shape[1:]),
         )
         with torch.inference_mode():
-            torch.testing.assert_close(denoiser(*case), network(*case), rtol=1e-4, atol=1e-5)
+            check_close(denoiser(*case), network(*case))
             stages = features(*case)
             for ours, theirs in zip(down.eval()(*case), stages, strict=True):
-                torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+                check_close(theirs, ours)
             assert [s.shape[1] for s in stages] == opened.manifest["network"]["features"]
     again = opened.network(found)
+    assert all(torch.equal(again.state_dict()[n], t) for n, t in network.state_dict().items())
     with torch.inference_mode():
-        torch.testing.assert_close(again(*case), network(*case), rtol=0, atol=0)
+        check_close(again(*case), network(*case))
 
 
 def test_a_copy_keeps_what_this_version_does_not_know(bundle: Path, tmp_path: Path) -> None:

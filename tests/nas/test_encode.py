@@ -4,10 +4,8 @@ import importlib.util
 import io
 import json
 import resource
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import kill_when
 from torch import Tensor
 
 from nas.report.preview import preview_gif
@@ -147,16 +146,6 @@ def test_data_that_does_not_fit_the_space(place: Path, call: Call) -> None:
         assert code == 2
         assert words in error
         assert not list(place.glob("supernet*"))
-
-
-def kill_when(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
-    begun = time.monotonic()
-    while not ready():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() - begun < 200
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 @pytest.mark.parametrize("command", ["encode", "train-autoencoder"])

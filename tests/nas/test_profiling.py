@@ -6,12 +6,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import wait_until
 
 import nas as nas_api
 from latency.sources.contract import Protocol
@@ -35,13 +35,9 @@ def profiled_until(folder: Path, lines: int, stop: signal.Signals, *arguments: s
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     journal = journal_path(folder / "b.csv")
-    begun = time.monotonic()
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= lines):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() - begun < 90
-        time.sleep(0.005)
+    wait_until(process, lambda: journal.exists() and journal.read_bytes().count(b"\n") >= lines)
     process.send_signal(stop)
-    output, words = process.communicate(timeout=60)
+    output, words = process.communicate()
     assert output == ""
     assert process.returncode == (1 if stop == signal.SIGINT else -stop)
     return words

@@ -19,6 +19,7 @@ from nas.run.results import found
 from search_spaces import InputError, TemporalSpace
 from supernet import Validation, load_supernet
 from supernet.data.loading import load_clips
+from temporal_bundle.closeness import SHARE
 
 OBJECTIVES = ("validation_loss", "latency_ms", "latency_slow-one_ms", "parameters_count")
 
@@ -58,7 +59,7 @@ def test_two_devices_four_objectives_and_two_workers(
     quality = Quality(supernet, Validation(clips, 8))
     on = result.summary["on"]
     for network, row in zip(result.evaluated, table.to_dict("records"), strict=True):
-        assert quality(network.architecture) == pytest.approx(network.loss, rel=1e-5)
+        assert quality(network.architecture) == pytest.approx(network.loss, rel=SHARE)
         assert network.values == tuple(row[name] for name in OBJECTIVES)  # noqa: PD011
         assert row["latency_ms"] <= on["made-up"]["budget_ms"]
         assert row["latency_slow-one_ms"] <= on["slow-one"]["budget_ms"]

@@ -1,18 +1,21 @@
 """`nas train` as a person runs it: killed, resumed, on several workers."""
 
+import copy
 import json
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from processes import kill_when
 from safetensors.torch import load_file
 
+from search_spaces import TemporalSpace, load
+from supernet import Supernet, build_backbone
 from supernet.training.recipes import RECIPES
+from temporal_bundle.closeness import flat
 
 Call = Callable[..., tuple[int, str, str]]
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
@@ -47,13 +50,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
     process = subprocess.Popen(
         [*NAS, *arguments, "--out", "killed.safetensors"], cwd=tiny, stderr=subprocess.DEVNULL
     )
-    begun = time.monotonic()
-    while not (tiny / "killed.training.safetensors").exists():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() - begun < 600
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when(process, (tiny / "killed.training.safetensors").exists)
     assert not (tiny / "killed.safetensors").exists()
     for name, more in (("killed", ["--resume"]), ("whole", [])):
         code, _, words = call(*arguments, "--out", f"{name}.safetensors", *more)
@@ -75,9 +72,20 @@ def test_two_workers_train_what_one_trains(tiny: Path, call: Call) -> None:
         assert "train the supernet: done" in words
         files = json.loads(printed)
         found[workers] = [load_file(tiny / files[name]) for name in ("backbone", "supernet")]
-    for alone, together in zip(*found.values(), strict=True):
-        assert alone.keys() == together.keys()
-        assert all(torch.allclose(alone[n], together[n], rtol=1e-3, atol=1e-3) for n in alone)
+    # Adam makes a whole step of a gradient that is nothing but rounding: weights are compared
+    # together, by how far the training moved them.
+    space = load("tiny_space:SPACE")
+    assert isinstance(space, TemporalSpace)
+    torch.manual_seed(0)
+    backbone = build_backbone(space.unet)
+    begun = [copy.deepcopy(backbone.state_dict())]
+    backbone.load_state_dict(found["1"][0])
+    torch.manual_seed(1)
+    begun.append(Supernet(space, backbone).state_dict())
+    for start, alone, together in zip(begun, *found.values(), strict=True):
+        assert start.keys() == alone.keys() == together.keys()
+        first, one, two = (flat(weights[n] for n in start) for weights in (start, alone, together))
+        assert (two - one).norm() < 0.1 * (one - first).norm()
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from supernet import (
     open_backbone,
     save_backbone,
 )
+from temporal_bundle.closeness import check_close
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -81,11 +82,11 @@ def test_diffusers_opens_what_is_saved_and_gives_the_same(tmp_path: Path) -> Non
         with torch.inference_mode():
             wanted = theirs(x_NCHW, torch.tensor([17, 900]), context_NLC).sample
             found = ours(x_NCHW, torch.tensor([0.017, 0.9]), context_NLC)
-        assert (found - wanted).abs().max() < 1e-4
+        check_close(found, wanted, name)
         theirs.save_pretrained(tmp_path / f"{name} by diffusers")
         again = open_backbone(tmp_path / f"{name} by diffusers", ours.shape).eval()
         with torch.inference_mode():
-            assert torch.equal(again(x_NCHW, torch.tensor([0.017, 0.9]), context_NLC), found)
+            check_close(again(x_NCHW, torch.tensor([0.017, 0.9]), context_NLC), found)
 
 
 def test_a_moving_average_that_diffusers_saved_opens(folder: Path, tmp_path: Path) -> None:

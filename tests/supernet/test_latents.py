@@ -22,6 +22,7 @@ from supernet.data.latents import LatentFolder
 from supernet.data.loading import load_clips
 from supernet.data.splits import Split
 from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
+from temporal_bundle.closeness import check_close
 
 LATENT = UNetShape(4, (8,), 4, 2, 3, 2, 10)
 RGB = UNetShape(3, (8,), 4, 16, 24, 2, 10)
@@ -102,7 +103,7 @@ def test_clips_are_shown_as_the_autoencoder_decodes_them(latents: Path, autoenco
     shown = pictures(data, x_BCTHW)
     assert shown.shape == (2, 3, 4, 16, 24)
     single = load_autoencoder(autoencoder).decode(x_BCTHW[1, :, 2][None])
-    assert torch.allclose(shown[1, :, 2], single[0], atol=1e-5)
+    check_close(shown[1, :, 2], single[0])
     films = VideoFolder(latents.parent / "films", RGB, "train")
     pixels = films.clips(1, 0).x_BCTHW
     assert pictures(films, pixels) is pixels

@@ -30,6 +30,7 @@ from search_spaces.shipped.moving_digits import OPERATORS
 from supernet import TemporalOperator
 from supernet.networks.supernet import largest
 from supernet.operators import Settings, build
+from temporal_bundle.closeness import check_close
 
 
 class ElasticConv(TemporalOperator):
@@ -134,7 +135,7 @@ def test_neighbours_in_the_channels_are_a_convolution_over_time(
     h = F.conv3d(h, weight, w["conv.bias"], padding=(kernel // 2, side // 2, side // 2))
     h = rearrange(F.silu(h), "b c t h w -> (b t) c h w")
     wanted = x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
-    assert torch.allclose(block(x_NCHW, 5, torch.zeros(2, 1, 1)), wanted)
+    check_close(block(x_NCHW, 5, torch.zeros(2, 1, 1)), wanted)
 
 
 @pytest.mark.parametrize(("window", "sides"), [(1.0, (8, 4)), (0.5, (4, 2)), (0.125, (2, 2))])

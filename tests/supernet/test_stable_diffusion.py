@@ -22,6 +22,7 @@ from search_spaces import (
 )
 from supernet import DownFeatures, Supernet, VideoUNet, build_backbone, parameter_count
 from supernet.backbones.stable_diffusion.transformer import ChannelNorm
+from temporal_bundle.closeness import check_close
 
 
 @pytest.fixture(params=["BK-SDM tiny", "BK-SDM v2, two stages"])
@@ -52,7 +53,7 @@ def test_outputs_equal_those_of_diffusers(name: str, tmp_path: Path) -> None:
         with torch.inference_mode():
             wanted = theirs(x_NCHW, steps_N, context_NLC).sample
             found = ours(x_NCHW, steps_N / 1000, context_NLC)
-        assert (found - wanted).abs().max() < 1e-4, f"{name} at {height} x {width}"
+        check_close(found, wanted, f"{name} at {height} x {width}")
 
 
 def test_outputs_are_what_diffusers_gave_once(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_outputs_are_what_diffusers_gave_once(tmp_path: Path) -> None:
     with torch.inference_mode():
         found = backbone(x_NCHW, torch.tensor([0.501]), context_NLC)
     golden = torch.tensor(GOLDEN)
-    assert torch.allclose(found[0, :, 4, 2], golden, atol=1e-4)
+    check_close(found[0, :, 4, 2], golden)
 
 
 def test_a_fresh_video_network_equals_its_backbone_frame_by_frame(space: TemporalSpace) -> None:
@@ -77,7 +78,7 @@ def test_a_fresh_video_network_equals_its_backbone_frame_by_frame(space: Tempora
         wanted = torch.stack([backbone(x[:, :, t], time, context) for t in range(x.shape[2])], 2)
         for block in space.blocks():
             network = VideoUNet(space, space.uniform(block), backbone)
-            assert torch.allclose(network(x, time, context), wanted, atol=1e-4)
+            check_close(network(x, time, context), wanted, block)
 
 
 def test_every_slot_is_visited_in_its_order_at_its_size(space: TemporalSpace) -> None:
@@ -140,7 +141,7 @@ def test_exports_for_any_number_of_clips_and_frames(tmp_path: Path) -> None:
     x, time, context = two_clips(space)
     with torch.inference_mode():
         for given in ((x, time, context), (x[:1, :, :2], time[:1], context[:1])):
-            assert torch.allclose(program.module()(*given), network(*given), atol=1e-4)
+            check_close(program.module()(*given), network(*given))
 
 
 def test_converts_to_core_ml_with_the_flops_that_were_traced(tmp_path: Path) -> None:
@@ -169,13 +170,13 @@ def test_norms_of_channels_are_one_operation_wherever_they_are_read(tmp_path: Pa
     wanted = torch.nn.functional.layer_norm(
         x_NCHW.movedim(1, -1), (8,), norm.weight, norm.bias
     ).movedim(-1, 1)
-    assert torch.allclose(norm(x_NCHW), wanted)
+    check_close(norm(x_NCHW), wanted)
     traced = [o.kind for o in trace(norm, x_NCHW).operations]
     assert traced.count("normalisation") == 1
     assert "elementwise" not in traced
     # For Core ML it is computed where the channels are: nothing is turned round.
     program = export_program(norm, (x_NCHW,)).program
-    assert torch.allclose(program.module()(x_NCHW), wanted, atol=1e-5)
+    check_close(program.module()(x_NCHW), wanted)
     assert not [n for n in program.graph.nodes if "permute" in str(n.target)]
     save(norm, (x_NCHW,), tmp_path / "norm.mlpackage")
     read = [o.kind for o in read_package(tmp_path / "norm.mlpackage").operations]

@@ -21,8 +21,7 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Two test processes of two threads each on two cores wait for each other most of the time."""
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

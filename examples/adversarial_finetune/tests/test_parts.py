@@ -14,6 +14,7 @@ from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, m
 from adversarial_finetune.learner import Learner
 from adversarial_finetune.rollout import Rollout
 from adversarial_finetune.tables import shares, table
+from temporal_bundle.closeness import check_close, difference
 
 CLIP = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -26,16 +27,16 @@ def towards(x: Tensor, time: Tensor, _: Tensor) -> Tensor:
 @pytest.mark.parametrize("steps", [1, 4, 25])
 def test_samplers_end_where_all_data_is(steps: int) -> None:
     noise, context = torch.randn_like(CLIP), torch.zeros(2, 1, 1)
-    torch.testing.assert_close(follow(towards, noise, context, steps), CLIP, rtol=1e-4, atol=1e-4)
+    check_close(follow(towards, noise, context, steps), CLIP)
     generator = torch.Generator().manual_seed(1)
     found = leap(towards, noise, context, step_times(steps), generator)
-    torch.testing.assert_close(found, CLIP, rtol=1e-4, atol=1e-4)
+    check_close(found, CLIP)
 
 
 def test_a_guess_undoes_a_mix() -> None:
     time = torch.tensor([0.3, 0.9])
     noisy = mix(CLIP, torch.randn_like(CLIP), time)
-    torch.testing.assert_close(guess(towards, noisy, time, torch.zeros(2, 1, 1)), CLIP)
+    check_close(guess(towards, noisy, time, torch.zeros(2, 1, 1)), CLIP)
 
 
 @pytest.mark.parametrize(("guidance", "calls"), [(1.0, 5), (2.0, 10)])
@@ -70,7 +71,7 @@ def test_a_rollout_goes_the_samplers_way() -> None:
         made = guess(half_way, shown, time_B, rollout.context_BLC)
         assert torch.equal(rollout.context_BLC, context)
         rollout.move(made, fresh, 4)
-    torch.testing.assert_close(rollout.x_BCTHW, wanted)
+    check_close(rollout.x_BCTHW, wanted)
     assert rollout.call_B.tolist() == [0, 0]
     assert torch.equal(rollout.context_BLC, fresh), "who begins anew asks for something else"
 
@@ -105,10 +106,10 @@ def test_an_optimizer_goes_by_what_weights_mean_and_not_how_they_lie(muon: bool)
             each.learn(network(x).square().mean(), 3)
         twins = dict(twin.named_parameters())
         assert all(torch.equal(p, twins[name]) for name, p in module.named_parameters())
-        ends.append([p.detach().contiguous() for p in module.parameters()])
+        ends.append(torch.cat([(p - before[n]).flatten() for n, p in module.named_parameters()]))
     # Orthogonal matrices are worked out in bfloat16, of columns in another order.
-    for one, last in zip(*ends, strict=True):
-        torch.testing.assert_close(one, last, rtol=0, atol=4e-4 if muon else 1e-5)
+    one, last = (each.detach() for each in ends)
+    assert (one - last).norm() < (0.05 if muon else 0.01) * one.norm()
 
 
 def row(sampler: str, calls: int, frechet: float, seed: int) -> dict[str, object]:
@@ -173,7 +174,7 @@ def test_a_spatial_head_looks_at_frames_one_by_one() -> None:
     straight = heads(stages(), *told())
     shuffled = heads([each[:, :, order] for each in stages()], *told())
     for one, other in zip(straight, shuffled, strict=True):
-        torch.testing.assert_close(one[:, order], other)
+        check_close(one[:, order], other)
 
 
 def test_a_temporal_head_looks_at_places_one_by_one() -> None:
@@ -185,7 +186,7 @@ def test_a_temporal_head_looks_at_places_one_by_one() -> None:
     assert moved.argmax() == 0
     order = torch.tensor([2, 0, 3, 1])
     shuffled = heads([each[:, :, order] for each in stages()], *told())
-    assert not torch.allclose(heads(stages(), *told())[0][:, order], shuffled[0])
+    assert difference(heads(stages(), *told())[0][:, order], shuffled[0]) > 0.01
 
 
 @pytest.mark.parametrize("kinds", [KINDS, ("spatial",), ("temporal",)])
@@ -201,7 +202,7 @@ def test_the_condition_counts() -> None:
         for one, another in zip(
             heads(stages(), time, context), heads(stages(), *other), strict=True
         ):
-            assert not torch.allclose(one, another)
+            assert difference(one, another) > 0.01
 
 
 def test_the_penalty_is_the_square_of_a_slope() -> None:

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from safetensors.torch import load_file, save_file
 
 from temporal_bundle import FINETUNED_FORMAT, FORMAT, BundleError, open_bundle, schema, sha256
+from temporal_bundle.closeness import check_close
 from temporal_bundle.testing import Network, write_manifest
 
 
@@ -22,9 +23,9 @@ def test_the_programs_are_the_network(made: Path) -> None:
     denoiser, features = opened.denoiser(opened.weights()), opened.features(opened.weights())
     for clips, frames in ((1, 1), (3, 4), (2, 7)):
         case = torch.randn(clips, 1, frames, 8, 8), torch.rand(clips), torch.rand(clips, 2, 3)
-        torch.testing.assert_close(denoiser(*case), network(*case))
+        check_close(denoiser(*case), network(*case))
         for ours, theirs in zip(features(*case), network.stages(*case), strict=True):
-            torch.testing.assert_close(ours, theirs)
+            check_close(ours, theirs)
     denoiser(*case).sum().backward()
     assert all(p.grad is not None for p in denoiser.parameters())
     assert not any(p.requires_grad for p in features.parameters())
