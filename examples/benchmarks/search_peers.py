@@ -21,7 +21,7 @@ from nas.benchmark import by_study
 from nas.benchmark.tabular import Evaluate
 from nas.problem.problem import Problem
 from search_spaces import Architecture, InputError
-from search_spaces.space.integer_encoding import Coder
+from search_spaces.space.integer_encoding import IntegerEncoder
 
 STRATEGIES = ("cost-aware", "nsga2", "pymoo-nsga2", "pymoo-choices")
 POPULATION = 20
@@ -39,7 +39,7 @@ def search(strategy: str, problem: Problem, trials: int, evaluate: Evaluate) -> 
     from pymoo.core.termination import NoTermination
     from pymoo.problems.static import StaticProblem
 
-    coder = Coder(problem.space)
+    coder = IntegerEncoder(problem.space)
     if problem.listed is not None or not all(coder.option_counts):
         raise InputError(f"{strategy} searches whole spaces of options, and this is none")
     peers = {"pymoo-nsga2": integers, "pymoo-choices": choices}
@@ -62,7 +62,7 @@ def search(strategy: str, problem: Problem, trials: int, evaluate: Evaluate) -> 
     return list(found)[:trials]
 
 
-def integers(coder: Coder, problem: Problem) -> Peer:
+def integers(coder: IntegerEncoder, problem: Problem) -> Peer:
     """NSGA-II over integers."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.problem import Problem as Bounds
@@ -83,7 +83,7 @@ def integers(coder: Coder, problem: Problem) -> Peer:
     return algorithm, bounds, lambda rows: np.asarray(rows, dtype=float)
 
 
-def choices(coder: Coder, problem: Problem) -> Peer:
+def choices(coder: IntegerEncoder, problem: Problem) -> Peer:
     """Rank and crowding, as in NSGA-II, over nominal choices."""
     from pymoo.algorithms.moo.nsga2 import RankAndCrowdingSurvival
     from pymoo.core.mixed import MixedVariableGA

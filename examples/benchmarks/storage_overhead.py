@@ -25,11 +25,11 @@ from nas.study.record import Record
 from nas.study.storage import opened, sqlite
 from nas.study.study import Study
 from search_spaces import Architecture, Choice, SearchSpace
-from search_spaces.space.integer_encoding import Coder
+from search_spaces.space.integer_encoding import IntegerEncoder
 
 CHOICES, OPTIONS = 22, ("none", "conv1d", "conv3d", "attention")
 SPACE = SearchSpace("slots", tuple(Choice(f"slot{n}", OPTIONS) for n in range(CHOICES)))
-CODER = Coder(SPACE)
+CODER = IntegerEncoder(SPACE)
 
 
 def latencies_ms(architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:

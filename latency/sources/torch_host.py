@@ -1,6 +1,5 @@
 """Measures torch modules on this machine: on its processor, or on its GPU through CUDA."""
 
-import os
 import platform
 import time
 
@@ -80,13 +79,6 @@ def host_facts() -> dict[str, str]:
         "os": f"{platform.system()} {platform.release()}",
         "precision": "float32",
     }
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked(device: str) -> torch.device:

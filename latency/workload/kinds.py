@@ -1,4 +1,4 @@
-"""Kinds of operations, and which operations of torch and of Core ML are of which kind.
+"""Kinds of operations: classify those of torch and of Core ML.
 
 A network has the same kinds whichever way its workload was read:
 

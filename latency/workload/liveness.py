@@ -1,4 +1,4 @@
-"""The most bytes of activations alive at once, from the order in which a program runs."""
+"""Liveness analysis: peak memory of activations, from the order in which a program runs."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Step(Generic[V]):
 
 
 def score_numbers(query: Sequence[int], key: Sequence[int]) -> int:
-    """How many scores attention compares: (..., queries, d) with (..., keys, d).
+    """Count attention's scores: (..., queries, d) with (..., keys, d).
 
     A kernel may keep a part of them at a time; who computes all at once, as the operations that
     attention is made of do, needs that much memory.
@@ -32,7 +32,7 @@ def score_numbers(query: Sequence[int], key: Sequence[int]) -> int:
 
 
 def peak_bytes(steps: Sequence[Step[V]]) -> int:
-    """The most bytes alive at once, each value from its making to the last use of its memory.
+    """Peak memory: the most bytes alive at once, each value from its making to its last use.
 
     The program's inputs are what its first step makes, its outputs what its last one reads.
     """

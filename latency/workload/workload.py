@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from search_spaces.files.document import Json
 
 
 def option_of(part: str) -> str:
-    """What a part's name decides: `conv1d(kernel=3)` of `down0=conv1d(kernel=3)`."""
+    """The option in a part's name: `conv1d(kernel=3)` of `down0=conv1d(kernel=3)`."""
     _, decided, option = part.partition("=")
     return option if decided else part
 
@@ -33,7 +33,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Workload:
-    """An ordered list of operations, and the most bytes of activations alive at once.
+    """A workload: an ordered list of operations, and the peak memory of their activations.
 
     A network that was put together from blocks keeps them as `parts`, so that a part which was
     measured alone is recognised by its content.
@@ -89,7 +89,7 @@ class Workload:
         return any(o.flops or o.bytes_moved or o.weight_bytes for o in self.operations)
 
     def compact(self) -> "Workload":
-        """Equal operations counted once with how often they run; order and parts are given up."""
+        """Merge equal operations into one with a count; order and parts are given up."""
         often: dict[Operation, float] = {}
         for operation in self.operations:
             once = replace(operation, count=1.0)
@@ -98,7 +98,7 @@ class Workload:
         return replace(self, operations=counted, parts=())
 
     def to_json(self) -> Json:
-        """Numbers and names; an operation is a row of `OPERATION_FIELDS`."""
+        """Numbers and names; an operation is a row of the fields of `Operation`."""
         content: Json = {
             "name": self.name,
             "number_bytes": self.number_bytes,
@@ -114,7 +114,7 @@ class Workload:
 
     @staticmethod
     def from_json(entry: object, where: str) -> "Workload":
-        """A workload out of a document.
+        """Read a workload out of a document.
 
         Raises:
             InputError: a missing field, or a size that is no number of at least 0.
@@ -133,9 +133,6 @@ class Workload:
             raise
         except (AssertionError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{where}: broken workload: {error!r}") from None
-
-
-OPERATION_FIELDS = tuple(field.name for field in fields(Operation))
 
 
 def _operation(row: Sequence[Any]) -> Operation:
@@ -160,7 +157,7 @@ def _size(value: Any) -> int:
 
 
 def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
-    """The workload of parts that run one after another.
+    """Concatenate the workloads of parts that run one after another.
 
     Its peak is an upper bound: the first part (the image U-Net, whose skips stay alive) at its
     peak, while the most demanding of the others runs at its own.
@@ -178,7 +175,7 @@ def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
 def from_choices(
     name: str, choices: Sequence[tuple[str, object]], numeric: Container[str] = ()
 ) -> Workload:
-    """The workload of a tabular architecture: a part for each decision, known by its name.
+    """Make the workload of a tabular architecture: a part for each decision, known by its name.
 
     Args:
         name: what reports call the workload.
@@ -202,5 +199,5 @@ def from_choices(
 
 @lru_cache(maxsize=4096)
 def _decision(choice: str, option: str) -> Workload:
-    """One for all networks: what is known of a part is then found once, not once a network."""
+    """Memoize a decision's part: what is known of it is then found once, not once a network."""
     return Workload(f"{choice}={option}", (Operation(option),))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from search_spaces import Architecture, InputError, NumericChoice, Table
 from search_spaces.space.choice import Choice, Option
-from search_spaces.space.integer_encoding import Coder, Codes, scaled
+from search_spaces.space.integer_encoding import Codes, IntegerEncoder, scaled
 
 Rows = npt.NDArray[np.int64]
 UNKNOWN = -2.0  # a cell that is no option; canonical rows hold none
@@ -29,7 +29,7 @@ class Lookup:
 
     def __init__(self, table: Table) -> None:
         self._path = table.path
-        self._coder = Coder(table.space)
+        self._coder = IntegerEncoder(table.space)
         self._numbers = _numbers(table)
         self.codes = self._codes_of(table)
         keys = self._coder.keys(self.codes)

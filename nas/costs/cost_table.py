@@ -12,7 +12,7 @@ from latency import Device, Workload
 from latency.measurement.validation import SHORTEST_MS
 from latency.predictor.device import MB
 from search_spaces import Architecture, Choice, TemporalSpace
-from search_spaces.space.integer_encoding import Coder
+from search_spaces.space.integer_encoding import IntegerEncoder
 
 Vector = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -22,7 +22,7 @@ class BlockIndex:
     """Which block stands in which slot, as numbers: the order of `TemporalSpace.blocks`."""
 
     def __init__(self, space: TemporalSpace) -> None:
-        self._coder = Coder(space)
+        self._coder = IntegerEncoder(space)
         self._slots = [slot.name for slot in space.slots]
         place = {choice.name: index for index, choice in enumerate(space.choices)}
         settings = {s.name: s.options for o in space.operators for s in o.settings}

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.problem.problem import Matrix, Problem, Vector
-from search_spaces.space.integer_encoding import Coder, Codes
+from search_spaces.space.integer_encoding import Codes, IntegerEncoder
 
 LISTED = 1500  # architectures that are all looked at, where there are no more
 NEAREST = 20  # listed rows around each one that nothing beats ...
@@ -32,7 +32,7 @@ class Candidates:
 class Seen:
     """Rows that are never proposed again."""
 
-    def __init__(self, coder: Coder, *parts: Codes) -> None:
+    def __init__(self, coder: IntegerEncoder, *parts: Codes) -> None:
         self._coder = coder
         self._keys = {key for part in parts for key in self._keys_of(part)}
 
@@ -52,7 +52,7 @@ class Seen:
 class Searcher:
     """Finds candidates of a problem."""
 
-    def __init__(self, problem: Problem, coder: Coder, rng: np.random.Generator) -> None:
+    def __init__(self, problem: Problem, coder: IntegerEncoder, rng: np.random.Generator) -> None:
         self._problem = problem
         self._coder = coder
         self._rng = rng
@@ -68,7 +68,7 @@ class Searcher:
     def random(self, count: int) -> Codes:
         """Random rows; of a listed space, rows of the list."""
         if self._list is None:
-            return self._coder.drawn(count, self._rng)
+            return self._coder.sample(count, self._rng)
         rows: Codes = self._list[self._rng.integers(len(self._list), size=count)]
         return rows
 
@@ -87,7 +87,7 @@ class Searcher:
         if self._list is not None:
             order = self._rng.permutation(len(self._list))[: TRIES * count]
             return self.inside(seen, self._list[order]).codes[:count]
-        found = self.inside(seen, self._coder.balanced(count, self._rng)).codes
+        found = self.inside(seen, self._coder.balanced_sample(count, self._rng)).codes
         for _ in range(TRIES):
             if len(found) >= count:
                 break
@@ -126,10 +126,10 @@ class Searcher:
     def _children(self, parents: Codes, count: int) -> Codes:
         rng = self._rng
         chosen = parents[rng.integers(len(parents), size=count)]
-        children = self._coder.mutated(chosen, rng.choice(CHANGES, size=count, p=SHARES), rng)
+        children = self._coder.mutate(chosen, rng.choice(CHANGES, size=count, p=SHARES), rng)
         crossed = np.flatnonzero(rng.random(count) < CROSSED)
         others = parents[rng.integers(len(parents), size=len(crossed))]
-        children[crossed] = self._coder.crossed(children[crossed], others, rng)
+        children[crossed] = self._coder.crossover(children[crossed], others, rng)
         return children
 
     @cached_property

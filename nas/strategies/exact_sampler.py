@@ -23,7 +23,7 @@ from nas.strategies.candidates import Searcher, Seen
 from nas.strategies.joint import JointSampler
 from nas.strategies.observations import Observations
 from search_spaces import InputError, NumericChoice
-from search_spaces.space.integer_encoding import INACTIVE, Coder, Codes
+from search_spaces.space.integer_encoding import INACTIVE, Codes, IntegerEncoder
 
 if TYPE_CHECKING:
     from search_spaces import Architecture
@@ -68,7 +68,7 @@ class Parts:
         return row
 
 
-def parts_of(coder: Coder) -> Parts:
+def parts_of(coder: IntegerEncoder) -> Parts:
     """The parts of a space.
 
     Raises:
@@ -82,7 +82,7 @@ def parts_of(coder: Coder) -> Parts:
     return Parts(tuple(places), tuple(_options(coder, each) for each in places))
 
 
-def _options(coder: Coder, places: tuple[int, ...]) -> Codes:
+def _options(coder: IntegerEncoder, places: tuple[int, ...]) -> Codes:
     levels = [
         np.unique(coder.stepped(place, np.linspace(0, 1, LEVELS)))
         if isinstance(coder.choices[place], NumericChoice)
@@ -196,7 +196,9 @@ class Exact(JointSampler):
     def scoring_set(self) -> "list[Architecture]":
         """Architectures in which every option stands equally often: guesses of them score it."""
         count = min(MOST_GUESSES, GUESSES * int(self._parts.starts[-1]))
-        rows = self.coder.balanced(count, np.random.default_rng(0))  # the same in every resume
+        rows = self.coder.balanced_sample(
+            count, np.random.default_rng(0)
+        )  # the same in every resume
         return self.coder.architectures(np.unique(rows, axis=0))
 
     def _arranged_or_near(self, scores: Vector, share: float, known: Codes) -> Codes:

@@ -12,7 +12,7 @@ from nas.problem.distributions import directions, distributions
 from nas.problem.problem import Problem
 from nas.strategies.observations import Observations, StudyReader
 from search_spaces import Architecture, InputError
-from search_spaces.space.integer_encoding import Coder
+from search_spaces.space.integer_encoding import IntegerEncoder
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -32,7 +32,7 @@ class JointSampler(BaseSampler):
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.coder = Coder(problem.space)
+        self.coder = IntegerEncoder(problem.space)
         self.rng = np.random.default_rng(problem.seed)
         self._distributions = distributions(problem.space)
         self._independent = RandomSampler(seed=problem.seed)

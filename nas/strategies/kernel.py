@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.space.choice import Choice, NumericChoice, is_ordinal
-from search_spaces.space.integer_encoding import INACTIVE, Coder, Codes
+from search_spaces.space.integer_encoding import INACTIVE, Codes, IntegerEncoder
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class _Group:
 class Features:
     """One-hot rows, numbers and counts of architectures, and where each choice's columns stand."""
 
-    def __init__(self, coder: Coder) -> None:
+    def __init__(self, coder: IntegerEncoder) -> None:
         self._sizes: list[int] = []
         self.numeric: list[int] = []
         alike: dict[object, list[int]] = {}
@@ -141,7 +141,7 @@ class Kernel:
     of options, a group after the other.
     """
 
-    def __init__(self, coder: Coder) -> None:
+    def __init__(self, coder: IntegerEncoder) -> None:
         self.features = Features(coder)
         count = self.features.choices
         self._weights = slice(0, count)

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from nas.problem.problem import Matrix, Problem
 from search_spaces import Architecture, InputError
-from search_spaces.space.integer_encoding import Coder, Codes
+from search_spaces.space.integer_encoding import Codes, IntegerEncoder
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -46,7 +46,7 @@ class StudyReader:
         known: every architecture that finished, or was being evaluated when it was last read.
     """
 
-    def __init__(self, problem: Problem, coder: Coder) -> None:
+    def __init__(self, problem: Problem, coder: IntegerEncoder) -> None:
         self.proposals: dict[int, Architecture] = {}
         self.known: set[Architecture] = set()
         self._problem = problem

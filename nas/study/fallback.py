@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nas.problem.problem import Problem
 from search_spaces import Architecture
-from search_spaces.space.integer_encoding import Coder, Codes
+from search_spaces.space.integer_encoding import Codes, IntegerEncoder
 
 DRAWS = (32, 256, 2048)  # few at first: most spaces are large and most budgets roomy
 NEAR, ROUNDS = 256, 24
@@ -24,7 +24,7 @@ class Unseen:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._coder = Coder(problem.space)
+        self._coder = IntegerEncoder(problem.space)
         self._rng = np.random.default_rng((problem.seed, 1))
         self._draws = len(DRAWS)
         self._rest: list[Architecture] | None = None
@@ -37,7 +37,7 @@ class Unseen:
         `inside` are known to keep the budgets: where few do, others lie near them.
         """
         for count in DRAWS[: self._draws]:
-            fresh = self._first_new(self._coder.drawn(count, self._rng), seen)
+            fresh = self._first_new(self._coder.sample(count, self._rng), seen)
             if fresh is not None:
                 return fresh
         self._draws = 1  # most that is drawn is seen, or over a budget
@@ -74,10 +74,10 @@ class Unseen:
             chosen = rng.choice(len(known), min(NEAR, len(known)), replace=False)
             codes = coder.codes([known[index] for index in chosen])
         else:
-            codes = coder.drawn(DRAWS[-1], rng)
+            codes = coder.sample(DRAWS[-1], rng)
         for _ in range(ROUNDS):
             parents = codes[rng.integers(len(codes), size=NEAR)]
-            children = coder.mutated(parents, rng.integers(1, 4, size=NEAR), rng)
+            children = coder.mutate(parents, rng.integers(1, 4, size=NEAR), rng)
             fresh = self._first_new(children, seen)
             if fresh is not None:
                 return fresh
@@ -100,7 +100,7 @@ class Listed:
 
     def __init__(self, problem: Problem, listed: Sequence[Architecture]) -> None:
         self._listed = listed
-        self._coder = Coder(problem.space)
+        self._coder = IntegerEncoder(problem.space)
         self._rng = np.random.default_rng((problem.seed, 1))
         self._row = {architecture: row for row, architecture in enumerate(listed)}
         self._free: npt.NDArray[np.bool_] = problem.keeps(listed)

@@ -1,4 +1,4 @@
-"""An architecture: one point of a search space, frozen, hashable and canonical."""
+"""Architecture: one point (configuration) of a search space, frozen, hashable and canonical."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ MAJOR = 1
 
 @dataclass(frozen=True)
 class Architecture(Mapping[str, Option]):
-    """The decided choices that matter, in the order of the space.
+    """A configuration: the decided choices that matter (are active), in the order of the space.
 
     Made by `SearchSpace.architecture`, which validates and drops choices that don't matter, so
     that two spellings of one network are equal and share a digest.
@@ -57,7 +57,7 @@ class Architecture(Mapping[str, Option]):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_json(self) -> Json:
-        """The architecture as a JSON document."""
+        """As a JSON document."""
         return {
             "format": FORMAT,
             "version": f"{MAJOR}.0",
@@ -67,7 +67,7 @@ class Architecture(Mapping[str, Option]):
 
 
 def choices_of(document: object, where: str) -> dict[str, Any]:
-    """The undigested choices of an architecture document.
+    """Extract the unchecked choices of an architecture document.
 
     Raises:
         InputError: not an architecture document, or its choices are not an object.

@@ -1,4 +1,4 @@
-"""Choices: the named decisions that a search space is made of."""
+"""Choices: the categorical, conditional and numeric decisions that a search space is made of."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ Values = Mapping[str, Option]
 
 @dataclass(frozen=True)
 class Condition:
-    """A choice matters only where `choice` is decided as one of `options`."""
+    """Condition: a choice is active only where `choice` is decided as one of `options`."""
 
     choice: str
     options: tuple[Option, ...]
@@ -20,7 +20,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Choice:
-    """A named decision with ordered options; with `when`, it may depend on an earlier choice."""
+    """A categorical choice with ordered options; conditional on an earlier choice by `when`."""
 
     name: str
     options: tuple[Option, ...]
@@ -40,7 +40,7 @@ class Choice:
             raise InputError(f"choice {self.name!r} lists an option twice: {self.options}")
 
     def resolve(self, value: object) -> Option:
-        """The option that `value` spells (2, 2.0 and "2" name the same option of a choice).
+        """Find the option that `value` spells (2, 2.0 and "2" name the same option of a choice).
 
         Raises:
             InputError: no option is spelled so.
@@ -56,7 +56,7 @@ class Choice:
 
 
 def is_ordinal(options: Sequence[object]) -> bool:
-    """Whether options are numbers that may lie between each other: three or more."""
+    """Whether options are ordinal: numbers that may lie between each other, three or more."""
     return len(options) > 2 and all(
         isinstance(option, (int, float)) and not isinstance(option, bool) for option in options
     )
@@ -64,7 +64,7 @@ def is_ordinal(options: Sequence[object]) -> bool:
 
 @dataclass(frozen=True)
 class NumericChoice:
-    """A decision that varies freely between two numbers, as columns of a measured table do."""
+    """A numeric choice that varies freely between two numbers, as columns of a table do."""
 
     name: str
     low: float
@@ -79,11 +79,11 @@ class NumericChoice:
 
     @property
     def when(self) -> None:
-        """A numeric choice always matters; conditions on one have had no use so far."""
+        """None: a numeric choice is always active."""
         return None
 
     def resolve(self, value: object) -> Option:
-        """The number that `value` spells, if it lies in the range; InputError otherwise."""
+        """Parse the number that `value` spells, if it lies in the range; InputError otherwise."""
         try:
             number = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Architectures as rows of numbers, to draw and to change by the thousand.
+"""Integer (ordinal) encoding: architectures as rows of numbers, sampled and mutated in bulk.
 
 A row holds one number a choice: the place of its option, or where a numeric choice varies freely
 the number itself, scaled to [0, 1]; `INACTIVE` where the choice doesn't matter. Rows are canonical
@@ -23,8 +23,8 @@ GRAIN = 1e9  # steps in the range of a free number: a sum of floats may miss its
 STEPS = 64  # of a number that varies freely, where architectures are drawn: few, to meet again
 
 
-class Coder:
-    """Rows of codes for the architectures of one space, and back."""
+class IntegerEncoder:
+    """Encode the architectures of one space as rows of integer codes, and decode them."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -56,7 +56,7 @@ class Coder:
         return found
 
     def codes(self, architectures: Sequence[Architecture]) -> Codes:
-        """(n, choices) of n architectures."""
+        """Encode n architectures, (n, choices)."""
         rows, nothing = [], [INACTIVE] * len(self.choices)
         coding = self._coding
         for architecture in architectures:
@@ -80,7 +80,7 @@ class Coder:
         return found
 
     def architectures(self, codes: Codes) -> list[Architecture]:
-        """The architectures of canonical rows."""
+        """Decode canonical rows."""
         columns = [_decisions(each, codes[:, at]) for at, each in enumerate(self.choices)]
         return [
             Architecture(self.space.name, tuple(item for item in items if item is not None))
@@ -88,11 +88,11 @@ class Coder:
         ]
 
     def keys(self, codes: Codes) -> npt.NDArray[np.uint64]:
-        """A number a row, (n,); different rows meet with a probability of about 2**-60."""
+        """Hash each row, (n,); different rows collide with a probability of about 2**-60."""
         return np.asarray((self.rounded(codes) * self._multipliers).sum(axis=1, dtype=np.uint64))
 
     def rounded(self, codes: Codes) -> npt.NDArray[np.uint64]:
-        """Rows as whole numbers, (n, choices): equal where architectures are."""
+        """Round rows to whole numbers, (n, choices): equal where architectures are."""
         return np.rint(codes * self._grain).astype(np.int64).view(np.uint64)
 
     @cached_property
@@ -105,22 +105,22 @@ class Coder:
         return drawn.integers(1, 2**63, size=len(self.choices), dtype=np.uint64)
 
     def canonical(self, codes: Codes) -> Codes:
-        """The rows with `INACTIVE` where a choice doesn't matter, in place."""
+        """Make rows canonical in place: `INACTIVE` where a choice doesn't matter."""
         for place, parent in enumerate(self.parents):
             if parent is not None:
                 codes[~np.isin(codes[:, parent[0]], parent[1]), place] = INACTIVE
         return codes
 
-    def drawn(self, count: int, rng: np.random.Generator) -> Codes:
-        """`count` random rows, every option of a choice as likely; canonical."""
+    def sample(self, count: int, rng: np.random.Generator) -> Codes:
+        """Sample `count` random rows, every option of a choice as likely; canonical."""
         return self.canonical(
             np.stack(
                 [self._column(place, count, rng) for place in range(len(self.choices))], axis=1
             )
         )
 
-    def balanced(self, count: int, rng: np.random.Generator) -> Codes:
-        """`count` random rows in which every option of a choice stands equally often."""
+    def balanced_sample(self, count: int, rng: np.random.Generator) -> Codes:
+        """Sample `count` rows, balanced like a Latin hypercube: every option equally often."""
         columns = []
         for place, options in enumerate(self.option_counts):
             levels = options or STEPS
@@ -129,10 +129,10 @@ class Coder:
             columns.append(column if options else self.stepped(place, column / (STEPS - 1)))
         return self.canonical(np.stack(columns, axis=1))
 
-    def mutated(
+    def mutate(
         self, codes: Codes, changes: npt.NDArray[np.int64], rng: np.random.Generator
     ) -> Codes:
-        """Each row with that many random decisions made anew, of those that matter; canonical."""
+        """Mutate each row: that many random decisions anew, of those that matter; canonical."""
         count = len(codes)
         complete = self.completed(codes, rng)
         weights = rng.random(codes.shape)
@@ -147,8 +147,8 @@ class Coder:
         assert len(complete) == count
         return self.canonical(complete)
 
-    def crossed(self, first: Codes, second: Codes, rng: np.random.Generator) -> Codes:
-        """Children that take each choice, with all that depends on it, from one of two parents."""
+    def crossover(self, first: Codes, second: Codes, rng: np.random.Generator) -> Codes:
+        """Uniform crossover: each choice, with all that depends on it, from one of two parents."""
         child = self.completed(first, rng)
         other = self.completed(second, rng)
         take = rng.random(first.shape) < 0.5
@@ -158,7 +158,7 @@ class Coder:
         return self.canonical(np.where(take, other, child))
 
     def completed(self, codes: Codes, rng: np.random.Generator) -> Codes:
-        """Rows with random codes where a choice doesn't matter, so that it may come to matter."""
+        """Fill in random codes where a choice doesn't matter, so that it may come to matter."""
         filled = codes.copy()
         for place in range(codes.shape[1]):
             idle = np.flatnonzero(codes[:, place] == INACTIVE)
@@ -186,7 +186,7 @@ class Coder:
         )
 
     def stepped(self, place: int, scaled: Codes) -> Codes:
-        """Scaled numbers moved to what the choice may be."""
+        """Round scaled numbers to what the choice may be."""
         choice = self.choices[place]
         assert isinstance(choice, NumericChoice)
         width = choice.high - choice.low
@@ -196,7 +196,7 @@ class Coder:
 
 
 def scaled(choice: NumericChoice, values: Scalars) -> Scalars:
-    """Numbers of a choice moved to [0, 1]."""
+    """Scale numbers of a choice to [0, 1]."""
     width = choice.high - choice.low
     return (values - choice.low) / (width if width > 0 else 1.0)
 
@@ -206,7 +206,7 @@ def _scaled_option(choice: NumericChoice, option: Option) -> float:
 
 
 def _decisions(choice: AnyChoice, column: Codes) -> list[tuple[str, Option] | None]:
-    """What each row decides; None where the choice doesn't matter."""
+    """Decode one choice's column; None where the choice doesn't matter."""
     name = choice.name
     if isinstance(choice, Choice):
         shared = [*((name, option) for option in choice.options), None]  # INACTIVE is the last

@@ -1,4 +1,4 @@
-"""Architectures as numbers, for models that learn from them."""
+"""One-hot encoding of architectures, and counts of options: features for models that learn."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 def feature_names(space: SearchSpace) -> list[str]:
-    """What each column of `encode` says: `choice=option`, or a numeric choice's name."""
+    """Name the columns of `encode`: `choice=option`, or a numeric choice's name."""
     names: list[str] = []
     for choice in space.choices:
         if isinstance(choice, NumericChoice):
@@ -24,7 +24,7 @@ def feature_names(space: SearchSpace) -> list[str]:
 
 
 def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> Matrix:
-    """One row an architecture, (n, features): one-hot options, numbers scaled to [0, 1].
+    """One-hot encode architectures, (n, features); numbers are scaled to [0, 1].
 
     The columns of a choice that doesn't matter are all zero.
     """
@@ -43,13 +43,13 @@ def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> Matrix:
 
 
 def count_names(space: SearchSpace) -> list[str]:
-    """The columns of `counts`: each option that any choice offers, once."""
+    """Name the columns of `counts`: each option that any choice offers, once."""
     options = (str(o) for c in space.choices if isinstance(c, Choice) for o in c.options)
     return list(dict.fromkeys(options))
 
 
 def counts(space: SearchSpace, architectures: Sequence[Architecture]) -> Matrix:
-    """How often each option occurs in an architecture, whichever choice made it: (n, options)."""
+    """Count how often each option occurs in an architecture, whichever choice made it."""
     columns = {name: index for index, name in enumerate(count_names(space))}
     matrix = np.zeros((len(architectures), len(columns)), dtype=np.float32)
     for row, architecture in enumerate(architectures):

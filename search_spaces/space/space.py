@@ -1,4 +1,4 @@
-"""The search space: an ordered list of choices, and the walks over it."""
+"""Search space: an ordered list of conditional choices; sample, enumerate, neighbours, size."""
 
 import json
 import math
@@ -36,7 +36,7 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """An ordered list of choices; a condition may name only an earlier choice."""
+    """A search space: an ordered list of choices; a condition may name only an earlier choice."""
 
     name: str
     choices: tuple[AnyChoice, ...]
@@ -66,7 +66,7 @@ class SearchSpace:
         return {choice.name: choice for choice in self.choices}
 
     def architecture(self, values: Mapping[str, object]) -> Architecture:
-        """The canonical architecture that `values` spell.
+        """Validate `values` and make the canonical architecture that they spell.
 
         Choices that don't matter may be given and are dropped.
 
@@ -81,7 +81,7 @@ class SearchSpace:
                 )
         decided: dict[str, Option] = {}
         for choice in self.choices:
-            if not _matters(choice, decided):
+            if not _is_active(choice, decided):
                 continue
             if choice.name not in values:
                 raise InputError(f"space {self.name!r}: choice {choice.name!r} is not decided")
@@ -89,10 +89,10 @@ class SearchSpace:
         return Architecture(self.name, tuple(decided.items()))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """A random architecture: each choice that matters is decided uniformly, in order."""
+        """Sample a random architecture: each active choice is decided uniformly, in order."""
         decided: dict[str, Option] = {}
         for choice in self.choices:
-            if not _matters(choice, decided):
+            if not _is_active(choice, decided):
                 continue
             if isinstance(choice, NumericChoice):
                 value = rng.uniform(choice.low, choice.high)
@@ -102,10 +102,10 @@ class SearchSpace:
         return Architecture(self.name, tuple(decided.items()))
 
     def suggest(self, trial: Trial) -> Architecture:
-        """Let an Optuna trial decide; choices that don't matter are never suggested."""
+        """Let an Optuna trial decide (define-by-run); inactive choices are never suggested."""
         decided: dict[str, Option] = {}
         for choice in self.choices:
-            if not _matters(choice, decided):
+            if not _is_active(choice, decided):
                 continue
             if isinstance(choice, Choice):
                 decided[choice.name] = trial.suggest_categorical(choice.name, choice.options)
@@ -117,7 +117,7 @@ class SearchSpace:
         return Architecture(self.name, tuple(decided.items()))
 
     def enumerate(self) -> Iterator[Architecture]:
-        """Every architecture once, lazily, in the order of the options.
+        """Enumerate every architecture once, lazily, in the order of the options.
 
         Raises:
             InputError: a numeric choice varies freely, so there is no list.
@@ -125,7 +125,9 @@ class SearchSpace:
         return self._completions({})
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Architectures that differ in one decision (and in what only matters because of it).
+        """Neighbourhood (local search): architectures that differ in one decision.
+
+        What only matters because of that decision may differ, too.
 
         Symmetric where every choice has options: a is a neighbour of b if b is one of a. Numeric
         choices step by a tenth of their range.
@@ -144,23 +146,12 @@ class SearchSpace:
                 if option != current:
                     yield from self._completions({**architecture, name: option})
 
-    def crossover(
-        self, first: Architecture, second: Architecture, rng: np.random.Generator
-    ) -> Architecture:
-        """A child that takes each decision from a parent that has made it, at random."""
-        decided: dict[str, Option] = {}
-        for choice in self.choices:
-            if _matters(choice, decided):
-                parents = [p for p in (first, second) if choice.name in p]
-                decided[choice.name] = parents[int(rng.integers(len(parents)))][choice.name]
-        return Architecture(self.name, tuple(decided.items()))
-
     @cached_property
     def size(self) -> float:
-        """How many different architectures there are (an int), or math.inf if numbers vary freely.
+        """Count the different architectures (an int); math.inf if numbers vary freely.
 
-        Counts over the decisions that later conditions still ask about, so a space far too large
-        to list is counted at once.
+        Dynamic programming over the decisions that later conditions still ask about, so a space
+        far too large to list is counted at once.
         """
         if any(isinstance(choice, NumericChoice) for choice in self.choices):
             return math.inf
@@ -171,7 +162,7 @@ class SearchSpace:
             grown: dict[tuple[tuple[str, Option], ...], int] = {}
             for state, count in states.items():
                 decided = dict(state)
-                options = choice.options if _matters(choice, decided) else (None,)
+                options = choice.options if _is_active(choice, decided) else (None,)
                 for option in options:
                     after = dict(decided) if option is None else {**decided, choice.name: option}
                     kept = tuple((n, v) for n, v in after.items() if last_asked.get(n, -1) > index)
@@ -180,7 +171,7 @@ class SearchSpace:
         return sum(states.values())
 
     def to_json(self) -> Json:
-        """The space as a JSON document: name, choices, options, conditions."""
+        """As a JSON document: name, choices, options, conditions."""
         return {
             "format": FORMAT,
             "version": f"{MAJOR}.0",
@@ -199,7 +190,7 @@ class SearchSpace:
             raise InputError(f"{path}: not valid JSON: {error}") from None
 
     def architecture_from_json(self, document_: object, where: str) -> Architecture:
-        """The architecture in a JSON document that was read from `where`."""
+        """Read an architecture out of a JSON document that was read from `where`."""
         choices = choices_of(document_, where)
         named = document_.get("space", self.name) if isinstance(document_, dict) else None
         if named != self.name:
@@ -210,13 +201,13 @@ class SearchSpace:
             raise InputError(f"{where}: {error}") from None
 
     def _completions(self, fixed: Values) -> Iterator[Architecture]:
-        """All architectures that keep the fixed decisions wherever those still matter."""
+        """Enumerate the architectures that keep the fixed decisions wherever those matter."""
 
         def walk(index: int, decided: dict[str, Option]) -> Iterator[Architecture]:
             while index < len(self.choices):
                 choice = self.choices[index]
                 index += 1
-                if not _matters(choice, decided):
+                if not _is_active(choice, decided):
                     continue
                 if choice.name in fixed:
                     decided[choice.name] = fixed[choice.name]
@@ -234,7 +225,7 @@ class SearchSpace:
 
 
 def space_from_json(content: object, where: str) -> SearchSpace:
-    """The space in a JSON document that was read from `where`."""
+    """Read a space out of a JSON document that was read from `where`."""
     checked = document.check(content, FORMAT, MAJOR, where)
     name, choices = checked.get("name"), checked.get("choices")
     if not isinstance(name, str) or not isinstance(choices, list):
@@ -245,7 +236,8 @@ def space_from_json(content: object, where: str) -> SearchSpace:
         raise InputError(f"{where}: {error}") from None
 
 
-def _matters(choice: AnyChoice, decided: Values) -> bool:
+def _is_active(choice: AnyChoice, decided: Values) -> bool:
+    """Whether a choice matters, given the earlier decisions that its condition asks about."""
     when = choice.when
     return when is None or (when.choice in decided and decided[when.choice] in when.options)
 

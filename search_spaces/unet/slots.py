@@ -1,4 +1,4 @@
-"""Slots: the places in a U-Net where a temporal block may stand, whatever the U-Net's family."""
+"""Slots: the insertion points in a U-Net where a temporal block may stand."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in the U-Net where a temporal block may stand; sizes as the block will see them."""
+    """An insertion point of a U-Net for a temporal block; sizes as the block will see them."""
 
     name: str
     stage: int  # 0 is the highest resolution
@@ -48,7 +48,7 @@ def is_size(value: object) -> bool:
 
 
 def slot_at(shape: Stages, position: str, stage: int) -> Slot:
-    """The slot of a stage; its height and width are halved from stage to stage and rounded up."""
+    """Make the slot of a stage; height and width halve from stage to stage, rounded up."""
     return Slot(
         name=position if position == "mid" else f"{position}{stage}",
         stage=stage,

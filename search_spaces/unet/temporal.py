@@ -1,4 +1,4 @@
-"""Spaces of temporal blocks: the slots of a U-Net, and the operators that may stand in them.
+"""Temporal search spaces: operators with elastic settings, over the slots of a U-Net.
 
 Declarations only. The modules are built by `supernet`, which finds them by `Operator.module`.
 """
@@ -30,7 +30,7 @@ AnyUNetShape = UNetShape | StableDiffusionShape
 
 @dataclass(frozen=True)
 class Setting:
-    """An elastic size of an operator (kernel, heads, width), with its options in order."""
+    """An elastic setting of an operator (kernel, heads, width), with its options in order."""
 
     name: str
     options: tuple[Option, ...]
@@ -38,7 +38,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Operator:
-    """A candidate temporal block.
+    """A candidate operation: a temporal block that may stand in a slot.
 
     `module` is the "package.module:Class" that builds it, read only when a network is built;
     empty for the operator that leaves a slot as it is.
@@ -49,7 +49,7 @@ class Operator:
     settings: tuple[Setting, ...] = ()
 
     def elastic(self, *settings: Setting) -> "Operator":
-        """The operator with these sizes left to the search."""
+        """Make the operator elastic: leave these settings to the search."""
         return replace(self, settings=settings)
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ def _repeatable(count: object) -> bool:
 
 @dataclass(frozen=True)
 class Block:
-    """An operator with its settings decided: what stands in a slot."""
+    """An operator with its settings decided (an instance): what stands in a slot."""
 
     operator: Operator
     settings: tuple[tuple[str, Option], ...] = ()
@@ -82,7 +82,7 @@ class Block:
         return f"{self.operator.name}({inside})"
 
     def once(self) -> "tuple[Block, int]":
-        """The block without its setting `repeats`, and how often it stands."""
+        """Split off the depth: the block without its setting `repeats`, and how often it stands."""
         settings = dict(self.settings)
         repeats = settings.pop(REPEATS.name, 1)
         return Block(self.operator, tuple(settings.items())), int(repeats)
@@ -118,11 +118,11 @@ class TemporalSpace(SearchSpace):
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """The slots of the U-Net, in the order in which a forward pass meets them."""
+        """List the slots of the U-Net in the order in which a forward pass meets them."""
         return self.unet.slots()
 
     def blocks(self) -> tuple[Block, ...]:
-        """Every block that may stand in a slot, in the order of the operators."""
+        """Enumerate the blocks that may stand in a slot, in the order of the operators."""
         return tuple(
             Block(operator, tuple(zip((s.name for s in operator.settings), values, strict=True)))
             for operator in self.operators
@@ -130,7 +130,7 @@ class TemporalSpace(SearchSpace):
         )
 
     def block(self, architecture: Architecture, slot: Slot) -> Block:
-        """The block that stands in a slot of an architecture."""
+        """Look up the block that stands in a slot of an architecture."""
         operator = self._operators_by_name[str(architecture[slot.name])]
         settings = tuple(
             (setting.name, architecture[f"{slot.name}.{setting.name}"])
@@ -139,7 +139,7 @@ class TemporalSpace(SearchSpace):
         return Block(operator, settings)
 
     def parse_block(self, text: str) -> Block:
-        """The block that `text` spells as `str(block)` prints it; InputError for any other."""
+        """Parse a block from text as `str(block)` prints it; InputError for any other."""
         for block in self.blocks():
             if str(block) == text:
                 return block
@@ -147,7 +147,7 @@ class TemporalSpace(SearchSpace):
         raise InputError(f"space {self.name!r} has no option {text!r}; its options: {listed}")
 
     def arranged(self, blocks: Iterable[Block]) -> Architecture:
-        """The architecture with these blocks, one a slot, in the order of the slots."""
+        """Make the architecture of these blocks, one a slot, in the order of the slots."""
         values: dict[str, object] = {}
         for slot, block in zip(self.slots, blocks, strict=True):
             values[slot.name] = block.operator.name
@@ -155,7 +155,7 @@ class TemporalSpace(SearchSpace):
         return self.architecture(values)
 
     def uniform(self, block: Block) -> Architecture:
-        """The architecture with the same block in every slot."""
+        """Make the uniform architecture: the same block in every slot."""
         return self.arranged([block] * len(self.slots))
 
     def to_json(self) -> Json:
@@ -172,7 +172,7 @@ class TemporalSpace(SearchSpace):
 
 
 def temporal_space(name: str, unet: AnyUNetShape, operators: tuple[Operator, ...]) -> TemporalSpace:
-    """The space in which every slot of the U-Net may hold any of the operators.
+    """Make the space in which every slot of the U-Net may hold any of the operators.
 
     Raises:
         InputError: operators or settings contradict each other.
@@ -196,7 +196,7 @@ def temporal_space(name: str, unet: AnyUNetShape, operators: tuple[Operator, ...
 
 
 def read_space(content: Json, where: str) -> SearchSpace:
-    """A space out of its JSON document, a temporal one where the document has a U-Net.
+    """Read a space out of its JSON document, a temporal one where the document has a U-Net.
 
     Raises:
         InputError: contradictions, or an operator whose code lies outside this toolkit (a data
@@ -218,7 +218,7 @@ def read_space(content: Json, where: str) -> SearchSpace:
 
 
 def _unet(content: Json) -> AnyUNetShape:
-    """The U-Net that a space's document describes; without a kind, one of our own."""
+    """Read the U-Net's shape out of a space's document; without a kind, one of our own."""
     if "kind" not in content:
         return UNetShape(**{**content, "channels": tuple(content["channels"])})
     if content["kind"] != KIND:

@@ -1,4 +1,4 @@
-"""The shape of an image U-Net of our own, and the slots that follow from it."""
+"""Shape (hyperparameters) of an image U-Net of our own, and the slots that follow from it."""
 
 from dataclasses import asdict, dataclass
 
@@ -11,7 +11,7 @@ SIZES = ("in_channels", "frames", "height", "width", "context_tokens", "context_
 
 @dataclass(frozen=True)
 class UNetShape:
-    """What the image U-Net looks like; the slots follow from it.
+    """Hyperparameters of the image U-Net; the slots follow from them.
 
     Resolution halves from one entry of `channels` to the next. A clip is (batch, in_channels,
     frames, height, width), its context (batch, context_tokens, context_channels).
@@ -40,7 +40,7 @@ class UNetShape:
             )
 
     def slots(self) -> tuple[Slot, ...]:
-        """One slot after each block: down the stages, the middle, and up again."""
+        """List the slots: one after each block, down the stages, the middle, and up again."""
         last = len(self.channels) - 1
         down = [slot_at(self, "down", stage) for stage in range(last)]
         up = [slot_at(self, "up", stage) for stage in reversed(range(last))]

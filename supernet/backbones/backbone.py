@@ -1,4 +1,4 @@
-"""The image U-Net: what is trained on single frames, and where the temporal slots stand.
+"""Backbone: the image U-Net that is trained on single frames, with hooks at its temporal slots.
 
 A backbone of another kind gives what `Backbone` asks for; `supernet.backbones.building` chooses by
 shape.
@@ -17,36 +17,40 @@ from torch import Tensor, nn
 
 from search_spaces import AnyUNetShape, UNetShape
 
-# Called with a slot's name and the features there; returns features of the same shape.
+# A hook: called with a slot's name and the features there; returns features of the same shape.
 AtSlot = Callable[[str, Tensor], Tensor]
 EMBEDDING = 64
 TIME_SCALE = 1000.0  # flow time runs from 0 to 1, the sinusoids from 1 to 1000 steps
 
 
-def leave(slot: str, h_NCHW: Tensor) -> Tensor:  # noqa: ARG001
-    """The AtSlot of an image network: nothing happens."""
+def no_operator(slot: str, h_NCHW: Tensor) -> Tensor:  # noqa: ARG001
+    """The identity hook, which leaves an image network as it is."""
     return h_NCHW
 
 
 class Backbone(nn.Module):
-    """An image U-Net with a call at each of its shape's slots, in their order."""
+    """An image U-Net that calls a hook at each of its shape's slots, in their order."""
 
     shape: AnyUNetShape
 
     def forward(
-        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = no_operator
     ) -> Tensor:
-        """The prediction for each image, (N, channels out, H, W); time runs from 0 to 1."""
+        """Predict for each image, (N, channels out, H, W); time runs from 0 to 1."""
         raise NotImplementedError
 
     def embedding(self, time_N: Tensor, context_NLC: Tensor) -> Tensor:
-        """What the blocks are told of time and context, (N, E)."""
+        """Embed time and context for the blocks, (N, E)."""
         raise NotImplementedError
 
     def features(
-        self, x_NCHW: Tensor, embedding_NE: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+        self,
+        x_NCHW: Tensor,
+        embedding_NE: Tensor,
+        context_NLC: Tensor,
+        at_slot: AtSlot = no_operator,
     ) -> list[Tensor]:
-        """The features at each slot down and in the middle, highest resolution first."""
+        """Extract the features at each slot down and in the middle, highest resolution first."""
         raise NotImplementedError
 
     def up_path(self) -> Iterator[nn.Module]:
@@ -55,7 +59,7 @@ class Backbone(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Two 3 x 3 convolutions with the embedding added between them."""
+    """Residual block: two 3 x 3 convolutions with the embedding added between them."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -77,7 +81,7 @@ class ResBlock(nn.Module):
 
 
 class ContextAttention(nn.Module):
-    """Each pixel looks at the context tokens."""
+    """Cross-attention of each pixel to the context tokens."""
 
     def __init__(self, channels: int, context_channels: int) -> None:
         super().__init__()
@@ -124,9 +128,9 @@ class ImageUNet(Backbone):
         self.leave = nn.Conv2d(widths[0], shape.in_channels, 3, padding=1)
 
     def forward(
-        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = no_operator
     ) -> Tensor:
-        """The predicted velocity of each image, (N, in_channels, H, W)."""
+        """Predict the velocity of each image, (N, in_channels, H, W)."""
         embedding = self.embedding(time_N, context_NLC)
         *skips, h = self.features(x_NCHW, embedding, context_NLC, at_slot)
         for stage, skip in reversed(list(enumerate(skips))):
@@ -137,7 +141,7 @@ class ImageUNet(Backbone):
         return velocity
 
     def embedding(self, time_N: Tensor, context_NLC: Tensor) -> Tensor:
-        """Time and pooled context, (N, EMBEDDING)."""
+        """Embed time and pooled context, (N, EMBEDDING)."""
         half = EMBEDDING // 2
         steps = torch.arange(half, device=time_N.device, dtype=time_N.dtype) / half
         rates = torch.exp(steps * -math.log(10_000.0)) * TIME_SCALE
@@ -148,7 +152,11 @@ class ImageUNet(Backbone):
         return embedding
 
     def features(
-        self, x_NCHW: Tensor, embedding_NE: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+        self,
+        x_NCHW: Tensor,
+        embedding_NE: Tensor,
+        context_NLC: Tensor,
+        at_slot: AtSlot = no_operator,
     ) -> list[Tensor]:
         """The down path: features after each stage, highest resolution first, the middle last."""
         h = self.enter(x_NCHW)

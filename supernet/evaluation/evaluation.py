@@ -1,8 +1,8 @@
 """Validation loss with common random numbers: all networks see the same clips, noise and times.
 
-What clips, noise and times do to a loss they do to all networks alike, so that differences between
-networks are far more certain than the losses themselves. An exam has no end: its first n clips are
-the same however many are asked for, and their times are evenly spread for every n.
+What clips, noise and times do to a loss they do to all networks alike, so that paired differences
+between networks are far more certain than the losses themselves. The sequence of clips has no end:
+its first n are the same however many are asked for, and their times are stratified for every n.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ KEPT_BYTES = 256 * 2**20  # drawn clips that are kept for the next network; othe
 
 @dataclass(frozen=True)
 class Validation:
-    """A fixed exam on clips of a source; `clips` is how many are taken when nothing else is said.
+    """Evaluate networks on the same clips of a source; by default on the first `clips`.
 
     Args:
         source: yields the clips.
@@ -41,7 +41,7 @@ class Validation:
 
     @torch.inference_mode()
     def losses(self, denoiser: Denoiser, first: int = 0, stop: int | None = None) -> Tensor:
-        """The loss of each clip from `first` to `stop`, (clips,), in order."""
+        """Compute the loss of each clip from `first` to `stop`, (clips,), in order."""
         parts = [
             velocity_loss(denoiser, *(tensor.to(self.device) for tensor in part)).cpu()
             for part in self._parts(first, self.clips if stop is None else stop)
@@ -49,15 +49,15 @@ class Validation:
         return torch.cat(parts) if parts else torch.zeros(0)
 
     def loss(self, denoiser: Denoiser) -> Estimate:
-        """The mean loss and its standard error."""
+        """Estimate the mean loss with its standard error."""
         return self.estimate(self.losses(denoiser))
 
     def estimate(self, loss_B: Tensor) -> Estimate:
-        """The mean of the first clips' losses, or of differences between two networks' losses."""
+        """Estimate the mean of the first clips' losses, or of two networks' paired differences."""
         return mean_over_times(loss_B, self.times(0, len(loss_B)))
 
     def times(self, first: int, stop: int) -> Tensor:
-        """The time of each clip from `first` to `stop`."""
+        """The stratified time of each clip from `first` to `stop`."""
         return spread_times(first, stop - first, self._shift)
 
     @cached_property
@@ -84,7 +84,7 @@ class Validation:
             yield parts[0][inside], parts[1][inside], parts[2][inside], parts[3][inside]
 
     def _drawn(self, chunk: int) -> Clips:
-        """Whole chunks are drawn: fewer clips of a source need not be the first of more."""
+        """Draw (memoized) whole chunks: fewer clips of a source need not be the first of more."""
         if chunk in self._kept:
             return self._kept[chunk]
         clips = self.source.clips(self._chunk, self._seed(chunk, 1))

@@ -1,10 +1,10 @@
-"""Which of several networks is the best, on as many clips as that takes and no more.
+"""Racing (F-race with paired t tests): select the best network on as few clips as that takes.
 
-All sit the same exam. After 32, 64, 128, ... clips those that are behind the leader beyond chance
-drop out. It is a race (Maron and Moore 1994, "Hoeffding races"; with paired t tests Birattari and
-others 2002, "F-Race") whose every look at every pair is paid for: each test has the share
+All networks see the same clips. After 32, 64, 128, ... those that are behind the leader beyond
+chance are eliminated (Maron and Moore 1994, "Hoeffding races"; with paired tests Birattari and
+others 2002, "F-Race"). Every look at every pair is paid for: each test has the share
 (1 - confidence) / (pairs with the best x looks) of the chance to err (Bonferroni), so the truly
-best network is dropped with at most probability 1 - confidence, whatever the looks.
+best network is eliminated with at most probability 1 - confidence, whatever the looks.
 """
 
 import math
@@ -26,7 +26,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Standing:
-    """How a network came out."""
+    """A network's result in a race."""
 
     loss: Estimate
     behind: Estimate  # the best, paired over the clips that this network was seen on
@@ -35,7 +35,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict(Generic[K]):
-    """The best, how all others stand, and whether chance alone could have chosen it."""
+    """A race's result: the winner, all standings, and whether it was decided beyond chance."""
 
     best: K
     standings: dict[K, Standing]
@@ -43,23 +43,23 @@ class Verdict(Generic[K]):
 
     @property
     def clips(self) -> int:
-        """Clips that networks were evaluated on, in all."""
+        """Total of the clips that networks were evaluated on."""
         return sum(standing.loss.clips for standing in self.standings.values())
 
 
 def tell_apart(
     candidates: Mapping[K, Denoiser],
-    exam: Validation,
+    validation: Validation,
     at_most_clips: int = 1024,
     confidence: float = 0.95,
 ) -> Verdict[K]:
-    """The best of the candidates by the exam's loss.
+    """Race the candidates by validation loss and select the best.
 
     Args:
         candidates: the networks by name.
-        exam: its clips are taken from the first on; how many it has by itself does not matter.
+        validation: its clips are taken from the first on, up to `at_most_clips`.
         at_most_clips: where the race ends, decided or not.
-        confidence: the least probability that the truly best is not dropped.
+        confidence: the least probability that the truly best is not eliminated.
 
     Raises:
         InputError: no candidate, or a limit or a confidence that make no sense.
@@ -78,20 +78,21 @@ def tell_apart(
     for clips in looks:
         for name in racing:
             before = losses[name]
-            more = exam.losses(candidates[name], len(before), clips)
+            more = validation.losses(candidates[name], len(before), clips)
             losses[name] = torch.cat([before, more])
         best = min(racing, key=lambda name: float(losses[name].mean()))
         racing = [
             name
             for name in racing
-            if name == best or not _is_behind(exam.estimate(losses[name] - losses[best]), chance)
+            if name == best
+            or not _is_behind(validation.estimate(losses[name] - losses[best]), chance)
         ]
         if len(racing) == 1:
             break
     standings = {
         name: Standing(
-            exam.estimate(loss_B),
-            exam.estimate(loss_B - losses[best][: len(loss_B)]),
+            validation.estimate(loss_B),
+            validation.estimate(loss_B - losses[best][: len(loss_B)]),
             name not in racing,
         )
         for name, loss_B in losses.items()
@@ -100,15 +101,15 @@ def tell_apart(
 
 
 def _looks(at_most_clips: int) -> list[int]:
-    """Numbers of clips: doubled from look to look, as few looks waste little."""
+    """Numbers of clips at each look, doubled from look to look, as few looks waste little."""
     first = min(FIRST_CLIPS, at_most_clips)
     doublings = math.ceil(math.log2(at_most_clips / first))
     return [min(first << number, at_most_clips) for number in range(doublings + 1)]
 
 
 def _is_behind(difference: Estimate, chance: float) -> bool:
-    """Whether the difference is above 0, with so much of a chance to err at most."""
+    """One-sided t test: whether a paired difference is above 0, at the level `chance`."""
     from scipy.stats import t
 
-    beyond = float(t.isf(chance, difference.freedom))
+    beyond = float(t.isf(chance, difference.degrees_of_freedom))
     return difference.value > beyond * difference.error

@@ -1,4 +1,4 @@
-"""How generated clips move, beside how the data's own do.
+"""Temporal metrics: motion and flicker of generated clips, relative to the data's own.
 
 A loss says little of how a clip looks as it plays. These figures do, without any network of their
 own: how much changes from frame to frame, and how much of that is undone at once.
@@ -33,7 +33,7 @@ class Measured:
 
 
 def motion(x_BCTHW: Tensor) -> Tensor:
-    """The mean absolute difference between neighbouring frames of each clip (B,).
+    """Motion: the mean absolute difference between neighbouring frames of each clip (B,).
 
     What VBench (Huang and others 2024, arXiv:2311.17982, "temporal flickering") takes from 1; in
     units of the pixels, black -1 and white 1. No optical flow: a pan and a flicker both count.
@@ -42,7 +42,7 @@ def motion(x_BCTHW: Tensor) -> Tensor:
 
 
 def flicker(x_BCTHW: Tensor) -> Tensor:
-    """How much of the change between frames is undone in the next, each clip (B,), from 0 to 1.
+    """Flicker: how much of the change between frames the next undoes, each clip (B,), from 0 to 1.
 
     A quarter of the mean squared second difference in time over the mean squared first one: 0
     where pixels change evenly, 1 where every other frame is the same, 3/4 for noise (the same
@@ -54,7 +54,7 @@ def flicker(x_BCTHW: Tensor) -> Tensor:
 
 
 def ratio_of_means(over_B: Tensor, under_B: Tensor) -> Measured:
-    """mean(over) / mean(under) and its error (Cochran 1977, Sampling Techniques, section 2.11)."""
+    """Ratio estimate mean(over) / mean(under), and its standard error (Cochran 1977, 2.11)."""
     mean = float(under_B.mean())
     if mean <= 0:
         return Measured(math.nan, math.nan)
@@ -63,25 +63,28 @@ def ratio_of_means(over_B: Tensor, under_B: Tensor) -> Measured:
     return Measured(ratio, float(residual.std()) / mean / math.sqrt(len(over_B)))
 
 
-def beside_data(
+def relative_to_data(
     figure: Callable[[Tensor], Tensor], generated_BCTHW: Tensor, real_BCTHW: Tensor
 ) -> Measured:
-    """A figure of generated clips as a share of the data's own: 1 is as in the data."""
+    """Relate a figure of generated clips to the data's own: 1 is as in the data."""
     return ratio_of_means(figure(generated_BCTHW), figure(real_BCTHW))
 
 
-BUILT_IN = {"motion": partial(beside_data, motion), "flicker": partial(beside_data, flicker)}
+BUILT_IN = {
+    "motion": partial(relative_to_data, motion),
+    "flicker": partial(relative_to_data, flicker),
+}
 FEWEST_FRAMES = {"motion": 2, "flicker": 3}
 
 
 def load_metric(name: str) -> Metric:
-    """A metric of a user's own, as package.module:name; InputError for any other."""
+    """Load a metric of a user's own, as package.module:name; InputError for any other."""
     return named_or_imported(name, {}, "metric")
 
 
 @dataclass(frozen=True)
 class Playback:
-    """Clips of a source, and the noise from which every network generates its counterparts."""
+    """Generate clips by every network from the same noise and contexts, and measure them."""
 
     source: ClipSource
     clips: int = 32
@@ -89,7 +92,7 @@ class Playback:
     steps: int = STEPS
 
     def measure(self, denoiser: Denoiser, metrics: dict[str, Metric]) -> dict[str, Measured]:
-        """Motion and flicker as shares of the data's, then the metrics of a user's own.
+        """Measure motion and flicker relative to the data's, then the metrics of a user's own.
 
         Raises:
             InputError: a metric returned anything but a number a clip or one of all.
@@ -113,7 +116,7 @@ class Playback:
         return found
 
     def try_out(self, metrics: dict[str, Metric]) -> None:
-        """Ask metrics about the data itself, so that one that fails does so before a long run."""
+        """Try metrics on the data itself, so that one that fails does so before a long run."""
         real = self.source.clips(self.clips, self.seed).x_BCTHW
         for name, metric in metrics.items():
             _asked(name, metric, real, real)

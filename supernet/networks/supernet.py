@@ -1,4 +1,4 @@
-"""The supernet: every operator of every slot, with shared weights, on one image U-Net."""
+"""Supernet (one-shot NAS): every operator of every slot, with shared weights, on one U-Net."""
 
 import copy
 import functools
@@ -15,10 +15,10 @@ from supernet.operators import build
 
 
 class Supernet(nn.Module):
-    """One network that holds them all; the architecture is an argument, never hidden state."""
+    """A weight-sharing supernet; the architecture is an argument of forward, never hidden state."""
 
     def __init__(self, space: TemporalSpace, backbone: Backbone | None = None) -> None:
-        """A backbone that is given is inflated as it stands, without a copy."""
+        """Inflate a backbone as it stands, without a copy, or one drawn afresh."""
         super().__init__()
         self.space = space
         self.backbone = build_backbone(space.unet) if backbone is None else backbone
@@ -32,7 +32,7 @@ class Supernet(nn.Module):
     def forward(
         self, x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor, architecture: Architecture
     ) -> Tensor:
-        """What the architecture's own network would predict; shapes as in VideoUNet."""
+        """Predict as the architecture's own network would; shapes as in VideoUNet."""
         frames = x_BCTHW.shape[2]
         blocks = {slot.name: self.space.block(architecture, slot) for slot in self.space.slots}
 
@@ -48,11 +48,11 @@ class Supernet(nn.Module):
         return unfold_frames(velocity, frames)
 
     def path(self, architecture: Architecture) -> Denoiser:
-        """One architecture's way through the supernet, called as its own network would be."""
+        """A single path: one architecture's way through the supernet, called as its network."""
         return functools.partial(self, architecture=architecture)
 
     def extract(self, architecture: Architecture) -> VideoUNet:
-        """The architecture's plain network with a copy of its weights; outputs are equal."""
+        """Extract a subnet: a plain network with a copy of the weights and equal outputs."""
         # A copy, and not a fresh one that takes its weights: a large backbone is held only once.
         backbone = copy.deepcopy(self.backbone).requires_grad_(True)
         network = VideoUNet(self.space, architecture, backbone)
@@ -68,5 +68,5 @@ class Supernet(nn.Module):
 
 
 def largest(operator: Operator) -> Block:
-    """The block with the last option of every setting: options stand in order of size."""
+    """The largest block of an elastic operator: the last option of every setting."""
     return Block(operator, tuple((s.name, s.options[-1]) for s in operator.settings))

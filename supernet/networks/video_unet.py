@@ -1,4 +1,4 @@
-"""A plain video network: the image U-Net with one temporal block, or none, in each slot.
+"""Video U-Net: an inflated image U-Net with one temporal block, or none, in each slot.
 
 What `Supernet.extract` returns, and what a bundle holds; it knows nothing of a supernet.
 """
@@ -14,7 +14,7 @@ from supernet.operators import build
 
 
 class VideoUNet(nn.Module):
-    """The network of one architecture, on a backbone that is given or drawn afresh."""
+    """The video denoiser of one architecture, on a backbone that is given or drawn afresh."""
 
     def __init__(
         self, space: TemporalSpace, architecture: Architecture, backbone: Backbone | None = None
@@ -28,7 +28,7 @@ class VideoUNet(nn.Module):
                 self.temporal[slot.name] = operator
 
     def forward(self, x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor) -> Tensor:
-        """The predicted velocity of each clip, shaped as the clips.
+        """Predict the velocity of each clip, shaped as the clips.
 
         Args:
             x_BCTHW: noisy clips; any number of clips and frames, height and width as built.
@@ -51,7 +51,7 @@ class VideoUNet(nn.Module):
 
 
 class DownFeatures(VideoUNet):
-    """The down path of a VideoUNet, as a discriminator wants it: same weights, same names."""
+    """Feature extractor: the down path of a VideoUNet for a discriminator, under the same names."""
 
     def __init__(self, space: TemporalSpace, architecture: Architecture) -> None:
         super().__init__(space, architecture)
@@ -66,7 +66,7 @@ class DownFeatures(VideoUNet):
     def forward(  # type: ignore[override]
         self, x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor
     ) -> tuple[Tensor, ...]:
-        """Features (B, C, T, H, W) after each stage down, highest resolution first."""
+        """Extract features (B, C, T, H, W) after each stage down, highest resolution first."""
         frames = x_BCTHW.shape[2]
         x_NCHW, time_N, context_NLC = fold_frames(x_BCTHW, time_B, context_BLC)
         embedding = self.backbone.embedding(time_N, context_NLC)
@@ -78,7 +78,7 @@ class DownFeatures(VideoUNet):
 def fold_frames(
     x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames become images (N = B*T), each with its clip's time and context."""
+    """Fold frames into the batch (N = B*T), each with its clip's time and context."""
     batch, _, frames = x_BCTHW.shape[:3]
     tokens, channels = context_BLC.shape[1:]
     x_NCHW = rearrange(x_BCTHW, "b c t h w -> (b t) c h w")
@@ -88,11 +88,11 @@ def fold_frames(
 
 
 def unfold_frames(x_NCHW: Tensor, frames: int) -> Tensor:
-    """Images back to clips, (B, C, T, H, W)."""
+    """Unfold images to clips, (B, C, T, H, W)."""
     return rearrange(x_NCHW, "(b t) c h w -> b c t h w", t=frames)
 
 
 @torch.no_grad()
 def parameter_count(module: nn.Module) -> int:
-    """How many numbers a module learns."""
+    """Count a module's parameters."""
     return sum(parameter.numel() for parameter in module.parameters())

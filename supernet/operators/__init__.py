@@ -1,4 +1,4 @@
-"""The temporal blocks as modules: a file a family."""
+"""Operators as modules, a file a family: temporal convolutions and attentions."""
 
 from supernet.operators.attention import SelfAttention1D, SelfAttention3D
 from supernet.operators.base import Settings, TemporalOperator

@@ -1,4 +1,4 @@
-"""Temporal blocks in which frames look at frames.
+"""Temporal self-attention: frames attend to frames, at a pixel or in a space-time window.
 
 Projections are 1 x 1 convolutions where the features lie, so that only the tokens are moved: once
 to where attention wants them, and once back.
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from search_spaces import Slot
 from supernet.operators.base import Settings, TemporalOperator
 from supernet.operators.sizes import (
-    first,
-    first_of_each,
     group_norm,
     head_count,
     inner_channels,
+    leading,
+    leading_of_each,
     window_sides,
-    zeroed,
+    zero_initialised,
 )
 
 
 class SelfAttention(TemporalOperator):
-    """What both kinds of self-attention share: the norm, the projections, and how they are cut.
+    """Self-attention: the norm, the projections and the weight slices that both kinds share.
 
     Queries start equal to keys: attention then begins as a comparison of what frames look like,
     which is what averages the same content over time (non-local means, Buades et al. 2005).
@@ -37,7 +37,7 @@ class SelfAttention(TemporalOperator):
         head_count(slot, settings)  # refuses what does not divide
         self.norm = group_norm(slot.channels)
         self.qkv = nn.Conv2d(slot.channels, 3 * inner, 1)
-        self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
+        self.out = zero_initialised(nn.Conv2d(inner, slot.channels, 1))
         assert self.qkv.bias is not None
         with torch.no_grad():
             q, k, _ = self.qkv.weight.chunk(3)
@@ -51,26 +51,28 @@ class SelfAttention(TemporalOperator):
         """See TemporalOperator."""
         w = self.weights(settings)
         sizes = self.settings if settings is None else settings
-        waves_TC = frame_positions(frames, x_NCHW.shape[1], x_NCHW)
+        waves_TC = sinusoidal_positions(frames, x_NCHW.shape[1], x_NCHW)
         # By expand and not by repeat: of one clip nothing is left to do.
         waves_BTC = waves_TC.expand(context_BLC.shape[0], -1, -1)
         h = self.norm(x_NCHW) + waves_BTC.reshape(x_NCHW.shape[0], -1, 1, 1)
-        h = F.conv2d(self.placed(h, w, sizes), w["qkv.weight"], w["qkv.bias"])
+        h = F.conv2d(self.with_positions(h, w, sizes), w["qkv.weight"], w["qkv.bias"])
         tokens_PMSD = self.tokens(h, frames, 3 * head_count(self.slot, sizes), sizes)
         q, k, v = tokens_PMSD.chunk(3, dim=1)
         h = self.images(F.scaled_dot_product_attention(q, k, v), x_NCHW, frames, sizes)
         return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
 
-    def placed(self, h_NCHW: Tensor, weights: dict[str, Tensor], settings: Settings) -> Tensor:
-        """The features with what says where in space they stand."""
+    def with_positions(
+        self, h_NCHW: Tensor, weights: dict[str, Tensor], settings: Settings
+    ) -> Tensor:
+        """Add spatial position embeddings, where the operator has some."""
         return h_NCHW
 
     def tokens(self, h_NCHW: Tensor, frames: int, heads: int, settings: Settings) -> Tensor:
-        """The tokens that look at each other, (groups, heads, tokens, channels of a head)."""
+        """Arrange features as tokens that attend to each other, (groups, heads, tokens, d)."""
         raise NotImplementedError
 
     def images(self, h_PMSD: Tensor, like_NCHW: Tensor, frames: int, settings: Settings) -> Tensor:
-        """What `tokens` made, as images again."""
+        """Arrange tokens as images again."""
         raise NotImplementedError
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
@@ -78,14 +80,14 @@ class SelfAttention(TemporalOperator):
         inner = inner_channels(self.slot, settings)
         assert self.qkv.bias is not None
         return {
-            "qkv.weight": first_of_each(self.qkv.weight, 3, inner),
-            "qkv.bias": first_of_each(self.qkv.bias, 3, inner),
-            "out.weight": first(self.out.weight, inner, dim=1),
+            "qkv.weight": leading_of_each(self.qkv.weight, 3, inner),
+            "qkv.bias": leading_of_each(self.qkv.bias, 3, inner),
+            "out.weight": leading(self.out.weight, inner, dim=1),
         }
 
 
 class SelfAttention1D(SelfAttention):
-    """Attention over the frames of each pixel."""
+    """Temporal attention: over the frames of each pixel."""
 
     def tokens(self, h_NCHW: Tensor, frames: int, heads: int, settings: Settings) -> Tensor:
         """See SelfAttention; a group a pixel."""
@@ -100,7 +102,7 @@ class SelfAttention1D(SelfAttention):
 
 
 class SelfAttention3D(SelfAttention):
-    """Attention over all frames of a window of pixels; windows tile the image."""
+    """Space-time window attention: over all frames of a window; windows tile the image."""
 
     def __init__(self, slot: Slot, settings: Settings) -> None:
         super().__init__(slot, settings)
@@ -108,11 +110,13 @@ class SelfAttention3D(SelfAttention):
         # Half of the channels begin by saying the row, the others the column.
         half = (slot.channels + 1) // 2
         down, across = torch.zeros(slot.channels, rows), torch.zeros(slot.channels, columns)
-        down[:half] = frame_positions(rows, half, down).T
-        across[half:] = frame_positions(columns, half, across).T[: slot.channels - half]
+        down[:half] = sinusoidal_positions(rows, half, down).T
+        across[half:] = sinusoidal_positions(columns, half, across).T[: slot.channels - half]
         self.rows, self.columns = nn.Parameter(down), nn.Parameter(across)
 
-    def placed(self, h_NCHW: Tensor, weights: dict[str, Tensor], settings: Settings) -> Tensor:
+    def with_positions(
+        self, h_NCHW: Tensor, weights: dict[str, Tensor], settings: Settings
+    ) -> Tensor:
         """See SelfAttention; where in its window a pixel stands."""
         height, width = h_NCHW.shape[2:]
         down_CH, across_CW = weights["rows"], weights["columns"]
@@ -150,13 +154,13 @@ class SelfAttention3D(SelfAttention):
         rows, columns = window_sides(self.slot, settings)
         return {
             **super().cuts(settings),
-            "rows": first(self.rows, rows, dim=1),
-            "columns": first(self.columns, columns, dim=1),
+            "rows": leading(self.rows, rows, dim=1),
+            "columns": leading(self.columns, columns, dim=1),
         }
 
 
-def frame_positions(frames: int, channels: int, like: Tensor) -> Tensor:
-    """Sinusoids (frames, channels) that tell frames apart, for any number of frames.
+def sinusoidal_positions(frames: int, channels: int, like: Tensor) -> Tensor:
+    """Sinusoidal position embeddings (frames, channels), for any number of frames.
 
     "Attention Is All You Need", section 3.5, with wavelengths up to 64 frames; of the type and on
     the device of `like`.

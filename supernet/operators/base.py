@@ -1,4 +1,4 @@
-"""What a temporal block is: the base class of all operators.
+"""Operators: the base class of all temporal blocks, with elastic weights.
 
 Shapes, here and in the files beside: N = B*T images of a batch of clips, T frames, C channels,
 H and W pixels, L context tokens. Every block keeps its input's shape and starts as the identity:
@@ -16,7 +16,7 @@ Settings = Mapping[str, Option]
 
 
 class TemporalOperator(nn.Module):
-    """A temporal block of one slot.
+    """A temporal block of one slot, elastic: smaller settings use slices of its weights.
 
     A supernet builds it once at its largest settings and passes the settings of a path to
     `forward`; a plain network builds it at its own settings and passes none.
@@ -30,11 +30,11 @@ class TemporalOperator(nn.Module):
     def forward(
         self, x_NCHW: Tensor, frames: int, context_BLC: Tensor, settings: Settings | None = None
     ) -> Tensor:
-        """The block's output, shaped as its input; `settings` None means as built."""
+        """Transform the features, shape kept; `settings` None means as built."""
         raise NotImplementedError
 
     def cuts(self, settings: Settings) -> dict[str, Tensor]:
-        """The parameters of which smaller settings use a part, by name, each cut to that part.
+        """Slice the weights: the parameters of which smaller settings use a part, cut to it.
 
         An elastic block overrides this alone: what it returns is computed with in `forward`, and
         is what an extracted block inherits.
@@ -42,7 +42,7 @@ class TemporalOperator(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no elastic settings")
 
     def weights(self, settings: Settings | None) -> dict[str, Tensor]:
-        """All parameters by name, as the block at `settings` has them."""
+        """All parameters by name, sliced as the block at `settings` has them."""
         own: dict[str, Tensor] = dict(self.named_parameters())
         if settings is None or dict(settings) == self.settings:
             return own  # no slice of everything: Core ML knows no alias

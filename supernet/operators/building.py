@@ -1,4 +1,4 @@
-"""Temporal blocks built from what a space declares."""
+"""Build operators: the modules of the temporal blocks that a space declares."""
 
 import importlib
 
@@ -8,7 +8,7 @@ from supernet.operators.repeated import Repeated
 
 
 def build(block: Block, slot: Slot) -> TemporalOperator | None:
-    """The module of a block in a slot; None for the operator that leaves the slot as it is.
+    """Build the module of a block in a slot; None for the operator that leaves the slot as it is.
 
     The setting `repeats` is no business of the operator: it stands so often, one after another.
 

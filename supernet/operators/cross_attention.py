@@ -1,4 +1,4 @@
-"""Temporal blocks that ask the context: what the clip is said to show."""
+"""Temporal cross-attention: queries mixed over frames attend to the context tokens."""
 
 import torch
 import torch.nn.functional as F
@@ -7,23 +7,23 @@ from torch import Tensor, nn
 
 from search_spaces import InputError, Slot
 from supernet.operators.base import Settings, TemporalOperator
-from supernet.operators.neighbours import shifted
+from supernet.operators.neighbours import temporal_shifts
 from supernet.operators.sizes import (
-    first,
-    first_of_each,
+    central,
     group_norm,
     head_count,
     inner_channels,
     kernel_frames,
-    middle,
-    zeroed,
+    leading,
+    leading_of_each,
+    zero_initialised,
 )
 
 
 class CrossAttention1D(TemporalOperator):
-    """Each pixel, seen over neighbouring frames, asks the context tokens.
+    """Cross-attention of each pixel, seen over neighbouring frames, to the context tokens.
 
-    The questions are mixed over time first, channel by channel: attention to the context alone
+    Queries are mixed over time first by a depthwise convolution: attention to the context alone
     would treat every frame as an image does.
     """
 
@@ -39,7 +39,7 @@ class CrossAttention1D(TemporalOperator):
         self.time = nn.Conv1d(slot.channels, slot.channels, kernel, groups=slot.channels)
         self.q = nn.Conv2d(slot.channels, inner, 1)
         self.kv = nn.Linear(slot.context_channels, 2 * inner)
-        self.out = zeroed(nn.Conv2d(inner, slot.channels, 1))
+        self.out = zero_initialised(nn.Conv2d(inner, slot.channels, 1))
 
     def forward(
         self, x_NCHW: Tensor, frames: int, context_BLC: Tensor, settings: Settings | None = None
@@ -47,7 +47,7 @@ class CrossAttention1D(TemporalOperator):
         """See TemporalOperator."""
         w = self.weights(settings)
         heads = head_count(self.slot, self.settings if settings is None else settings)
-        q = F.conv2d(self.mixed(x_NCHW, frames, w), w["q.weight"], w["q.bias"])
+        q = F.conv2d(self.temporal_queries(x_NCHW, frames, w), w["q.weight"], w["q.bias"])
         q = rearrange(q.flatten(2), "n (m d) p -> n m p d", m=heads)
         kv = F.linear(context_BLC, w["kv.weight"], w["kv.bias"])
         kv = rearrange(kv, "b l (m d) -> b m l d", m=2 * heads)
@@ -58,11 +58,13 @@ class CrossAttention1D(TemporalOperator):
         h = torch.unflatten(h, 2, tuple(x_NCHW.shape[2:]))
         return x_NCHW + F.conv2d(h, w["out.weight"], w["out.bias"])
 
-    def mixed(self, x_NCHW: Tensor, frames: int, w: dict[str, Tensor]) -> Tensor:
-        """The questions before their projection, shaped as the input."""
+    def temporal_queries(self, x_NCHW: Tensor, frames: int, w: dict[str, Tensor]) -> Tensor:
+        """Mix the queries over time (a depthwise convolution), shaped as the input."""
         taps_CK = w["time.weight"].squeeze(1)
         h = w["time.bias"].unsqueeze(1)
-        for place, x_BTCS in enumerate(shifted(self.norm(x_NCHW), frames, taps_CK.shape[1])):
+        for place, x_BTCS in enumerate(
+            temporal_shifts(self.norm(x_NCHW), frames, taps_CK.shape[1])
+        ):
             h = h + taps_CK.narrow(1, place, 1) * x_BTCS
         return h.reshape(x_NCHW.shape)
 
@@ -71,23 +73,23 @@ class CrossAttention1D(TemporalOperator):
         inner = inner_channels(self.slot, settings)
         assert self.q.bias is not None
         return {
-            "time.weight": middle(self.time.weight, kernel_frames(settings)),
-            "out.weight": first(self.out.weight, inner, dim=1),
-            "q.weight": first(self.q.weight, inner),
-            "q.bias": first(self.q.bias, inner),
-            "kv.weight": first_of_each(self.kv.weight, 2, inner),
-            "kv.bias": first_of_each(self.kv.bias, 2, inner),
+            "time.weight": central(self.time.weight, kernel_frames(settings)),
+            "out.weight": leading(self.out.weight, inner, dim=1),
+            "q.weight": leading(self.q.weight, inner),
+            "q.bias": leading(self.q.bias, inner),
+            "kv.weight": leading_of_each(self.kv.weight, 2, inner),
+            "kv.bias": leading_of_each(self.kv.bias, 2, inner),
         }
 
 
 class CrossAttention3D(CrossAttention1D):
-    """The same, with questions that also see the 3 x 3 neighbourhood of the pixel."""
+    """Cross-attention whose queries also see the 3 x 3 neighbourhood of the pixel."""
 
     def __init__(self, slot: Slot, settings: Settings) -> None:
         super().__init__(slot, settings)
         self.space = nn.Conv2d(slot.channels, slot.channels, 3, padding=1, groups=slot.channels)
 
-    def mixed(self, x_NCHW: Tensor, frames: int, w: dict[str, Tensor]) -> Tensor:
+    def temporal_queries(self, x_NCHW: Tensor, frames: int, w: dict[str, Tensor]) -> Tensor:
         """See CrossAttention1D."""
-        out: Tensor = self.space(super().mixed(x_NCHW, frames, w))
+        out: Tensor = self.space(super().temporal_queries(x_NCHW, frames, w))
         return out

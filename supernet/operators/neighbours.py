@@ -1,4 +1,4 @@
-"""Frames beside their neighbours: how blocks look along time without turning a tensor round.
+"""Temporal shifts: stack neighbouring frames in the channels (im2col in time), without transposes.
 
 Features lie as images, (clips * frames, C, H, W). A convolution over time would need frames beside
 pixels, which is a transpose there and one back; neighbours that are laid into the channels need
@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def shifted(x_NCHW: Tensor, frames: int, kernel: int) -> list[Tensor]:
-    """What stands at each place of a temporal kernel, earliest first; zeros beyond a clip's ends.
+def temporal_shifts(x_NCHW: Tensor, frames: int, kernel: int) -> list[Tensor]:
+    """Shift frames to each tap of a temporal kernel, earliest first; zeros beyond a clip's ends.
 
     Each is (B, T, C, H*W).
     """
@@ -24,8 +24,8 @@ def shifted(x_NCHW: Tensor, frames: int, kernel: int) -> list[Tensor]:
     return [padded.narrow(1, place, frames) for place in range(kernel)]
 
 
-def with_neighbours(x_NCHW: Tensor, frames: int, kernel: int) -> Tensor:
-    """Each frame with its neighbours in its channels: (N, kernel * C, H, W), earliest first."""
+def stack_neighbours(x_NCHW: Tensor, frames: int, kernel: int) -> Tensor:
+    """Stack each frame's neighbours in its channels: (N, kernel * C, H, W), earliest first."""
     n, channels, height, width = x_NCHW.shape
-    beside = torch.cat(shifted(x_NCHW, frames, kernel), dim=2)
+    beside = torch.cat(temporal_shifts(x_NCHW, frames, kernel), dim=2)
     return beside.reshape(n, kernel * channels, height, width)

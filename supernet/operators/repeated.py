@@ -1,4 +1,4 @@
-"""Several blocks of one kind in one slot, one after another."""
+"""Elastic depth: several blocks of one kind in one slot, one after another."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from supernet.operators.base import Settings, TemporalOperator
 
 
 class Repeated(TemporalOperator):
-    """An operator as often as the setting `repeats` says; each has weights of its own.
+    """Repeat an operator as often as the setting `repeats` says; each has weights of its own.
 
     Fewer repeats are the first ones. Any operator can be repeated: it never sees the setting.
     """
@@ -42,6 +42,6 @@ class Repeated(TemporalOperator):
 
 
 def split_repeats(settings: Settings) -> tuple[int, dict[str, int | float | str]]:
-    """How often a block stands, and its other settings."""
+    """Split the settings into how often a block stands, and the others."""
     inner = {name: value for name, value in settings.items() if name != "repeats"}
     return int(settings["repeats"]), inner

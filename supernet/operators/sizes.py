@@ -1,4 +1,4 @@
-"""The elastic sizes of a block: read out of its settings, cut out of larger weights."""
+"""Elastic sizes (kernel, width, heads, window): read from settings, sliced from larger weights."""
 
 import math
 from typing import TypeVar
@@ -16,7 +16,7 @@ WINDOW = 6  # pixels on a side of a space-time window, at most, where a space sa
 
 
 def inner_channels(slot: Slot, settings: Settings) -> int:
-    """Channels inside a block: the share `width` of the slot's, all where it is not set."""
+    """Elastic width: channels inside a block, the share `width` of the slot's, all where unset."""
     share = float(settings.get("width", 1))
     inner = round(slot.channels * share)
     if not 1 <= inner <= slot.channels:
@@ -28,7 +28,7 @@ def inner_channels(slot: Slot, settings: Settings) -> int:
 
 
 def kernel_frames(settings: Settings) -> int:
-    """Frames that a convolution sees: the setting `kernel`, an odd number."""
+    """Elastic kernel: frames that a convolution sees, the setting `kernel`, an odd number."""
     kernel = int(settings.get("kernel", KERNEL))
     if kernel < 1 or kernel % 2 == 0:
         raise InputError(f"a kernel of {kernel} frames has no middle; choose an odd number")
@@ -36,7 +36,7 @@ def kernel_frames(settings: Settings) -> int:
 
 
 def head_count(slot: Slot, settings: Settings) -> int:
-    """Heads of an attention: the setting `heads`, which must divide the inner channels."""
+    """Elastic heads of an attention: the setting `heads`, which must divide the inner channels."""
     inner = inner_channels(slot, settings)
     heads = int(settings.get("heads", max(1, inner // HEAD_CHANNELS)))
     if heads < 1 or inner % heads:
@@ -48,7 +48,7 @@ def head_count(slot: Slot, settings: Settings) -> int:
 
 
 def window_sides(slot: Slot, settings: Settings) -> tuple[int, int]:
-    """Height and width in pixels of the windows that tile a slot's images.
+    """Elastic window: height and width in pixels of the windows that tile a slot's images.
 
     The setting `window` is a share of the image's sides, 1 for one window that is the image.
     """
@@ -75,31 +75,31 @@ def _side(slot: Slot, size: int, most: int) -> int:
     return side
 
 
-def first(weight: Tensor, count: int, dim: int = 0) -> Tensor:
-    """The first `count` entries along a dimension."""
+def leading(weight: Tensor, count: int, dim: int = 0) -> Tensor:
+    """Slice the first `count` entries along a dimension."""
     return weight if weight.shape[dim] == count else weight.narrow(dim, 0, count)
 
 
-def first_of_each(weight: Tensor, parts: int, count: int) -> Tensor:
-    """The first `count` rows of each of `parts` equal parts that stand one after another."""
+def leading_of_each(weight: Tensor, parts: int, count: int) -> Tensor:
+    """Slice the first `count` rows of each of `parts` equal parts that stand one after another."""
     if weight.shape[0] == parts * count:
         return weight
     return torch.unflatten(weight, 0, (parts, -1)).narrow(1, 0, count).flatten(0, 1)
 
 
-def middle(weight: Tensor, frames: int, dim: int = 2) -> Tensor:
-    """The middle of a temporal kernel."""
+def central(weight: Tensor, frames: int, dim: int = 2) -> Tensor:
+    """Slice the centre of a temporal kernel."""
     spare = weight.shape[dim] - frames
     return weight.narrow(dim, spare // 2, frames) if spare else weight
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Eight groups, or as many as divide the channels."""
+    """Group norm of eight groups, or as many as divide the channels."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-def zeroed(module: M) -> M:
-    """The module with all its parameters zero."""
+def zero_initialised(module: M) -> M:
+    """Zero-initialise a module, so that its block starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module

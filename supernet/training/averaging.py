@@ -1,4 +1,4 @@
-"""The moving average of weights, kept up at the cost of what a step has changed."""
+"""Exponential moving average (EMA) of weights, updated lazily: only what a step has changed."""
 
 import math
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def before(self, trained: dict[str, nn.Parameter], age: int) -> None:
-        """Bring the averages of weights up to `age`, at which they are about to change."""
+        """Catch up: bring the averages of weights to `age`, at which they are about to change."""
         for name, parameter in trained.items():
             if name not in self.tensors:
                 self.tensors[name] = parameter.detach().clone()
@@ -37,7 +37,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def after(self, trained: dict[str, nn.Parameter], age: int) -> None:
-        """Take in the changed weights; the step that changed them ends at `age`."""
+        """Update the averages by the changed weights; the step that changed them ends at `age`."""
         if not trained:
             return
         first = next(iter(trained))
@@ -54,14 +54,14 @@ class MovingAverage:
             parameter.copy_(self.tensors[name])
 
     def _kept(self, start: int, stop: int) -> float:
-        """The share of an average at `start` that is left at `stop`."""
+        """The product of the decays from `start` to `stop`."""
         # The last step may end a few passes after the training's last.
         begun, ended = (min(age, self.passes) for age in (start, stop))
         return math.exp(self._logs[ended] - self._logs[begun])
 
     @cached_property
     def _logs(self) -> list[float]:
-        """The logarithm of what is left of the start, at every age."""
+        """Cumulative log decay at every age, with warm-up."""
         passes = np.arange(self.passes)
         # A young average would remember the start for long: open it over the first passes.
         kept = np.minimum(self.decay, (1 + passes) / (10 + passes))

@@ -1,4 +1,4 @@
-"""What the paths of one training step are trained on."""
+"""Training batches: clips with noise and flow times, and the flow-matching loss of a path."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ class Batch:
 
     @cached_property
     def noisy(self) -> Tensor:
-        """What a network is shown, shaped as the clips."""
+        """The network's input: noisy clips, shaped as the clips."""
         return mix(self.x_BCTHW, self.noise_BCTHW, self.time_B)
 
     @property
     def velocity(self) -> Tensor:
-        """What it should answer, shaped as the clips."""
+        """The training target, shaped as the clips."""
         return self.noise_BCTHW - self.x_BCTHW
 
     def to(self, where: torch.device) -> "Batch":
-        """The same batch on another device."""
+        """Move the batch to another device."""
         parts = (self.x_BCTHW, self.noise_BCTHW, self.time_B, self.context_BLC)
         return Batch(*(part.to(where) for part in parts))
 
@@ -50,7 +50,7 @@ def draw_batch(
     images: bool = False,
     wanted: Sequence[int] | None = None,
 ) -> Batch:
-    """The batch of a step: fresh clips, noise, logit-normal times, the context dropped at times.
+    """Draw the batch of a step: fresh clips, noise, logit-normal times, context dropped at random.
 
     Every clip has a seed of its own, so that workers who split a batch draw no clip twice and
     together see what one process would have seen.
@@ -80,17 +80,17 @@ def draw_batch(
 
 
 def predict(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
-    """The velocity that one path predicts, shaped as the clips."""
+    """Predict the velocity by one path, shaped as the clips."""
     velocity: Tensor = supernet(batch.noisy, batch.time_B, batch.context_BLC, architecture)
     return velocity
 
 
 def path_loss(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
-    """The mean flow-matching loss of one path."""
+    """Compute the mean flow-matching loss of one path."""
     return squared_error(predict(supernet, batch, architecture), batch.velocity)
 
 
 def squared_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """The mean squared difference, in float32 at least whatever the network computed in."""
+    """Mean squared error, in float32 at least whatever the network computed in."""
     wide = torch.promote_types(found.dtype, torch.float32)
     return (found.to(wide) - wanted.to(wide)).square().mean()

@@ -1,4 +1,4 @@
-"""How a training is computed: precision, memory for time, compiled parts."""
+"""Execution of a training: mixed precision, gradient checkpointing, compiled blocks, device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ from supernet.operators import TemporalOperator
 
 @dataclass(frozen=True)
 class Execution:
-    """How a training is computed; what is trained stays the same but for rounding."""
+    """Settings of how a training is computed; what is trained is the same but for rounding."""
 
-    bf16: bool = False  # networks in bfloat16, weights, losses and the optimizer in float32
-    checkpointing: bool = False  # compute activations again instead of keeping them
+    bf16: bool = False  # mixed precision: networks in bfloat16; weights and losses in float32
+    checkpointing: bool = False  # gradient checkpointing: recompute activations instead of keeping
     compiled: bool = False  # torch.compile each block of the backbone
     accelerator: str = "cpu"  # or "cuda"
 
@@ -32,13 +32,13 @@ class Execution:
         return torch.device(self.accelerator)
 
     def precision(self) -> torch.autocast:
-        """The context in which losses are computed; gradients are not taken inside it."""
+        """Mixed precision (autocast) for computing losses; gradients are not taken inside it."""
         return torch.autocast(self.accelerator, dtype=torch.bfloat16, enabled=self.bf16)
 
 
 @contextmanager
 def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
-    """The module as a training with this execution wants it; afterwards its blocks are as before.
+    """Apply an execution to a module: move, compile, checkpoint; afterwards it is as before.
 
     Raises:
         InputError: there is no such device here.
@@ -46,13 +46,13 @@ def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
     if execution.accelerator == "cuda" and not torch.cuda.is_available():
         raise InputError("there is no GPU here that torch can use; train without --gpu")
     module.to(execution.device)
-    changed = parts(module) if execution.checkpointing or execution.compiled else []
+    changed = blocks_of(module) if execution.checkpointing or execution.compiled else []
     for part in changed:
         call: Any = part.forward
         # Every setting of an operator would be a graph of its own.
         if execution.compiled and not isinstance(part, TemporalOperator):
             call = torch.compile(call, dynamic=False)
-        part.forward = _recomputed(call) if execution.checkpointing else call
+        part.forward = _checkpointed(call) if execution.checkpointing else call
     try:
         yield
     finally:
@@ -60,8 +60,8 @@ def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
             del part.forward  # the instance's own, which hides the class's
 
 
-def parts(module: nn.Module) -> list[nn.Module]:
-    """The blocks of a network: each temporal operator, and what the backbone is made of.
+def blocks_of(module: nn.Module) -> list[nn.Module]:
+    """Find the blocks of a network: each temporal operator, and what the backbone is made of.
 
     A supernet is never compiled as a whole: every architecture would be a graph of its own.
     """
@@ -70,7 +70,7 @@ def parts(module: nn.Module) -> list[nn.Module]:
         if isinstance(child, TemporalOperator):
             found.append(child)
         elif isinstance(child, (nn.ModuleList, nn.ModuleDict)) or _holds_blocks(child):
-            found += parts(child)
+            found += blocks_of(child)
         elif next(child.children(), None) is not None:  # a layer alone is not worth it
             found.append(child)
     return found
@@ -80,7 +80,7 @@ def _holds_blocks(module: nn.Module) -> bool:
     return any(isinstance(child, nn.ModuleList) for child in module.children())
 
 
-def _recomputed(call: Any) -> Any:
+def _checkpointed(call: Any) -> Any:
     def forward(*arguments: Any, **named: Any) -> Any:
         return checkpoint(call, *arguments, use_reentrant=False, **named)
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network, each on its share of every batch.
+"""Data-parallel training: several processes train one network, each on its share of a batch.
 
 Whoever starts them (`nas train --workers`, torchrun) also starts torch.distributed; without it
 there is one worker, and nothing here does anything.
@@ -16,20 +16,20 @@ from search_spaces import InputError
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among those that train together."""
+    """This process's rank among those that train together (torch.distributed)."""
 
     rank: int = 0
     count: int = 1
 
     @staticmethod
     def here() -> "Workers":
-        """As torch.distributed was started in this process."""
+        """Read rank and world size as torch.distributed was started in this process."""
         if dist.is_available() and dist.is_initialized():
             return Workers(dist.get_rank(), dist.get_world_size())
         return Workers()
 
     def share(self, clips: int) -> range:
-        """Which clips of a batch are this worker's; InputError if the batch does not split."""
+        """Shard a batch: which clips are this worker's; InputError if it does not split."""
         if clips % self.count:
             raise InputError(
                 f"a batch of {clips} clips does not split evenly among {self.count} workers; "
@@ -39,7 +39,7 @@ class Workers:
         return range(self.rank * each, (self.rank + 1) * each)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the workers, which must hold the same ones.
+        """All-reduce: replace each tensor by its mean over the workers, which hold the same ones.
 
         One message for all of them. DistributedDataParallel would have to search each step for
         the parameters that the step's path left out; here every worker knows the path.
@@ -54,7 +54,7 @@ class Workers:
             tensor.copy_(part.view_as(tensor))
 
     def agree(self, number: int, where: torch.device, complaint: str) -> None:
-        """InputError with this complaint unless all workers have the same number."""
+        """Check that all workers have the same number; InputError with this complaint if not."""
         if self.count == 1:
             return
         both = torch.tensor([number, -number], device=where)

@@ -121,9 +121,9 @@ def test_numbers_that_vary_freely_are_found_as_spaces_spell_them(tmp_path: Path)
     assert listed == tuple(read_table(path).architectures)
     assert benchmark.lookup.rows(listed).tolist() == list(range(40))
     # Codes and back may miss a last digit; the row is found all the same.
-    from search_spaces.space.integer_encoding import Coder
+    from search_spaces.space.integer_encoding import IntegerEncoder
 
-    coder = Coder(benchmark.space)
+    coder = IntegerEncoder(benchmark.space)
     again = coder.architectures(coder.codes(listed))
     assert benchmark.lookup.rows(again).tolist() == list(range(40))
 

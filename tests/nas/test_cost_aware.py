@@ -14,17 +14,22 @@ from nas.strategies.observations import Observations
 from nas.strategies.surrogate import Surrogate, first_parameters
 from nas.testing.problems import CONDITIONAL, NUMERIC, one_cost, quality, scores
 from search_spaces import Architecture, SearchSpace, load
-from search_spaces.space.integer_encoding import INACTIVE, Coder
+from search_spaces.space.integer_encoding import INACTIVE, IntegerEncoder
 
 seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.mark.parametrize("space", [CONDITIONAL, NUMERIC, load("moving_digits")])
 def test_rows_are_architectures(space: SearchSpace) -> None:
-    coder, rng = Coder(space), np.random.default_rng(0)
-    rows = coder.drawn(200, rng)
-    children = coder.mutated(rows, rng.integers(1, 4, 200), rng)
-    for codes in (rows, children, coder.crossed(rows, children, rng), coder.balanced(30, rng)):
+    coder, rng = IntegerEncoder(space), np.random.default_rng(0)
+    rows = coder.sample(200, rng)
+    children = coder.mutate(rows, rng.integers(1, 4, 200), rng)
+    for codes in (
+        rows,
+        children,
+        coder.crossover(rows, children, rng),
+        coder.balanced_sample(30, rng),
+    ):
         found = coder.architectures(codes)
         assert [space.architecture(dict(each)) for each in found] == found
         assert np.allclose(coder.codes(found), codes)
@@ -33,17 +38,17 @@ def test_rows_are_architectures(space: SearchSpace) -> None:
 
 
 def test_first_points_are_balanced() -> None:
-    coder = Coder(CONDITIONAL)
-    rows = coder.balanced(30, np.random.default_rng(0))
+    coder = IntegerEncoder(CONDITIONAL)
+    rows = coder.balanced_sample(30, np.random.default_rng(0))
     for place in range(3):
         assert np.bincount(rows[:, place].astype(int)).tolist() == [10, 10, 10]
 
 
 @pytest.mark.parametrize("space", [CONDITIONAL, NUMERIC])
 def test_the_kernels_gradient_is_what_differences_say(space: SearchSpace) -> None:
-    coder, rng = Coder(space), np.random.default_rng(1)
+    coder, rng = IntegerEncoder(space), np.random.default_rng(1)
     kernel = Kernel(coder)
-    rows = kernel.rows(coder.drawn(12, rng))
+    rows = kernel.rows(coder.sample(12, rng))
     at = kernel.mean + 0.2 * rng.normal(size=kernel.mean.size)
     slope = rng.normal(size=(12, 12))
     covariance, back = kernel.with_gradient(at, rows)
@@ -59,8 +64,8 @@ def test_the_kernels_gradient_is_what_differences_say(space: SearchSpace) -> Non
 
 
 def test_what_is_believed_shrinks_deviations_as_an_evaluation_would() -> None:
-    coder, rng = Coder(CONDITIONAL), np.random.default_rng(2)
-    kernel, codes = Kernel(coder), np.unique(coder.drawn(60, rng), axis=0)
+    coder, rng = IntegerEncoder(CONDITIONAL), np.random.default_rng(2)
+    kernel, codes = Kernel(coder), np.unique(coder.sample(60, rng), axis=0)
     known, asked = codes[:20], codes[20:30]
     values = rng.normal(size=20)
     values = (values - values.mean()) / values.std()  # so that one more leaves the scale alone
@@ -152,7 +157,7 @@ PROBLEM = Problem(CONDITIONAL, (Objective("loss"), Objective("latency_ms", known
 
 def test_inactive_decisions_cost_no_proposal() -> None:
     sampler = CostAware(PROBLEM)
-    codes = sampler.coder.balanced(30, np.random.default_rng(0))
+    codes = sampler.coder.balanced_sample(30, np.random.default_rng(0))
     codes = np.unique(codes, axis=0)
     found = sampler.coder.architectures(codes)
     values = np.stack([[quality(each) for each in found], scores(found)], axis=1)

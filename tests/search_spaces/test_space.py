@@ -60,14 +60,11 @@ def test_every_spelling_of_a_network_is_one_architecture(space: SearchSpace) -> 
 def test_walks_stay_in_the_space(space: SearchSpace, seed: int) -> None:
     rng = np.random.default_rng(seed)
     everything = set(space.enumerate())
-    first, second = space.sample(rng), space.sample(rng)
-    child = space.crossover(first, second, rng)
+    first = space.sample(rng)
     near = list(space.neighbours(first))
-    assert {first, second, child, *near} <= everything
+    assert {first, *near} <= everything
     assert first not in near
     assert len(set(near)) == len(near)
-    for name, option in child.items():
-        assert option in (first.get(name), second.get(name))
 
 
 @given(spaces(), st.integers(0, 2**32))

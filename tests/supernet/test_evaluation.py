@@ -107,7 +107,7 @@ def test_means_of_spread_times_know_their_errors() -> None:
     from scipy.stats import t
 
     truth = values.mean()
-    reach = t.isf(0.05, found[0].freedom) * errors
+    reach = t.isf(0.05, found[0].degrees_of_freedom) * errors
     assert np.mean(np.abs(values - truth) < reach) == pytest.approx(0.9, abs=0.04)
 
 

@@ -1,4 +1,4 @@
-"""The U-Net of the Stable Diffusion 1.x and 2.x family; parameters are named as diffusers does."""
+"""U-Net of the Stable Diffusion 1.x and 2.x family; parameters are named as diffusers does."""
 
 from supernet.backbones.stable_diffusion.unet import StableDiffusionUNet
 

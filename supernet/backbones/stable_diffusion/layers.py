@@ -1,4 +1,4 @@
-"""The convolutional parts; N images, C channels, H x W pixels, E embedding channels."""
+"""Convolutional layers; N images, C channels, H x W pixels, E embedding channels."""
 
 import math
 
@@ -10,7 +10,7 @@ PERIOD = 10_000.0
 
 
 class Resnet(nn.Module):
-    """Two 3 x 3 convolutions with the embedding added between them."""
+    """Residual block: two 3 x 3 convolutions with the embedding added between them."""
 
     def __init__(
         self, channels_in: int, channels_out: int, embedding: int, groups: int, eps: float
@@ -34,7 +34,7 @@ class Resnet(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Half the resolution, rounded up."""
+    """Downsample to half the resolution, rounded up."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the resolution, or one less where the way down had rounded up."""
+    """Upsample to twice the resolution, or one less where the way down had rounded up."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Upsample(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """What the sinusoids of a time say to each block."""
+    """Time embedding: a perceptron over the sinusoids of a time."""
 
     def __init__(self, waves: int, channels: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class TimeEmbedding(nn.Module):
 
 
 def sinusoids(time_N: Tensor, channels: int, shift: int, *, cosine_first: bool) -> Tensor:
-    """Sines and cosines (N, channels) of times, always in float32: times reach 1000.
+    """Sinusoidal embedding (N, channels) of times, always in float32: times reach 1000.
 
     "Denoising Diffusion Probabilistic Models", appendix B, after "Attention Is All You Need".
     """

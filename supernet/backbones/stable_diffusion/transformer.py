@@ -1,4 +1,4 @@
-"""The attention parts; N images, C channels, H x W pixels, L context tokens.
+"""Transformer layers; N images, C channels, H x W pixels, L context tokens.
 
 Parameters are those of diffusers, which has tokens before channels. Here features keep the form of
 images, and projections are 1 x 1 convolutions: what attention looks at is moved once, and back.
@@ -60,7 +60,7 @@ class GatedGELU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Each pixel on its own."""
+    """Feed-forward layer (a gated perceptron) of each pixel on its own."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class TransformerBlock(nn.Module):
-    """Pixels look at one another, at the context, and at themselves."""
+    """Transformer block: self-attention of pixels, cross-attention to the context, feed-forward."""
 
     def __init__(self, channels: int, heads: int, context_channels: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Transformer(nn.Module):
 
 
 def at_each_pixel(weight: Tensor, x_NCHW: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer over the channels: a weight (out, in), or (out, in, 1, 1)."""
+    """Pointwise (1 x 1) convolution by a linear layer's weight, (out, in) or (out, in, 1, 1)."""
     return F.conv2d(x_NCHW, weight if weight.dim() == 4 else weight[:, :, None, None], bias)
 
 

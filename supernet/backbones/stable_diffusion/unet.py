@@ -1,4 +1,4 @@
-"""The U-Net and its blocks; N images, C channels, H x W pixels, L context tokens, E embedding."""
+"""U-Net and its blocks; N images, C channels, H x W pixels, L context tokens, E embedding."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from search_spaces import StableDiffusionShape
 from search_spaces.unet.stable_diffusion import WITH_ATTENTION
-from supernet.backbones.backbone import AtSlot, Backbone, leave
+from supernet.backbones.backbone import AtSlot, Backbone, no_operator
 from supernet.backbones.stable_diffusion.layers import (
     Downsample,
     Resnet,
@@ -122,7 +122,7 @@ class UpBlock(Block):
 
 
 class StableDiffusionUNet(Backbone):
-    """Outputs equal those of diffusers' `UNet2DConditionModel` at timestep 1000 * time."""
+    """U-Net whose outputs equal diffusers' `UNet2DConditionModel` at timestep 1000 * time."""
 
     shape: StableDiffusionShape
 
@@ -139,7 +139,7 @@ class StableDiffusionUNet(Backbone):
         self.conv_out = nn.Conv2d(width, shape.out_channels, 3, padding=1)
 
     def forward(
-        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+        self, x_NCHW: Tensor, time_N: Tensor, context_NLC: Tensor, at_slot: AtSlot = no_operator
     ) -> Tensor:
         """See Backbone; what the network was trained to predict: noise, v, or velocity."""
         embedding = self.embedding(time_N, context_NLC)
@@ -166,7 +166,11 @@ class StableDiffusionUNet(Backbone):
         return F.silu(self.time_embedding(waves.to(weight_type)))
 
     def features(
-        self, x_NCHW: Tensor, embedding_NE: Tensor, context_NLC: Tensor, at_slot: AtSlot = leave
+        self,
+        x_NCHW: Tensor,
+        embedding_NE: Tensor,
+        context_NLC: Tensor,
+        at_slot: AtSlot = no_operator,
     ) -> list[Tensor]:
         """See Backbone."""
         return self._down(x_NCHW, embedding_NE, context_NLC, at_slot, [])
