@@ -1,9 +1,11 @@
 """A network to Core ML: converted, read back, compared with what was traced, and looked over."""
 
+import json
 import resource
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from latency import Workload, read_package
 from latency.coreml.chunks import split, split_to_fit
 from latency.coreml.convert import Exported, export_program
 from latency.coreml.lint import Lint, lint, merged
-from latency.coreml.packaging import check_writable, write_chain, write_package
+from latency.coreml.package import CHAIN
+from latency.coreml.packaging import Notes, check_writable, write_chain, write_package
 from latency.coreml.palette import BITS
 from latency.tracing.tracing import trace
 from nas.costs.costs import clip_inputs
@@ -22,6 +25,7 @@ from supernet import VideoUNet
 
 INPUTS = ("clip", "time", "context")
 CHUNKS = ".chunks"  # what the folder of several packages ends in
+WEIGHTS_KEY = "temporal-nas.weights"  # of a package's metadata: which of a bundle went into it
 IMAGE = "image"  # the part of what belongs to no slot
 PRODUCTS = frozenset({"convolution", "depthwise", "matmul", "attention"})
 FLOAT16_BITS = 16
@@ -59,9 +63,11 @@ def export_network(
     space: TemporalSpace,
     out: Path,
     *,
-    bits: int = 0,
+    palettise: int = 0,
     chunks: int = 1,
     chunk_mb: float | None = None,
+    notes: Notes | None = None,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write a network as a Core ML package for one clip, float16, iOS 18 and later.
@@ -73,24 +79,27 @@ def export_network(
         network: of `space`, with the weights that count.
         space: what it was built for; gives frames and sizes.
         out: the .mlpackage; several chunks go to the folder beside it that ends in .chunks.
-        bits: 8, 6 or 4 for palettised weights; 0 for float16.
+        palettise: bits of a weight, 8, 6 or 4; 0 for float16.
         chunks: in how many packages.
         chunk_mb: instead, the most MB of weights in each.
+        notes: for the packages' metadata.
+        replace: whether packages that stand there may go.
         progress: who is told.
 
     Raises:
         InputError: settings that contradict each other, no room on the disk.
         ExportError: the package's operations are not those that were traced.
     """
-    check_settings(out, bits, chunks, chunk_mb)
-    check_writable(out.with_suffix(CHUNKS) if chunks > 1 else out)
+    check_settings(out, palettise, chunks, chunk_mb, replace=replace)
+    for target in targets(out, chunks, chunk_mb):
+        check_writable(target)
     begun = time.monotonic()
     inputs = clip_inputs(space)
     progress = progress or Progress()
     with progress.stage("export to Core ML", 3) as advance:
         wanted = trace(network, *inputs)
         found = export_program(network, inputs, part_of, INPUTS)
-        parts = _split(found, bits, chunks, chunk_mb)
+        parts = _split(found, palettise, chunks, chunk_mb)
         advance(1)
         report: list[Lint] = []
 
@@ -106,14 +115,15 @@ def export_network(
                     )
 
         if len(parts) == 1:
-            packages = [write_package(found, out, bits=bits, check=check)]
+            packages = [write_package(found, out, bits=palettise, notes=notes, check=check)]
         else:
-            packages = write_chain(parts, out.with_suffix(CHUNKS), bits=bits, check=check)
+            folder = out.with_suffix(CHUNKS)
+            packages = write_chain(parts, folder, bits=palettise, notes=notes, check=check)
         advance(3)
     return ExportReport(
         packages=tuple(packages),
         lint=report[0],
-        bits=bits,
+        bits=palettise,
         size_mb=sum(size_mb(package) for package in packages),
         seconds=time.monotonic() - begun,
         peak_gb=peak_gb(),
@@ -152,22 +162,51 @@ def _products(workload: Workload) -> Counter[tuple[str, int]]:
     return Counter((o.kind, o.flops) for o in workload.operations if o.kind in PRODUCTS)
 
 
-def check_settings(out: Path, bits: int, chunks: int, chunk_mb: float | None) -> None:
-    """Refuse, before anything is opened, settings that cannot be kept."""
-    if bits and bits not in BITS:
-        raise InputError(f"--palettise {bits}: give {', '.join(map(str, BITS))}")
+def check_settings(
+    out: Path, palettise: int, chunks: int, chunk_mb: float | None, *, replace: bool
+) -> None:
+    """Check, before anything is opened, that settings can be kept.
+
+    Raises:
+        InputError: which cannot; or a package stands there, or something else.
+    """
+    if palettise and palettise not in BITS:
+        raise InputError(f"`palettise={palettise}`: give {', '.join(map(str, BITS))}")
     if chunks < 1:
-        raise InputError(f"--chunks {chunks}: give 1 or more")
+        raise InputError(f"`chunks={chunks}`: give 1 or more")
     if chunk_mb is not None and (chunks > 1 or not chunk_mb > 0):
-        raise InputError("--chunk-mb: give a size above 0, and no --chunks beside it")
+        raise InputError("`chunk_mb=`: give a size above 0, and no `chunks=` beside it")
     if out.suffix != ".mlpackage":
-        raise InputError(f"--out {out}: give a name that ends in .mlpackage")
+        raise InputError(f"`out=` {out}: give a name that ends in .mlpackage")
+    for path in targets(out, chunks, chunk_mb):
+        if not path.is_dir() or not any(path.iterdir()):
+            continue
+        if not any((path / name).is_file() for name in (CHAIN, "Manifest.json")):
+            raise InputError(f"{path}: holds something else than packages; give another `out=`")
+        if not replace:
+            raise InputError(f"{path}: stands there already; give another `out=`, or `replace=`")
+
+
+def targets(out: Path, chunks: int, chunk_mb: float | None) -> list[Path]:
+    """Where an export may write: the package, the folder of chunks, or either."""
+    folder = out.with_suffix(CHUNKS)
+    if chunk_mb is not None:
+        return [out, folder]
+    return [folder] if chunks > 1 else [out]
 
 
 def _split(found: Exported, bits: int, chunks: int, chunk_mb: float | None) -> list[Exported]:
     if chunk_mb is None:
         return split(found, chunks)
     return split_to_fit(found, chunk_mb, bits or FLOAT16_BITS)
+
+
+def weights_noted(metadata: Mapping[str, str]) -> Any:
+    """Which weights of a bundle a package says that it holds, by its metadata."""
+    try:
+        return json.loads(metadata.get(WEIGHTS_KEY, '"not said"'))
+    except ValueError:
+        return "not said"
 
 
 def size_mb(package: Path) -> float:

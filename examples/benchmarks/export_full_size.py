@@ -54,7 +54,7 @@ def main() -> None:
             network,
             space,
             given.out or Path(folder) / "network.mlpackage",
-            bits=given.palettise,
+            palettise=given.palettise,
             chunks=given.chunks,
             progress=Progress(),
         )

@@ -90,7 +90,17 @@ def run(asked: argparse.Namespace) -> None:
     known = json.loads(looked.read_text()) if looked.exists() and package.exists() else {}
     if {name: known.get(name) for name in wanted} != wanted:
         bits = ["--palettise", asked.palettise] if asked.palettise else []
-        arguments = ("export", bundle, "--to", "coreml", *bits, "--out", package, "--json")
+        arguments = (
+            "export",
+            bundle,
+            "--to",
+            "coreml",
+            *bits,
+            "--replace",
+            "--out",
+            package,
+            "--json",
+        )
         known = {**wanted, "report": json.loads(nas(*arguments, keep=True))}
         write_atomically(looked, json.dumps(known))
     page = write_page(out, out / "run", known["report"])

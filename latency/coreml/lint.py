@@ -13,7 +13,7 @@ from typing import Any
 
 from latency.coreml.convert import MARK
 from latency.coreml.mil import Call
-from latency.coreml.package import Opened, open_package
+from latency.coreml.package import CHAIN, Opened, open_package
 from latency.coreml.packaging import PARTS_KEY
 from latency.graph_passes.layout import LONGEST_AXIS, MOST_AXES
 from latency.workload.workload import Workload, concatenate
@@ -87,11 +87,13 @@ COUNTED = ("operations", "reshapes", "transposes", "casts", "moved_mb")
 
 
 def lint(path: Path) -> Lint:
-    """Look a package over; nothing is loaded or run.
+    """Look a package over, or a folder of chunks; nothing is loaded or run.
 
     Raises:
         InputError: as `read_package`.
     """
+    if (path / CHAIN).is_file() and (chunks := sorted(path.glob("*.mlpackage"))):
+        return merged([lint(chunk) for chunk in chunks])
     opened = open_package(path)
     calls = list(opened.calls)
     parts = _parts_of(calls, _known_parts(opened))

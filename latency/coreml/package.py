@@ -20,6 +20,7 @@ from search_spaces.files import git_lfs
 
 BLOB_HEADER = struct.Struct("<IIQQ")  # mark, type, bytes, offset: coremltools' MILBlob
 BLOB_MARK = 0xDEADBEEF
+CHAIN = "chain.json"  # of a folder of chunks: how they follow
 
 
 def read_package(path: Path, function: str | None = None) -> Workload:
@@ -72,6 +73,8 @@ def model_file(package: Path) -> Path:
         raise InputError("is a file; an .mlpackage is a folder: convert to an ML Program and save")
     if not package.is_dir():
         raise InputError("no such package")
+    if not (package / "Manifest.json").exists() and (instead := _found_instead(package)):
+        raise InputError(instead)
     told = _bytes_of(package / "Manifest.json")
     try:
         manifest = json.loads(told.decode())
@@ -82,6 +85,18 @@ def model_file(package: Path) -> Path:
             f"Manifest.json names no model ({type(error).__name__}: {short(str(error))}); {AGAIN}"
         ) from None
     return _inside(package, package / "Data", where)
+
+
+def _found_instead(folder: Path) -> str | None:
+    """What a folder holds that somebody may have meant, and what to do with it."""
+    for path in (folder, folder / "bundle"):
+        if (path / "bundle.json").is_file():
+            what = "is a bundle" if path == folder else "is the folder of a search"
+            return f"{what}, and no Core ML package yet; export it first: nas export {path}"
+    inside = sorted(folder.glob("*.mlpackage"))
+    if (folder / CHAIN).is_file() and inside:
+        return f"is a folder of chunks; give one of them, as {inside[0]}"
+    return f"is a folder of packages; give one of them, as {inside[0]}" if inside else None
 
 
 def _inside(package: Path, folder: Path, where: object) -> Path:

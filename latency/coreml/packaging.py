@@ -3,23 +3,22 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from latency.coreml.convert import Exported, convert_program
-from latency.coreml.package import model_file
+from latency.coreml.package import CHAIN, model_file
 from latency.coreml.palette import palettise
 from search_spaces import InputError
 from search_spaces.files import document
 from search_spaces.files.targets import folder_target, made_folder
 
 PARTS_KEY = "temporal-nas.parts"  # of a package's metadata: what names of operations begin with
-CHAIN, FORMAT, VERSION = "chain.json", "temporal-nas/coreml-chain", "1.0"
-
-
+FORMAT, VERSION = "temporal-nas/coreml-chain", "1.0"
 Check = Callable[[list[Path]], None]
+Notes = Mapping[str, str]  # of a package's metadata, by their keys
 
 
 def write_package(
@@ -28,6 +27,7 @@ def write_package(
     *,
     target: str = "iOS18",
     bits: int = 0,
+    notes: Notes | None = None,
     check: Check | None = None,
 ) -> Path:
     """Convert a program to an .mlpackage that takes the place of what stands at `path`.
@@ -37,6 +37,7 @@ def write_package(
         path: a name that ends in .mlpackage, which coremltools insists on.
         target: the oldest system to run on.
         bits: of a palettised weight; 0 leaves weights in float16.
+        notes: for the package's metadata.
         check: called with what was written, before it takes its place; what it raises goes
             through, and nothing is left.
 
@@ -45,7 +46,7 @@ def write_package(
     """
     with staging_folder(path) as staging:
         package = staging / path.name
-        _write(found, package, target, bits)
+        _write(found, package, target, bits, notes or {})
         if check:
             check([package])
         document.replace_folder(package, path)
@@ -58,6 +59,7 @@ def write_chain(
     *,
     target: str = "iOS18",
     bits: int = 0,
+    notes: Notes | None = None,
     check: Check | None = None,
 ) -> list[Path]:
     """Convert chunks to packages in a folder, with `chain.json` that says how they follow.
@@ -72,7 +74,7 @@ def write_chain(
         entries = []
         for name, chunk in zip(names, chunks, strict=True):
             entries.append({"package": name, **_inputs_and_outputs(chunk)})
-            _write(chunk, folder / name, target, bits)
+            _write(chunk, folder / name, target, bits, notes or {})
         text = document.dumps({"format": FORMAT, "version": VERSION, "chunks": entries})
         (folder / CHAIN).write_text(text, encoding="utf-8")
         if check:
@@ -133,7 +135,7 @@ def _unwritable(path: Path, why: str) -> InputError:
     )
 
 
-def _write(found: Exported, path: Path, target: str, bits: int) -> None:
+def _write(found: Exported, path: Path, target: str, bits: int, notes: Notes) -> None:
     plain = path.with_name(f"plain-{path.name}") if bits else path
     model = convert_program(found, target, plain)
     if bits:
@@ -141,15 +143,15 @@ def _write(found: Exported, path: Path, target: str, bits: int) -> None:
         del model
         shutil.move(small.package_path, path)
         shutil.rmtree(plain)
-    _write_parts(path, found.parts)
+    _annotate(path, {PARTS_KEY: json.dumps(found.parts), **notes})
 
 
-def _write_parts(package: Path, parts: tuple[str, ...]) -> None:
-    """Write into a package what the names of its operations begin with."""
+def _annotate(package: Path, notes: Notes) -> None:
+    """Write notes into the metadata of a package."""
     from coremltools.proto import Model_pb2
 
     file = model_file(package)
     model: Any = Model_pb2.Model()
     model.ParseFromString(file.read_bytes())
-    model.description.metadata.userDefined[PARTS_KEY] = json.dumps(parts)
+    model.description.metadata.userDefined.update(notes)
     file.write_bytes(model.SerializeToString())

@@ -131,6 +131,17 @@ class Bundle:
         with _mendable():
             return self.opened.chosen(WHICH[finetuned])
 
+    def weights_in_words(self, *, finetuned: bool | None = None) -> str:
+        """Which weights are meant and what they are; arguments and errors as in `weights()`."""
+        chosen = self.chosen(finetuned=finetuned)
+        if chosen.which == "tuned":
+            sampler = (self.finetuned or {})["sampler"]
+            return (
+                f"tuned ({chosen.file}), for {len(sampler['times'])} steps of {sampler['kind']!r}"
+            )
+        are = self.manifest["study"].get("weights", "the manifest does not say what they are")
+        return f"as searched ({chosen.file}): {are}"
+
     def weights(self, *, finetuned: bool | None = None) -> dict[str, Tensor]:
         """The parameters by name, in float32 (gigabytes, perhaps).
 

@@ -4,10 +4,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.files.errors import InputError
 from search_spaces.files.git_lfs import refuse_pointer
+
+if TYPE_CHECKING:
+    from nas.bundle import Bundle
 
 Content = dict[str, Any]
 TABLES = (".csv", ".csv.gz", ".parquet")
@@ -82,21 +85,33 @@ def _bundle(path: Path) -> Content:
         "files": sorted(manifest["files"]),
         "hashes": "every file is as it was when the bundle was written (not: by whom)",
         "versions": manifest["versions"],
+        "weights": _weights(bundle),
         "tuned": (bundle.finetuned or {}).get("sampler", "not yet"),
     }
+
+
+def _weights(bundle: "Bundle") -> str:
+    """Which weights an export takes; half of a tuning is named."""
+    try:
+        return bundle.weights_in_words()
+    except InputError as error:
+        return str(error)
 
 
 def _core_ml(path: Path) -> Content:
     if path.suffix != ".mlpackage":
         return {"file": str(path), "what": "a Core ML model, compiled or of the old kind"}
-    from latency.coreml.package import read_package
+    from latency.coreml.package import open_package
+    from nas.export import weights_noted
 
-    workload = read_package(path)
+    opened = open_package(path)
+    workload = opened.workload
     return {
         "Core ML package": str(path),
         "operations": len(workload.operations),
         "GFLOPs": round(workload.flops / 1e9, 3),
         "weights_mb": round(workload.weight_bytes / 1e6, 3),
+        "weights": weights_noted(opened.metadata),
         "what": "nas predict tells how long it takes, nas lint what keeps it off a Neural Engine",
     }
 

@@ -1,5 +1,6 @@
 """`nas export` and `nas lint`: Core ML packages, and what keeps the Neural Engine from them."""
 
+import json as json_
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,9 +10,11 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency.coreml.lint import Lint
+    from nas.bundle import Bundle
 
 
 class Format(StrEnum):
@@ -38,7 +41,7 @@ def export(
         Path,
         typer.Option(
             "--out",
-            help="The .mlpackage to write; one that stands there is replaced.",
+            help="The .mlpackage to write.",
             callback=options.checked_folder,
         ),
     ],
@@ -55,34 +58,40 @@ def export(
     weights: Annotated[
         Which, typer.Option(help="tuned: by a training package; searched: as the search left them.")
     ] = Which.best,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of a package that stands there.")
+    ] = False,
     space: options.MaybeSpace = None,
     json: options.AsJson = False,
 ) -> None:
     """Write a bundle's network as a Core ML package, read it back and look it over."""
     from nas.bundle import Bundle
-    from nas.export import ExportError, check_settings, export_network
+    from nas.export import WEIGHTS_KEY, ExportError, check_settings, export_network
     from nas.progress import Progress
     from search_spaces.shipped.loading import load_temporal
 
-    check_settings(out, palettise, chunks, chunk_mb)
+    check_settings(out, palettise, chunks, chunk_mb, replace=replace)
     own = load_temporal(space) if space else None
     opened = Bundle.load(bundle)
+    told = _told(opened, weights)
     network, built_for = opened.network(own, finetuned=_FINETUNED[weights]), opened.space(own)
     try:
         report = export_network(
             network,
             built_for,
             out,
-            bits=palettise,
+            palettise=palettise,
             chunks=chunks,
             chunk_mb=chunk_mb,
+            notes={WEIGHTS_KEY: json_.dumps(told)},
+            replace=replace,
             progress=Progress(),
         )
     except ExportError as error:
         print_note(str(error))
         sys.exit(1)
     if json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), "weights": told})
         return
     for package in report.packages:
         print_line(str(package))
@@ -90,11 +99,29 @@ def export(
         f"{report.size_mb:.1f} MB, {report.seconds:.0f} s, peak {report.peak_gb:.1f} GB of memory; "
         f"read back: {report.products} products, {report.flops / 1e9:.2f} GFLOPs, as traced"
     )
+    print_line(f"weights: {told['says']}")
     _print_lint(report.lint)
 
 
+def _told(opened: "Bundle", weights: Which) -> dict[str, str]:
+    """Which weights go into the package, for its metadata too; half of a tuning is named."""
+    finetuned = _FINETUNED[weights]
+    try:
+        chosen = opened.chosen(finetuned=finetuned)
+    except InputError as error:
+        mend = " (`weights=searched`)" if opened.half_tuned else ""
+        raise InputError(f"{error}{mend}") from None
+    says = opened.weights_in_words(finetuned=finetuned)
+    if opened.half_tuned:
+        says = f"{says}; a tuning that was not written whole stands beside them"
+    elif chosen.which == "searched" and opened.finetuned is not None:
+        says = f"{says}; tuned ones stand beside them"
+    return {**chosen.to_json(), "says": says}
+
+
 def lint(
-    package: Annotated[Path, typer.Argument(help="An .mlpackage.")], json: options.AsJson = False
+    package: Annotated[Path, typer.Argument(help="An .mlpackage, or a folder of chunks.")],
+    json: options.AsJson = False,
 ) -> None:
     """Say what keeps the Neural Engine from running a Core ML package, slot by slot."""
     from latency.coreml.lint import lint as look_over

@@ -100,7 +100,9 @@ def _study_of(run: Path, storage_url: str | None) -> tuple[str | None, str]:
         name = str(found["study"]) if found.get("study") else None
         storage_url = storage_url or found.get("storage")
     elif not file.exists() and storage_url is None:
-        raise InputError(f"{run}: is no run folder (it has no run.json and no study.db)")
+        bundle = (run / "bundle.json").exists()
+        mend = f"; it is a bundle: give the folder of its search, {run.parent}" if bundle else ""
+        raise InputError(f"{run}: is no run folder (it has no run.json and no study.db){mend}")
     if storage_url is not None:
         return name, storage_url
     if not file.exists():

@@ -95,6 +95,8 @@ class RunFolder:
         self.results: dict[str, Any] = {}
         if path.exists() and not path.is_dir():
             raise InputError(f"{path}: is a file, not a run folder")
+        if (path / "bundle.json").exists():
+            raise InputError(f"{path}: is a bundle, which a search left; give a run folder")
         occupied = path.exists() and any(path.iterdir())
         if occupied and not resume:
             raise InputError(

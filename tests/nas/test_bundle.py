@@ -33,6 +33,7 @@ from search_spaces import (
 )
 from supernet import DownFeatures, VideoUNet
 from temporal_bundle.closeness import check_close
+from temporal_bundle.testing import write_tuning
 
 SHAPE = UNetShape(
     in_channels=2, channels=(8, 16), frames=3, height=8, width=8, context_tokens=2,
@@ -205,32 +206,11 @@ def test_weights_that_are_wrong_are_refused(
             opened()
 
 
-def tuned(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
-    """What a training package leaves."""
-    weights = {n: t + 0.5 for n, t in load_file(folder / "weights.safetensors").items()}
-    save_file(weights, folder / "finetuned.safetensors")
-    digests = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in ("finetuned.safetensors", "bundle.json")
-    }
-    document = {
-        "format": "temporal-nas/finetuned",
-        "version": "1.0",
-        "bundle": digests["bundle.json"],
-        "files": {"finetuned.safetensors": digests["finetuned.safetensors"]},
-        "sampler": {"kind": "leap", "times": [1, 0.5], "guidance": 1.0},
-        "settings": {"seed": 0},
-        "versions": {"torch": "2.13"},
-    }
-    (folder / "finetuned.json").write_text(json.dumps(document | changes))
-    return weights
-
-
 def test_tuned_weights_come_back(bundle: Path, tmp_path: Path) -> None:
     folder = copied(bundle, tmp_path / "b")
-    weights = tuned(folder)
+    write_tuning(folder)
     opened = nas.Bundle.load(folder).save(tmp_path / "copy")
-    name = next(iter(weights))
+    name = next(iter(opened.weights()))
     for took, wanted in ((None, 0.5), (True, 0.5), (False, 0.0)):
         found = opened.network(finetuned=took).state_dict()[name]
         before = load_file(folder / "weights.safetensors")[name]
@@ -255,6 +235,6 @@ def test_tuned_weights_that_are_wrong_are_refused(
     changes: dict[str, Any], says: str, bundle: Path, tmp_path: Path
 ) -> None:
     folder = copied(bundle, tmp_path / "b")
-    tuned(folder, **changes)
+    write_tuning(folder, **changes)
     with pytest.raises(InputError, match=says):
         nas.Bundle.load(folder)

@@ -16,7 +16,7 @@ from torch import Tensor
 from latency import read_package
 from latency.coreml.chunks import split, split_to_fit
 from latency.coreml.convert import Exported, export_program
-from latency.coreml.packaging import CHAIN
+from latency.coreml.package import CHAIN, open_package
 from latency.coreml.palette import BITS, kmeans_palette
 from latency.tracing.tracing import trace
 from nas import bundle
@@ -41,7 +41,9 @@ from search_spaces import (
 )
 from search_spaces.files import document
 from supernet import VideoUNet
+from temporal_bundle import sha256
 from temporal_bundle.closeness import check_close
+from temporal_bundle.testing import write_tuning
 
 SHAPE = UNetShape(
     in_channels=2,
@@ -86,6 +88,30 @@ def bundle_path(
     return path
 
 
+@pytest.fixture(scope="module")
+def tuned(bundle_path: Path) -> Path:
+    """The same with tuned weights."""
+    path = bundle_path.with_name("tuned")
+    shutil.copytree(bundle_path, path)
+    write_tuning(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half_tuned(tuned: Path) -> Path:
+    """The same without the manifest that vouches for them."""
+    path = tuned.with_name("half")
+    shutil.copytree(tuned, path)
+    (path / "finetuned.json").unlink()
+    return path
+
+
+def weights_note(package: Path) -> dict[str, str]:
+    """What a package says of the weights in it."""
+    found: dict[str, str] = json.loads(open_package(package).metadata["temporal-nas.weights"])
+    return found
+
+
 def run_chunks(chunks: list[Exported], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     values = dict(inputs)
     for chunk in chunks:
@@ -126,12 +152,17 @@ def test_chunks_that_fit(whole: Exported) -> None:
         split(whole, 100_000)
 
 
-def test_a_bundle_is_exported_and_looked_over(call: Call, bundle_path: Path) -> None:
+def test_a_bundle_is_exported_and_looked_over(call: Call, tuned: Path) -> None:
     code, printed, said = call(
-        "export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage", "--json"
+        "export", str(tuned), "--to", "coreml", "--out", "w.mlpackage", "--json"
     )
     assert code == 0, said
     found = json.loads(printed)
+    assert found["weights"]["which"] == "tuned"
+    assert found["weights"]["sha256"] == sha256(tuned / "finetuned.safetensors")
+    assert weights_note(Path("w.mlpackage")) == found["weights"]
+    for path in ("w.mlpackage", str(tuned)):
+        assert "tuned (finetuned.safetensors), for 2 steps" in call("show", path)[1]
     assert found["packages"] == ["w.mlpackage"]
     assert found["size_mb"] == pytest.approx(size_mb(Path("w.mlpackage")))
     workload = read_package(Path("w.mlpackage"))
@@ -148,11 +179,19 @@ def test_a_bundle_is_exported_and_looked_over(call: Call, bundle_path: Path) -> 
     assert json.loads(printed) == found["lint"]
 
 
-def test_chunks_of_a_bundle_add_up(call: Call, bundle_path: Path, whole: Exported) -> None:
-    arguments = ("export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage")
-    code, printed, said = call(*arguments, "--chunks", "2", "--palettise", "6")
+def test_chunks_of_a_bundle_add_up(call: Call, half_tuned: Path, whole: Exported) -> None:
+    arguments = ("export", str(half_tuned), "--to", "coreml", "--out", "w.mlpackage")
+    flags = ("--weights", "searched", "--chunks", "2", "--palettise", "6")
+    code, printed, said = call(*arguments, *flags)
     assert code == 0, said
     assert "as traced" in printed
+    assert "weights: as searched (weights.safetensors)" in printed
+    assert "a tuning that was not written whole stands beside them" in printed
+    for chunk in Path("w.chunks").glob("*.mlpackage"):
+        assert weights_note(chunk)["which"] == "searched"
+    code, table, _ = call("lint", "w.chunks")
+    assert code == 0
+    assert "down0" in table
     folder = Path("w.chunks")
     chain = document.read(folder / CHAIN, "temporal-nas/coreml-chain", major=1)["chunks"]
     assert [entry["package"] for entry in chain] == ["chunk0.mlpackage", "chunk1.mlpackage"]
@@ -306,3 +345,61 @@ def test_a_full_disk_leaves_what_was_there(bundle_path: Path, tmp_path: Path) ->
     assert "cannot be written" in last
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.rglob("*")] == ["w.mlpackage"]
+
+
+def test_half_of_a_tuning_is_named_and_not_passed_over(
+    call: Call, half_tuned: Path, bundle_path: Path
+) -> None:
+    arguments = ("export", str(half_tuned), "--to", "coreml", "--out", "w.mlpackage")
+    for flags in ((), ("--weights", "tuned")):
+        code, printed, said = call(*arguments, *flags)
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert "finetuned.safetensors without finetuned.json" in said
+        assert "--weights searched" in said
+    code, printed, _ = call("show", str(half_tuned))
+    assert code == 0
+    assert "weights: " in printed
+    assert "finetuned.safetensors without finetuned.json" in printed
+    assert "weights: as searched (weights.safetensors)" in call("show", str(bundle_path))[1]
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_package_that_stands_there_is_replaced_where_it_is_asked_for(
+    call: Call, bundle_path: Path
+) -> None:
+    arguments = ("export", str(bundle_path), "--to", "coreml", "--out", "w.mlpackage")
+    package, chunks = Path("w.mlpackage"), Path("w.chunks")
+    for taken, flags in ((package, ()), (chunks, ("--chunks", "2")), (chunks, ("--chunk-mb", "1"))):
+        taken.mkdir()
+        (taken / "precious.txt").write_text("not ours")
+        code, printed, said = call(*arguments, *flags, "--replace")
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert f"{taken}: holds something else than packages" in said
+        (taken / "Manifest.json").write_text("{}")
+        code, printed, said = call(*arguments, *flags)
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert f"{taken}: stands there already; give another --out, or --replace" in said
+        assert (taken / "precious.txt").exists()
+        shutil.rmtree(taken)
+
+
+def test_what_is_no_package_yet_is_sent_to_the_export(
+    call: Call, bundle_path: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(bundle_path, run / "bundle")
+    (run / "run.json").write_text("{}")
+    for path, says in (
+        ("run/bundle", "run/bundle: is a bundle, and no Core ML package yet; export it first"),
+        ("run", "run: is the folder of a search, and no Core ML package yet; export it first"),
+    ):
+        code, printed, said = call("lint", path)
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert f"{says}: nas export run/bundle" in said
+    code, printed, said = call("export", "run", "--to", "coreml", "--out", "w.mlpackage")
+    assert (code, printed, said.count("\n")) == (2, "", 1)
+    assert "is the folder of a search; give its bundle, run/bundle" in said
+    for command in (("search", "--out", "run/bundle"), ("dashboard", "run/bundle")):
+        code, printed, said = call(*command)
+        assert (code, printed, said.count("\n")) == (2, "", 1)
+        assert "is a bundle" in said

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from temporal_bundle import FINETUNED_FORMAT, FORMAT, BundleError, open_bundle, schema, sha256
 from temporal_bundle.closeness import check_close
-from temporal_bundle.testing import Network, write_manifest
+from temporal_bundle.testing import Network, write_manifest, write_tuning
 
 
 def test_the_programs_are_the_network(made: Path) -> None:
@@ -144,28 +144,12 @@ def test_weights_that_are_no_numbers_of_a_network_are_refused(
         open_bundle(bundle).weights()
 
 
-def tune(folder: Path, **changes: object) -> None:
-    """What a training package leaves."""
-    weights = {n: t + 0.5 for n, t in load_file(folder / "weights.safetensors").items()}
-    save_file(weights, folder / "finetuned.safetensors")
-    document = {
-        "format": "temporal-nas/finetuned",
-        "version": "1.0",
-        "bundle": sha256(folder / "bundle.json"),
-        "files": {"finetuned.safetensors": sha256(folder / "finetuned.safetensors")},
-        "sampler": {"kind": "leap", "times": [1, 0.5], "guidance": 1.0},
-        "settings": {"seed": 0},
-        "versions": {"torch": "2.13"},
-    }
-    (folder / "finetuned.json").write_text(json.dumps(document | changes))
-
-
 def test_the_best_weights_are_the_tuned_ones(bundle: Path) -> None:
     searched = open_bundle(bundle)
     assert searched.chosen().which == "searched"
     with pytest.raises(BundleError, match="holds no tuned weights"):
         searched.weights("tuned")
-    tune(bundle)
+    write_tuning(bundle)
     opened, before = open_bundle(bundle), searched.weights()
     for which, added in (("best", 0.5), ("tuned", 0.5), ("searched", 0.0)):
         found = opened.weights(which)  # type: ignore[arg-type]
@@ -176,7 +160,7 @@ def test_the_best_weights_are_the_tuned_ones(bundle: Path) -> None:
 
 
 def test_half_of_a_tuning_is_never_taken_for_none(bundle: Path) -> None:
-    tune(bundle)
+    write_tuning(bundle)
     (bundle / "finetuned.json").unlink()
     opened = open_bundle(bundle)
     assert opened.half_tuned
@@ -189,22 +173,27 @@ def test_half_of_a_tuning_is_never_taken_for_none(bundle: Path) -> None:
 
 def test_tuned_weights_of_another_bundle_are_refused(bundle: Path) -> None:
     cases: dict[str, Callable[[], object]] = {
-        "tuned from another bundle": lambda: tune(bundle, bundle="0" * 64),
-        "is newer": lambda: tune(bundle, version="2.0"),
-        "was changed since": lambda: tune(bundle, files={"finetuned.safetensors": "0" * 64}),
+        "tuned from another bundle": lambda: write_tuning(bundle, bundle="0" * 64),
+        "is newer": lambda: write_tuning(bundle, version="2.0"),
+        "was changed since": lambda: write_tuning(
+            bundle, files={"finetuned.safetensors": "0" * 64}
+        ),
         "lacks finetuned.safetensors": (bundle / "finetuned.safetensors").unlink,
     }
     for says, change in cases.items():
-        tune(bundle)
+        write_tuning(bundle)
         change()
         with pytest.raises(BundleError, match=f"{says}.*; or remove finetuned.json and"):
             open_bundle(bundle)
 
 
-def test_the_schemas_are_schemas_of_what_is_written(made: Path) -> None:
+def test_the_schemas_are_schemas_of_what_is_written(bundle: Path) -> None:
     for name in (FORMAT, FINETUNED_FORMAT):
         Draft202012Validator.check_schema(schema(name))
-    Draft202012Validator(schema(FORMAT)).validate(open_bundle(made).manifest)
+    write_tuning(bundle)
+    opened = open_bundle(bundle)
+    Draft202012Validator(schema(FORMAT)).validate(opened.manifest)
+    Draft202012Validator(schema(FINETUNED_FORMAT)).validate(opened.finetuned)
 
 
 def test_programs_that_answer_otherwise_than_said_are_refused(bundle: Path) -> None:

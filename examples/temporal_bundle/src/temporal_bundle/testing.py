@@ -1,6 +1,6 @@
 """A small bundle that no toolkit made, for tests of whatever reads and tunes bundles.
 
-    write_toy(folder); open_bundle(folder)
+    write_toy(folder); write_tuning(folder); open_bundle(folder)
 
 It is written as the specification says, and holds fields of a later version.
 """
@@ -9,10 +9,20 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from temporal_bundle.manifest import FORMAT, LISTED, MANIFEST, WEIGHTS, sha256
+from temporal_bundle.manifest import (
+    FINETUNED,
+    FINETUNED_FORMAT,
+    FORMAT,
+    LISTED,
+    MANIFEST,
+    TUNED_WEIGHTS,
+    VERSION,
+    WEIGHTS,
+    sha256,
+)
 
 CHANNELS, FRAMES, SIDE, TOKENS, KINDS = 1, 4, 8, 2, 3
 
@@ -85,6 +95,22 @@ def write_manifest(folder: Path, **changes: object) -> None:
         "of a later version": True,
     }
     (folder / MANIFEST).write_text(json.dumps(manifest | changes))
+
+
+def write_tuning(folder: Path, **changes: object) -> None:
+    """Leave in a bundle what a training package does: each number a half larger."""
+    weights = {name: tensor + 0.5 for name, tensor in load_file(folder / WEIGHTS).items()}
+    save_file(weights, folder / TUNED_WEIGHTS)
+    document = {
+        "format": FINETUNED_FORMAT,
+        "version": VERSION,
+        "bundle": sha256(folder / MANIFEST),
+        "files": {TUNED_WEIGHTS: sha256(folder / TUNED_WEIGHTS)},
+        "sampler": {"kind": "leap", "times": [1, 0.5], "guidance": 1.0},
+        "settings": {"seed": 0},
+        "versions": {"torch": torch.__version__},
+    }
+    (folder / FINETUNED).write_text(json.dumps(document | changes))
 
 
 def _export(module: nn.Module, file: Path) -> None:
