@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.bundle import Bundle
-    from nas.costs.budget import Budget
+    from nas.costs.limits import Budget
     from nas.evaluators.workers import Workers
     from nas.pipeline.search import SearchResult, search
     from nas.run.results import Found
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "Bundle", "Found", "SearchResult", "Settings", "Workers", "search"]
 
 _HOMES = {
-    "Budget": "nas.costs.budget",
+    "Budget": "nas.costs.limits",
     "Bundle": "nas.bundle",
     "Found": "nas.run.results",
     "SearchResult": "nas.pipeline.search",

@@ -18,7 +18,7 @@ from latency.coreml.package import CHAIN
 from latency.coreml.packaging import Notes, check_writable, write_chain, write_package
 from latency.coreml.palette import BITS
 from latency.tracing.tracing import trace
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from nas.progress import Progress
 from search_spaces import InputError, TemporalSpace
 from supernet import VideoUNet

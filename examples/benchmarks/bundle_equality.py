@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from nas.bundle import Bundle, export_programs, write_bundle
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from nas.progress import Progress
 from nas.testing.operators import randomised
 from search_spaces import TemporalSpace, load

@@ -21,7 +21,7 @@ from latency.coreml.lint import RESHAPES
 from latency.coreml.package import open_package
 from latency.coreml.packaging import write_package
 from latency.coreml.quiet import import_coremltools
-from nas.costs.costs import block_inputs, block_run
+from nas.costs.modules import block_inputs, block_run
 from nas.testing.operators import randomised
 from search_spaces import KERNEL, NONE, SEPARABLE_CONV3D, WIDTH, UNetShape, temporal_space
 from search_spaces.shipped.moving_digits import OPERATORS

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from latency.predictor.shipped import load_device
-from nas.costs.costs import Costs, SpaceCosts, layout
+from nas.costs.costs import Costs, layout
+from nas.costs.workloads import SpaceCosts
 from search_spaces.shipped.loading import load_temporal
 
 

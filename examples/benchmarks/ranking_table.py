@@ -8,7 +8,7 @@ import pandas as pd
 from ranking_work import Exam
 
 from nas.benchmark.ranking import report
-from nas.costs.costs import SpaceCosts
+from nas.costs.workloads import SpaceCosts
 
 KEPT = Path(__file__).parents[1] / "tables" / "moving_digits.csv"
 KEPT_BACKBONE = KEPT.with_suffix(".backbone.safetensors")

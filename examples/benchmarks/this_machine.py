@@ -20,7 +20,7 @@ from latency.sources.torch_host import TorchSource
 from latency.sources.visits import gather, visits
 from nas.calibration import profiling
 from nas.calibration.profiling import Planned
-from nas.costs.costs import SpaceCosts
+from nas.costs.workloads import SpaceCosts
 from nas.progress import Progress
 from search_spaces import Architecture, TemporalSpace, load
 

@@ -28,8 +28,10 @@ from safetensors.torch import load_file
 
 from latency.predictor.shipped import load_device
 from nas import strategies
-from nas.costs.budget import Budget, Limits, resolve
-from nas.costs.costs import Costs, SpaceCosts, layout
+from nas.costs.costs import Costs, layout
+from nas.costs.limits import Budget, Limits
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from nas.evaluators.quality import Quality
 from nas.evaluators.serial import Serial
 from nas.pipeline import finalists

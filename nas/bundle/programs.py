@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from search_spaces import Architecture, TemporalSpace
 from supernet import DownFeatures, VideoUNet
 from temporal_bundle.manifest import MOST_CLIPS

@@ -11,8 +11,8 @@ from latency import Device, Measurement, Source, Sources, Workload
 from latency.measurement.measurement import LEAST_MS, MOST_MS
 from latency.measurement.validation import validate
 from nas.calibration import profiling
-from nas.calibration.calibration_report import Judged
-from nas.costs.costs import SpaceCosts, workload_of
+from nas.calibration.residuals import Judged
+from nas.costs.workloads import SpaceCosts, workload_of
 from search_spaces import InputError, SearchSpace, Table, TemporalSpace, joined, load, read_table
 from search_spaces.tables.columns import in_kept_unit
 

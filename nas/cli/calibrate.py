@@ -13,7 +13,7 @@ from search_spaces.files.errors import InputError
 if TYPE_CHECKING:
     from latency import Device
     from nas.calibration.calibrating import Given
-    from nas.calibration.calibration_report import Judged
+    from nas.calibration.residuals import Judged
 
 
 def calibrate(
@@ -49,7 +49,7 @@ def calibrate(
     The report stands beside the device: my-phone.html beside my-phone.json.
     """
     from latency import load_device
-    from nas.calibration import calibration_report
+    from nas.calibration import report as calibration_report
     from nas.calibration.calibrating import calibrated, read
     from search_spaces.files import document
 
@@ -88,7 +88,7 @@ def _summary(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nas.calibration import calibration_report
+    from nas.calibration import report as calibration_report
     from nas.tables import columns_in_json
 
     validation = asdict(device.validation) if device.validation else None

@@ -27,7 +27,8 @@ def costs(
     """Say what the blocks of a space cost on a device: latency, parameters, memory."""
     from latency.predictor.shipped import HOST, load_device
     from nas.calibration.validated import status, trust
-    from nas.costs.costs import Costs, SpaceCosts
+    from nas.costs.costs import Costs
+    from nas.costs.workloads import SpaceCosts
     from nas.progress import Progress
     from nas.tables import write_rows
     from search_spaces.shipped.loading import load_temporal

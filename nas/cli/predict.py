@@ -69,7 +69,7 @@ def predict(
 def _workloads(
     device: "Device", architecture: Path | None, architectures: Path | None, space: str | None
 ) -> "list[Workload]":
-    from nas.costs.costs import SpaceCosts, workload_of
+    from nas.costs.workloads import SpaceCosts, workload_of
     from search_spaces import TemporalSpace, load, read_table
 
     chosen: SearchSpace | None = load(space) if space else None

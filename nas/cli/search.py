@@ -119,8 +119,8 @@ def search(
     json: options.AsJson = False,
 ) -> None:
     """Search for the best network inside a budget: train, measure, search, hand over."""
-    from nas.costs.budget import Budget
     from nas.costs.fixed_parts import parse_part
+    from nas.costs.limits import Budget
     from nas.evaluators.workers import Workers
     from nas.pipeline.deliver import INHERITED
     from nas.pipeline.search import search as run_search

@@ -7,16 +7,13 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from nas.costs.limits import Limits
 from search_spaces import Architecture, InputError
-
-if TYPE_CHECKING:
-    from nas.costs.budget import Limits
 
 Matrix = npt.NDArray[np.float64]
 OPTIMAL, INFEASIBLE = 0, 2  # of scipy's statuses
@@ -40,7 +37,7 @@ class Row:
     peaks: Matrix | None = None
 
 
-def rows(limits: "Limits") -> list[Row]:
+def rows(limits: Limits) -> list[Row]:
     """The limits of a budget as they add up."""
     budget, main = limits.budget, limits.costs.table
     found = [
@@ -67,12 +64,12 @@ def rows(limits: "Limits") -> list[Row]:
     return found
 
 
-def witness(limits: "Limits", kept: Sequence[Row]) -> Architecture | None:
+def witness(limits: Limits, kept: Sequence[Row]) -> Architecture | None:
     """The fastest network on the main device that keeps the given limits; None: there is none."""
     return _best(limits, kept, limits.costs.table.ms, None)
 
 
-def least_of(limits: "Limits", name: str) -> Architecture:
+def least_of(limits: Limits, name: str) -> Architecture:
     """The network that needs least of one limit, which is named as `Limits.excess` names it."""
     (row,) = (each for each in rows(limits) if each.name == name)
     found = _best(limits, [], row.costs, row.peaks)
@@ -81,7 +78,7 @@ def least_of(limits: "Limits", name: str) -> Architecture:
 
 
 def _best(
-    limits: "Limits", kept: Sequence[Row], wanted: Matrix, peaks: Matrix | None
+    limits: Limits, kept: Sequence[Row], wanted: Matrix, peaks: Matrix | None
 ) -> Architecture | None:
     """The network of the least sum of what is wanted, and largest peak, inside the given limits."""
     space = limits.costs.space
@@ -123,7 +120,7 @@ def _best(
     return space.arranged(every[index] for index in chosen)
 
 
-def contradicting(limits: "Limits") -> list[str]:
+def contradicting(limits: Limits) -> list[str]:
     """The fewest limits that no network keeps together, by name; empty where one keeps them all."""
     every = rows(limits)
     if witness(limits, every) is not None:

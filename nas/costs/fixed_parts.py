@@ -99,7 +99,7 @@ def _published(space: TemporalSpace, device: Device) -> Iterator[FixedPart]:
 @functools.cache
 def _image(name: str) -> Workload:
     """The image U-Net of a shipped space over one clip of its default sizes."""
-    from nas.costs.costs import SpaceCosts
+    from nas.costs.workloads import SpaceCosts
 
     found = load(name)
     assert isinstance(found, TemporalSpace)

@@ -5,7 +5,7 @@ Layouts that the publication describes in words are predicted on its device, bes
 
 from typing import Any
 
-from nas.costs.budget import Limits
+from nas.costs.limits import Limits
 from search_spaces.shipped.loading import published_of
 
 

@@ -16,9 +16,11 @@ from latency.sources.torch_host import TorchSource
 from latency.sources.visits import gather, visits
 from nas import bundle
 from nas.calibration.validated import status, trust
-from nas.costs.budget import Limits, describe
-from nas.costs.costs import clip_inputs, layout
+from nas.costs.costs import layout
+from nas.costs.limits import Limits
+from nas.costs.modules import clip_inputs
 from nas.costs.published import published_beside
+from nas.costs.resolve import describe
 from nas.evaluators.quality import Quality
 from nas.progress import Progress
 from nas.report import report

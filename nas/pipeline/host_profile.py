@@ -12,7 +12,7 @@ from latency.sources.journal import Journal
 from latency.sources.torch_host import TorchSource, host_facts
 from latency.sources.visits import Measured
 from nas.calibration import profiling
-from nas.costs.costs import SpaceCosts
+from nas.costs.workloads import SpaceCosts
 from nas.progress import Progress, counter
 from nas.run.run_folder import RunFolder
 from nas.tables import write_rows

@@ -16,8 +16,10 @@ import numpy as np
 from latency import Device
 from latency.predictor.shipped import HOST, load_device
 from nas import strategies
-from nas.costs.budget import Limits, resolve
-from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.costs import Costs
+from nas.costs.limits import Limits
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from nas.evaluators import Evaluator
 from nas.evaluators.block_scores import BlockScores
 from nas.evaluators.cached import Remembering

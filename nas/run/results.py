@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.costs.budget import QUALITY, Limits
+from nas.costs.limits import QUALITY, Limits
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Problem
 from nas.study.study import Evaluated

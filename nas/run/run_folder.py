@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas.costs.budget import DEFAULT_OBJECTIVES, Budget
+from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
 from nas.study.storage_url import check_url, public_url
 from search_spaces import InputError
 from search_spaces.files import document

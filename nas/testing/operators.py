@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from latency.coreml.convert import export_program, save
 from latency.coreml.package import read_package
 from latency.tracing.tracing import trace
-from nas.costs.costs import BlockRun, block_inputs
+from nas.costs.modules import BlockRun, block_inputs
 from search_spaces import (
     NONE,
     Architecture,

@@ -17,7 +17,7 @@ from latency import Workload
 from latency.coreml.convert import convert, save
 from latency.coreml.package import read_package
 from latency.coreml.quiet import import_coremltools
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from nas.testing.operators import randomised
 from search_spaces import InputError, load
 from supernet import VideoUNet, parameter_count

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import latency
 from latency import Workload, concatenate
 from latency.tracing.flops import plain_paths
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from nas.testing.operators import counted_flops
 from search_spaces import InputError, load
 from supernet import VideoUNet

@@ -8,8 +8,10 @@ import pytest
 import latency
 from latency import Device, Measurement
 from nas.cli import main
-from nas.costs.budget import Budget, Limits, resolve
-from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.costs import Costs
+from nas.costs.limits import Budget, Limits
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from search_spaces import (
     CONV1D,
     CONV3D,

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import nas
 from nas.bundle import export_programs, write_bundle
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from nas.testing.operators import randomised
 from search_spaces import (
     CONV1D,

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import spearmanr
 
 from latency.coreml.convert import save
-from nas.costs.costs import SpaceCosts
+from nas.costs.workloads import SpaceCosts
 from search_spaces import Choice, SearchSpace, TemporalSpace, read_table
 
 Call = Callable[..., tuple[int, str, str]]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency import Device
-from nas.calibration import calibration_report
+from nas.calibration import report as calibration_report
 from nas.calibration.calibrating import calibrated, read
 from search_spaces import InputError
 

@@ -10,9 +10,12 @@ import pytest
 
 import latency
 from latency import Device, Measurement
-from nas.costs.budget import Budget, resolve
-from nas.costs.costs import Costs, SpaceCosts, block_inputs, block_run, clip_inputs
+from nas.costs.costs import Costs
 from nas.costs.fixed_parts import FixedPart
+from nas.costs.limits import Budget
+from nas.costs.modules import block_inputs, block_run, clip_inputs
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from search_spaces import (
     REPEATS,
     SELF_ATTENTION_3D,

@@ -9,7 +9,7 @@ import pytest
 from optuna.samplers import BaseSampler
 
 import nas as nas_api
-from nas.costs.budget import Budget
+from nas.costs.limits import Budget
 from nas.evaluators.serial import Serial
 from nas.problem.problem import Matrix, Objective, Problem, Vector, no_limits
 from nas.strategies import Strategy, cost_aware, exact, random, warm_start

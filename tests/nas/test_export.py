@@ -20,7 +20,7 @@ from latency.coreml.package import CHAIN, open_package
 from latency.coreml.palette import BITS, kmeans_palette
 from latency.tracing.tracing import trace
 from nas import bundle
-from nas.costs.costs import clip_inputs
+from nas.costs.modules import clip_inputs
 from nas.export import (
     INPUTS,
     ExportError,

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 import latency
 from latency import Device, Measurement
-from nas.costs.budget import Budget, Limits, Target, resolve
-from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.costs import Costs
 from nas.costs.feasibility import contradicting, rows, witness
+from nas.costs.limits import Budget, Limits, Target
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from search_spaces import (
     CONV3D,
     SELF_ATTENTION_1D,

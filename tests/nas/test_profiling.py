@@ -18,7 +18,7 @@ from latency.sources.contract import Protocol
 from latency.sources.journal import Journal, journal_path
 from latency.sources.visits import Visit
 from nas.calibration import profiling
-from nas.costs.costs import SpaceCosts
+from nas.costs.workloads import SpaceCosts
 from nas.pipeline import host_profile
 from nas.tables import write_rows
 from search_spaces import Choice, InputError, SearchSpace, TemporalSpace, read_table

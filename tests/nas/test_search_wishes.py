@@ -10,8 +10,10 @@ from conftest import Call
 
 import nas as nas_api
 from latency import Device, load_device
-from nas.costs.budget import Budget, Limits, resolve
-from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.costs import Costs
+from nas.costs.limits import Budget, Limits
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from nas.evaluators.quality import Quality
 from nas.evaluators.workers import Workers
 from nas.pipeline.finalists import race

@@ -11,8 +11,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from latency import Device
-from nas.costs.budget import Budget, Limits, resolve
-from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.costs import Costs
+from nas.costs.limits import Budget, Limits
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from nas.evaluators.serial import Serial
 from nas.problem.problem import Matrix, Objective, Problem, Vector
 from nas.run.results import found, front, winner

@@ -10,10 +10,12 @@ from safetensors.torch import load_file
 
 import nas as nas_api
 from latency.predictor.shipped import load_device
-from nas.costs.budget import Budget, resolve
-from nas.costs.costs import Costs, SpaceCosts
+from nas.costs.costs import Costs
 from nas.costs.fixed_parts import FixedPart, parse_part, parts_of
+from nas.costs.limits import Budget
 from nas.costs.published import published_beside
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
 from nas.evaluators.quality import Quality
 from nas.pipeline.deliver import best_uniform
 from search_spaces import (

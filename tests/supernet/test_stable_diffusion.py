@@ -10,7 +10,8 @@ from torch import Tensor
 from latency.coreml.convert import export_program, save
 from latency.coreml.package import read_package
 from latency.tracing.tracing import trace
-from nas.costs.costs import SpaceCosts, clip_inputs, image_inputs
+from nas.costs.modules import clip_inputs, image_inputs
+from nas.costs.workloads import SpaceCosts
 from nas.testing.operators import check_extraction, counted_flops, randomised
 from search_spaces import (
     CONV1D,

@@ -1,18 +1,11 @@
-"""The report of a calibration: how predictions of networks that it did not see came out."""
+"""Residuals: by how much measurements differ from predictions that were made without them."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from latency import Device, Measurement, Prediction, Workload
-from nas.calibration.calibration_picture import calibration_png
-
-TEMPLATE = Path(__file__).with_name("calibration_report.html.jinja")
-WORST = 10
+from latency import Measurement, Prediction, Workload
 
 
 @dataclass(frozen=True)
@@ -72,39 +65,3 @@ def _shares(workload: Workload) -> dict[str, float]:
             amounts[o.kind] = amounts.get(o.kind, 0.0) + moved
     whole = sum(amounts.values()) or 1.0
     return {kind: amount / whole for kind, amount in amounts.items() if amount > 0}
-
-
-def html(device: Device, judged: Sequence[Judged]) -> str:
-    """The report as one HTML file that needs nothing else."""
-    import jinja2
-
-    kinds = by_kind(judged) if judged else []
-    worst = sorted(judged, key=lambda each: -abs(each.residual))[:WORST]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        device=device,
-        judged=len(judged),
-        kinds=kinds,
-        worst=worst,
-        picture=_embedded(calibration_png(judged, kinds, device.unit)) if judged else None,
-    )
-
-
-def summary(judged: Sequence[Judged]) -> dict[str, Any]:
-    """The report's figures for scripts."""
-    worst = sorted(judged, key=lambda each: -abs(each.residual))[:WORST]
-    return {
-        "kinds": [vars(kind) for kind in by_kind(judged)] if judged else [],
-        "worst": [
-            {
-                "network": each.measurement.workload.name,
-                "measured_ms": each.measurement.latency_ms,
-                "predicted_ms": each.prediction.latency_ms,
-            }
-            for each in worst
-        ],
-    }
-
-
-def _embedded(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

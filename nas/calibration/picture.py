@@ -3,12 +3,11 @@
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from nas.calibration.calibration_report import Judged, KindResidual
+from nas.calibration.residuals import Judged, KindResidual
 
 BLUE, ORANGE, GREY, PALE = "#2266aa", "#dd7711", "#888888", "#c3d3e4"
 MOST_POINTS = 600  # more than that is a smear, and takes seconds
@@ -19,7 +18,7 @@ WIDE = 30.0  # times from short to long networks, from where axes are logarithmi
 
 
 def calibration_png(
-    judged: "Sequence[Judged]", kinds: "Sequence[KindResidual]", unit: str = "ms"
+    judged: Sequence[Judged], kinds: Sequence[KindResidual], unit: str = "ms"
 ) -> bytes:
     """PNG bytes."""
     # Figure, not pyplot: no display is asked for and no global state is left behind.
@@ -39,7 +38,7 @@ def calibration_png(
     return buffer.getvalue()
 
 
-def _points(axes: Any, judged: "Sequence[Judged]", unit: str) -> None:
+def _points(axes: Any, judged: Sequence[Judged], unit: str) -> None:
     inside = np.array([each.inside for each in judged])
     found = np.array(
         [
@@ -89,7 +88,7 @@ def _scales(axes: Any, found: Any) -> None:
     axes.set_ylim(ends)
 
 
-def _bars(axes: Any, kinds: "Sequence[KindResidual]") -> None:
+def _bars(axes: Any, kinds: Sequence[KindResidual]) -> None:
     rows = range(len(kinds))
     absolute = [kind.absolute_pct for kind in kinds]
     axes.barh(rows, absolute, color=PALE, height=0.7, label="mean size")
