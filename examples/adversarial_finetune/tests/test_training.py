@@ -159,6 +159,31 @@ def test_a_damaged_run_is_refused(bundle: Path, clips: Path, call: Call) -> None
         assert "run.json: is damaged" in said
 
 
+@pytest.mark.parametrize("kind", ["a pipe", "a link", "a folder"])
+def test_what_is_no_ordinary_file_is_not_replaced(
+    bundle: Path, clips: Path, call: Call, kind: str
+) -> None:
+    Path("run").mkdir()
+    place = Path("run/stage-one.safetensors")
+    {"a pipe": os.mkfifo, "a link": lambda p: p.symlink_to("gone"), "a folder": Path.mkdir}[kind](
+        place
+    )
+    code, _, said = call("train", bundle, "--data", clips, "--out", "run", *FLAGS)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "no ordinary file stands there; remove it, or choose another" in said
+    assert not place.is_file()
+
+
+def test_clips_that_git_lfs_left_out_are_told_of(bundle: Path, call: Call) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    Path("fetched").mkdir()
+    Path("fetched/validation.safetensors").write_text(pointer)
+    code, _, said = call("train", bundle, "--data", "fetched", "--out", "run", *FLAGS)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "validation.safetensors: is a Git LFS pointer in place of the file itself" in said
+    assert not Path("run").exists()
+
+
 def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
     before = (bundle / "bundle.json").read_bytes()
     code, printed, said = call("train", bundle, "--data", clips, "--out", "run", *FLAGS)
@@ -179,7 +204,8 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
     assert code == 0, said
     assert Path("tuned.gif").read_bytes().startswith(b"GIF8")
     assert "train first" in call("evaluate", "nowhere", bundle, "--data", clips)[2]
-    for out in ("tuned", "nowhere/tuned.gif"):
+    os.mkfifo("pipe.gif")
+    for out in ("tuned", "nowhere/tuned.gif", "pipe.gif"):
         code, _, said = call("sample", bundle, "--data", clips, "--out", out)
         assert (code, said.count("\n")) == (2, 1), out
     again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FLAGS)

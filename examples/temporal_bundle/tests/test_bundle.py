@@ -66,6 +66,10 @@ def text(content: str) -> Callable[[Path], object]:
     return lambda folder: (folder / "bundle.json").write_text(content)
 
 
+def pointer(folder: Path) -> None:
+    (folder / "denoiser.pt2").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "newer": (lambda f: write_manifest(f, version="2.0"), "version 2.0 is newer"),
     "older": (lambda f: write_manifest(f, version="0.9"), "version 0.9 is none of 1.x"),
@@ -77,6 +81,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "climbs out": (lambda f: listing(f, "../clips"), "is no file name"),
     "long name": (lambda f: listing(f, "a" * 300), "is no file name"),
     "link": (link, "is a link"),
+    "not fetched": (pointer, "denoiser.pt2: is a Git LFS pointer .*; fetch it: git lfs pull"),
     "no network": (lambda f: write_manifest(f, network={}), "network: is not as version 1 has it"),
     "no features": (
         lambda f: write_manifest(f, network=network_of(f) | {"features": []}),

@@ -13,13 +13,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.room import check_ordinary
 
 NOTES = "adversarial-finetune"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file for the body to write, which then takes the place of `path`."""
+    """A file for the body to write, which then takes the place of `path`.
+
+    Raises:
+        InputError: what stands there is no ordinary file.
+    """
+    check_ordinary(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)

@@ -17,6 +17,7 @@ import torch
 
 from adversarial_finetune import pictures
 from adversarial_finetune.ablation import FULL, VARIANTS, Ablation
+from adversarial_finetune.checkpoint import replacing
 from adversarial_finetune.classifier import (
     Classifier,
     load_classifier,
@@ -222,7 +223,8 @@ def _evaluate(given: argparse.Namespace) -> None:
     ]
     rows = [each.to_json() for each in compared]
     document = {"clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows}
-    figures.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    with replacing(figures) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     add_figures(bundle, document)
     if pictures.can_draw():
         shown = {REAL: real.x_NCTHW, **{each.name: each.shown_NCTHW for each in compared[1:]}}
@@ -305,6 +307,8 @@ def _sample(given: argparse.Namespace) -> None:
     if given.out.suffix.lower() != ".gif":
         raise InputError(f"--out {given.out}: give a file that ends in .gif")
     _check_parent(given.out, "--out")
+    if given.out.exists() and not given.out.is_file():
+        raise InputError(f"--out {given.out}: no ordinary file stands there; choose another")
     _check_device(given.device)
     bundle = open_bundle(given.bundle)
     weights, times = tuned_weights(bundle)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from adversarial_finetune.errors import InputError
-from temporal_bundle import Bundle
+from temporal_bundle import LFS_WORDS, Bundle, is_lfs_pointer
 
 Split = Literal["train", "validation", "test"]
 KINDS = ("F32", "F16", "BF16", "F64")
@@ -60,6 +60,8 @@ def load_clips(folder: Path, split: Split) -> Clips:
     file = folder / f"{split}.safetensors"
     if not file.is_file():
         raise InputError(f"{file}: no such file; a folder of clips holds one for each split")
+    if is_lfs_pointer(file):
+        raise InputError(f"{file}: {LFS_WORDS}")
     clips, context = (_tensor(file, name) for name in ("clips", "context"))
     if clips.dim() != 5 or context.dim() != 3 or len(clips) != len(context) or not clips.numel():
         raise InputError(

@@ -37,10 +37,19 @@ def reserved(files: Sequence[tuple[Path, int]]) -> Iterator[None]:
     """
     with ExitStack() as held:
         for file, size in files:
-            if file.exists() and not file.is_file():
-                raise InputError(f"{file}: no file stands there; remove it, or choose another")
+            check_ordinary(file)
             held.enter_context(_held(_folder(file), size, file))
         yield
+
+
+def check_ordinary(file: Path) -> None:
+    """Refuse to put a file in the place of what is none: root may replace devices, too.
+
+    Raises:
+        InputError: a link, a folder, a device or a pipe stands there.
+    """
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise InputError(f"{file}: no ordinary file stands there; remove it, or choose another")
 
 
 def check_files(*files: Path) -> None:

@@ -26,6 +26,8 @@ LISTED = {
 }
 SCHEMAS = {FORMAT: "bundle.schema.json", FINETUNED_FORMAT: "finetuned.schema.json"}
 MOST_BYTES = 4 * 2**20  # of a JSON file; ours have kilobytes
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
+LFS_WORDS = "is a Git LFS pointer in place of the file itself; fetch it: git lfs pull"
 FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,99}", re.ASCII)
 
 
@@ -102,6 +104,12 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def is_lfs_pointer(file: Path) -> bool:
+    """Whether Git LFS left a few lines in place of a large file that was not fetched."""
+    with file.open("rb") as stream:
+        return stream.read(len(LFS_POINTER)) == LFS_POINTER
+
+
 def one_line(text: str) -> str:
     """What somebody else's words say, in one line of plain letters that is not long."""
     return " ".join(text.split()).encode("ascii", "backslashreplace").decode()[:200]
@@ -114,6 +122,8 @@ def _check_plain(file: Path) -> None:
         raise BundleError(f"{file.parent}: lacks {file.name}")
     if not file.is_file():
         raise BundleError(f"{file}: is no file")
+    if is_lfs_pointer(file):
+        raise BundleError(f"{file}: {LFS_WORDS}")
 
 
 def _check_version(version: object, file: Path) -> None:
