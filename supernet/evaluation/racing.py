@@ -8,7 +8,7 @@ best network is eliminated with at most probability 1 - confidence, whatever the
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -89,7 +89,14 @@ def tell_apart(
         ]
         if len(racing) == 1:
             break
-    standings = {
+    return Verdict(best, _standings(losses, best, racing, validation), len(racing) == 1)
+
+
+def _standings(
+    losses: Mapping[K, Tensor], best: K, racing: Sequence[K], validation: Validation
+) -> dict[K, Standing]:
+    """Each network's loss, and its paired difference to the best over the clips that it saw."""
+    return {
         name: Standing(
             validation.estimate(loss_B),
             validation.estimate(loss_B - losses[best][: len(loss_B)]),
@@ -97,7 +104,6 @@ def tell_apart(
         )
         for name, loss_B in losses.items()
     }
-    return Verdict(best, standings, len(racing) == 1)
 
 
 def _looks(at_most_clips: int) -> list[int]:
