@@ -1,4 +1,4 @@
-"""A connection to Ray: started on this machine, or joined where an address says."""
+"""Ray clusters: one is started on this machine, or joined where an address says."""
 
 import logging
 import os
@@ -8,16 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Timer
 from typing import Any
 
 from search_spaces import InputError
 
-ANSWER_S = 20  # for a cluster to answer
+ANSWER_S = 60  # for a cluster to answer
 PROBE = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
+REFUSED = "InvalidAuthToken"  # what Ray says again and again where a cluster wants another token
+UNFOUND = "no authentication token was found"
 
 
 def check_address(address: str) -> None:
-    """Refuse an address where no cluster answers within `ANSWER_S` seconds.
+    """Refuse an address where no cluster lets this user in within `ANSWER_S` seconds.
 
     Ray itself would try for two minutes and then end the process, so another process tries first.
 
@@ -28,23 +31,61 @@ def check_address(address: str) -> None:
     try:
         if port.isdigit():
             socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
-        done = subprocess.run(  # noqa: S603  # this Python
-            [sys.executable, "-c", PROBE, address],
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_S,
-            check=False,
-        )
+        code, said = _tried(address)
     except (OSError, OverflowError) as error:
         raise InputError(f"ray {address}: no cluster there: {error}") from None
-    except subprocess.TimeoutExpired:
+    if code == 0:
+        return
+    if REFUSED in said or UNFOUND in said:
+        raise InputError(f"ray {address}: {_token_mend(said)}")
+    if code is None:
         raise InputError(
             f"ray {address}: something is there, but no cluster answers within {ANSWER_S} s"
-        ) from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise InputError(f"ray {address}: {lines[-1]}")
+        )
+    lines = said.strip().splitlines() or [f"exit code {code}"]
+    raise InputError(f"ray {address}: {lines[-1]}")
+
+
+def _tried(address: str) -> tuple[int | None, str]:
+    """What came of joining a cluster: the exit code, None where it took too long; and the words."""
+    process = subprocess.Popen(  # noqa: S603  # this Python
+        [sys.executable, "-c", PROBE, address],
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    late = Event()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    timer, lines = Timer(ANSWER_S, stop), list[str]()
+    timer.start()
+    with process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if REFUSED in line:  # it would be so for as long as Ray tries
+                process.kill()
+                break
+        code = process.wait()
+    timer.cancel()
+    return None if late.is_set() else code, "".join(lines)
+
+
+def _token_mend(said: str) -> str:
+    """What to do where a cluster authenticates by tokens, as `ray start` sets it up."""
+    token = "`ray get-auth-token` prints it on the head node"  # noqa: S105  # no password
+    if UNFOUND in said:
+        return f"RAY_AUTH_MODE is token, and there is none; set RAY_AUTH_TOKEN ({token})"
+    if os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        return f"the cluster refuses this user's token; set RAY_AUTH_TOKEN to its own ({token})"
+    return (
+        "the cluster wants a token; set RAY_AUTH_MODE=token, and, unless ~/.ray/auth_token is the "
+        f"cluster's, RAY_AUTH_TOKEN ({token})"
+    )
 
 
 @contextmanager
