@@ -32,6 +32,7 @@ from nas.pipeline.host_profile import profiled_host
 from nas.progress import Progress, counter
 from nas.run.results import Found, found, front, winner
 from nas.run.run_folder import SEARCH, RunFolder, Settings
+from nas.run.studies import STUDIES, study_name
 from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
@@ -115,8 +116,8 @@ def search(
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
         records = [
-            Record(url, f"{folder.study}: {name}", problem, partial(_described, limits))
-            for name in ("search", "random")
+            Record(url, study_name(folder.study, name), problem, partial(_described, limits))
+            for name in STUDIES
         ]
         try:
             searched = Study(problem, given.strategy, records[0])

@@ -10,7 +10,9 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from nas.run.studies import FORMAT, MAJOR, STUDIES, study_name
 from nas.study.storage import opened
+from nas.study.storage_url import sqlite_file
 from search_spaces import InputError
 from search_spaces.files import document
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
     from optuna.storages import RDBStorage
 
-FORMAT, MAJOR = "temporal-nas/run", 1
 PICTURES = ("pareto.png", "bundle/preview.gif")
 LOCAL = ("127.0.0.1", "localhost")
 
@@ -46,23 +47,24 @@ def dashboard(run: Path, host: str, port: int, storage_url: str | None = None) -
         run: the run's folder.
         host: to listen on.
         port: to listen on; 0 for any that is free.
-        storage_url: where the study is; by default as run.json says, else study.db in the folder.
+        storage_url: where its studies are, with the password; by default as run.json says, else
+            study.db in the folder.
 
     Raises:
         InputError: no run, no study in it yet, a port that is taken, or optuna-dashboard is not
             installed.
     """
     application = _application()
-    name, url = _study_of(run, storage_url)
-    storage = opened(url)
-    study = _loaded(storage, name, run)
+    begun = _begun(run)
+    storage = _storage_of(run, begun, storage_url)
+    study = _loaded(storage, study_name(str(begun.get("study")), STUDIES[0]), run)
     store = _with_pictures(run, study, storage)
     app = application(storage, artifact_store=store)
     try:
         server = make_server(host, port, app, _Threads, _Quiet)
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"--host {host} --port {port}: cannot listen there: {error}; choose another --port"
+            f"host {host}, port {port}: cannot listen there: {error}; choose another port"
         ) from None
     number = storage.get_study_id_from_name(study.study_name)
     return Dashboard(f"http://{host}:{server.server_port}/dashboard/studies/{number}", server)
@@ -89,36 +91,41 @@ def _application() -> Any:
     return wsgi
 
 
-def _study_of(run: Path, storage_url: str | None) -> tuple[str | None, str]:
-    """The study's name, where the run says it, and its storage."""
+def _begun(run: Path) -> document.Json:
+    """What a run's search has written of itself."""
     if not run.is_dir():
         raise InputError(f"{run}: no such run folder")
-    file = run / "study.db"
-    name = None
-    if (run / "run.json").exists():
-        found = document.read(run / "run.json", FORMAT, MAJOR)
-        name = str(found["study"]) if found.get("study") else None
-        storage_url = storage_url or found.get("storage")
-    elif not file.exists() and storage_url is None:
+    if not (run / "run.json").exists():
         bundle = (run / "bundle.json").exists()
         mend = f"; it is a bundle: give the folder of its search, {run.parent}" if bundle else ""
-        raise InputError(f"{run}: is no run folder (it has no run.json and no study.db){mend}")
-    if storage_url is not None:
-        return name, storage_url
-    if not file.exists():
-        raise InputError(f"{run}: its search has not begun, so there is no study yet")
-    return name, f"sqlite:///{file}"
+        raise InputError(f"{run}: is no run folder (it has no run.json){mend}")
+    return document.read(run / "run.json", FORMAT, MAJOR)
 
 
-def _loaded(storage: "RDBStorage", name: str | None, run: Path) -> "Study":
+def _storage_of(run: Path, begun: document.Json, url: str | None) -> "RDBStorage":
+    """The storage of a run's studies; no file is made where there is none."""
+    public = begun.get("storage")
+    wanted = url or public or f"sqlite:///{run / 'study.db'}"
+    file = sqlite_file(wanted)
+    if file is not None and not file.exists():
+        if file == run / "study.db":
+            raise InputError(f"{run}: its search has not begun, so there is no study yet")
+        raise InputError(f"storage {wanted}: no such file; give the storage's URL from here")
+    try:
+        return opened(wanted)
+    except InputError as error:
+        if url is None and public is not None:
+            raise InputError(
+                f"{error}; run.json keeps no user and no password, so give the storage's whole URL"
+            ) from None
+        raise
+
+
+def _loaded(storage: "RDBStorage", name: str, run: Path) -> "Study":
     import optuna
 
-    names = optuna.get_all_study_names(storage)
-    if name is None and len(names) == 1:
-        name = names[0]
-    if name not in names:
-        wanted = f"no study {name!r}" if name else f"{len(names)} studies, and no run.json to tell"
-        raise InputError(f"{run}: its storage holds {wanted}; has its search begun?")
+    if name not in optuna.get_all_study_names(storage):
+        raise InputError(f"{run}: its storage holds no study {name!r}; has its search begun?")
     return optuna.load_study(study_name=name, storage=storage)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
+from nas.run.studies import FORMAT, MAJOR
 from nas.study.storage_url import check_url, public_url
 from search_spaces import InputError
 from search_spaces.files import document
@@ -17,8 +18,6 @@ from search_spaces.files.locking import lock
 from search_spaces.shipped.loading import twin_of
 from supernet.training.pretraining import TrainingPlan
 
-FORMAT = "temporal-nas/run"
-MAJOR = 1
 NO_TWIN = "none"
 SEARCH = "search"  # the stage from which on the budget is settled
 

@@ -1,9 +1,12 @@
 """A device and a supernet that are made once, so that tests of the search need not."""
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from runs import NAS, SMALL
 
 import latency
 from latency import Device, Measurement
@@ -99,3 +102,23 @@ def supernet_file(space: TemporalSpace, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def limits(device: Device, space_costs: SpaceCosts) -> Limits:
     return resolve(Budget("70%"), Costs(space_costs, device))
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    tmp_path_factory: pytest.TempPathFactory, device_file: Path, supernet_file: Path
+) -> Path:
+    """A run folder as `nas search` leaves it; only to be read."""
+    folder = tmp_path_factory.mktemp("search")
+    done = subprocess.run(
+        [
+            *NAS, "search", "--out", "run", "--device", str(device_file),
+            "--supernet", str(supernet_file), *SMALL, "--json",
+        ],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["trials"] == 6
+    assert "[6/6]" in done.stderr
+    return folder / "run"

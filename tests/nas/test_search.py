@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from processes import kill_when
+from runs import NAS, SMALL
 
 import latency
 import nas as nas_api
@@ -32,10 +33,6 @@ from search_spaces import (
 from supernet import TrainingPlan, VideoUNet
 from temporal_bundle.closeness import check_close
 
-NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
-SMALL = [
-    "--trials", "6", "--validation-clips", "8", "--test-clips", "8", "--finalist-clips", "64",
-]  # fmt: skip
 TINY = temporal_space("tiny", UNetShape(1, (8, 16), 4, 16, 16, 2, 10), (CONV1D, SELF_ATTENTION_1D))
 TRAINING = ["--image-steps", "60", "--video-steps", "60"]
 
@@ -44,19 +41,9 @@ def nas(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*NAS, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, device_file: Path, supernet_file: Path) -> Path:
-    """A finished run."""
-    folder = tmp_path_factory.mktemp("search")
-    done = nas(
-        "search", "--out", "run", "--device", str(device_file), "--supernet", str(supernet_file),
-        *SMALL, "--json", cwd=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    assert summary["trials"] == 6
-    assert "[6/6]" in done.stderr
-    return folder / "run"
+@pytest.fixture
+def run(finished_run: Path) -> Path:
+    return finished_run
 
 
 def test_a_run_leaves_its_files(run: Path, space: TemporalSpace) -> None:
