@@ -43,7 +43,7 @@ def write_clips(
         InputError: something stands at `path`, or the clips do not fit the space.
     """
     if path.exists():
-        raise InputError(f"{path}: exists; choose another --out")
+        raise InputError(f"{path}: exists; choose another `out=`")
     sources = {split: load_clips(data, space.unet, split) for split in counts}
     done = 0
     stage = (progress or Progress()).stage("draw clips", sum(counts.values()))

@@ -99,7 +99,7 @@ class Encoding:
     def __post_init__(self) -> None:
         check_fps(self.fps)
         if self.accelerator != "cpu" and not torch.cuda.is_available():
-            raise InputError("there is no GPU here that torch can use; encode without --gpu")
+            raise InputError("there is no GPU here that torch can use; encode on the CPU")
         if not (1 <= self.height <= LARGEST and 1 <= self.width <= LARGEST):
             raise InputError(
                 f"latents must be 1 to {LARGEST} high and wide; found {self.height} x "
@@ -196,11 +196,13 @@ class Encoding:
             found |= {name: index[name] for name in ("height", "width", "fps")}
             listed = {entry["file"] for entry in index["files"]}
         except (KeyError, TypeError):
-            raise InputError(f"{out}: exists, and holds no latents; choose another --out") from None
+            raise InputError(
+                f"{out}: exists, and holds no latents; choose another `out=`"
+            ) from None
         # Of a film without a whole frame there is nothing.
         if found != self._settings or not listed <= {film.name for film in self._films}:
             raise InputError(
-                f"{out}: holds latents of other videos or settings; choose another --out"
+                f"{out}: holds latents of other videos or settings; choose another `out=`"
             )
         return index
 

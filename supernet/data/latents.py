@@ -163,7 +163,7 @@ class LatentFolder:
         if found[0] != own[0]:
             return f"take an autoencoder of {own[0]} channels, or a space of {found[0]}"
         return (
-            f"encode again by `nas encode` --size {own[1]}x{own[2]}, or take a space of "
+            f"encode again with `size={own[1]}x{own[2]}`, or take a space of "
             f"height {found[1]} and width {found[2]}"
         )
 

@@ -68,7 +68,7 @@ class VideoFolder:
             raise InputError(
                 f"{self.folder}: videos have 1 channel (grey) or 3 (RGB), and the space's U-Net "
                 f"has {self.shape.in_channels}; make latents first: nas encode {self.folder} "
-                f"--autoencoder FILE --size {self.shape.height}x{self.shape.width} --out LATENTS, "
+                f"`autoencoder=FILE` `size={self.shape.height}x{self.shape.width}` `out=LATENTS`, "
                 "and give LATENTS as the data"
             )
         check_fps(self.fps)

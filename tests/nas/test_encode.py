@@ -93,7 +93,7 @@ def test_from_films_to_a_supernet_of_their_latents(place: Path, call: Call) -> N
         (["--autoencoder", "none"], "none: no such file"),
         (["--autoencoder", "films"], "films: no VAE of diffusers (config.json is missing)"),
         (["--autoencoder", "films/0.mkv"], "not a whole safetensors file"),
-        (["--gpu"], "no GPU here that torch can use; encode without --gpu"),
+        (["--gpu"], "no GPU here that torch can use; encode on the CPU"),
         (["--out", "films"], "films: exists; go on by --resume, or choose another --out"),
     ],
 )
@@ -141,7 +141,7 @@ def test_data_that_does_not_fit_the_space(place: Path, call: Call) -> None:
         "latents of 4 x 6 x 4 (channels x height x width), and the space's U-Net takes 4 x 4 x 4"
     )
     first = "make latents first: nas encode films --autoencoder FILE --size 4x4 --out LATENTS"
-    for data, words in (("latents", f"{other}; encode again by"), ("films", first)):
+    for data, words in (("latents", f"{other}; encode again with --size 4x4"), ("films", first)):
         code, _, error = call(*train, "--data", data)
         assert code == 2
         assert words in error
