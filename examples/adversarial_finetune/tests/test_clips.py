@@ -107,6 +107,10 @@ def test_a_file_without_clips_is_refused(bundle: Path, call: Call) -> None:
         code, _, said = call("train", bundle, "--data", "bad", "--out", "run")
         assert (code, said.count("\n")) == (2, 1)
         assert "must hold the tensors clips and context" in said
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    code, _, said = call("train", bundle, "--data", "bad", "--out", "run")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "git lfs pull" in said
     file.write_bytes(b"no safetensors")
     code, _, said = call("train", bundle, "--data", "bad", "--out", "run")
     assert (code, said.count("\n")) == (2, 1)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adversarial_finetune.checkpoint import replacing
+
 CELL, GAP, LABEL = 48, 3, 130
 FRAME_MS = 160
 
@@ -39,7 +41,8 @@ def save_grid(path: Path, rows: Mapping[str, Tensor], clips: int = 4, frames: in
             for frame, at in enumerate(shown.tolist()):
                 left = LABEL + clip * (frames * (CELL + 1) + 2 * GAP) + frame * (CELL + 1)
                 picture.paste(_image(x_CTHW[:, at]), (left, top))
-    picture.save(path)
+    with replacing(path) as temporary:
+        picture.save(temporary, format="PNG")
 
 
 def save_gif(path: Path, x_NCTHW: Tensor, columns: int = 4) -> None:
@@ -54,7 +57,9 @@ def save_gif(path: Path, x_NCTHW: Tensor, columns: int = 4) -> None:
             place = (index % columns * (CELL + GAP), index // columns * (CELL + GAP))
             sheet.paste(_image(x_CTHW[:, at]), place)
         frames.append(sheet)
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+    more = {"append_images": frames[1:], "duration": FRAME_MS, "loop": 0}
+    with replacing(path) as temporary:
+        frames[0].save(temporary, format="GIF", save_all=True, **more)
 
 
 def _image(x_CHW: Tensor) -> Any:
