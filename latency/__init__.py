@@ -34,25 +34,31 @@ __all__ = [
     "calibrate",
     "concatenate",
     "from_choices",
+    "input_shapes",
     "learn_sources",
     "load_device",
     "read_device",
     "read_package",
     "shipped",
     "trace",
+    "trace_built",
     "traced",
     "worth_measuring",
 ]
 
 
+_LATE = {  # what traces modules imports torch, so it loads when it is first asked for
+    "input_shapes": "latency.tracing.building",
+    "trace": "latency.tracing.tracing",
+    "trace_built": "latency.tracing.building",
+    "traced": "latency.tracing.cache",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """What traces modules imports torch, so it loads when it is first asked for."""
-    if name == "trace":
-        from latency.tracing.tracing import trace
+    """Import the module that holds a public name."""
+    import importlib
 
-        return trace
-    if name == "traced":
-        from latency.tracing.cache import traced
-
-        return traced
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module 'latency' has no attribute {name!r}")

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.bundle import Bundle
     from nas.costs.limits import Budget
+    from nas.costs.networks import read_architectures, read_model
     from nas.evaluators.workers import Workers
     from nas.pipeline.search import SearchResult, search
     from nas.run.results import Found
     from nas.run.run_folder import Settings
 
-__all__ = ["Budget", "Bundle", "Found", "SearchResult", "Settings", "Workers", "search"]
+__all__ = [
+    "Budget",
+    "Bundle",
+    "Found",
+    "SearchResult",
+    "Settings",
+    "Workers",
+    "read_architectures",
+    "read_model",
+    "search",
+]
 
 _HOMES = {
     "Budget": "nas.costs.limits",
@@ -22,6 +33,8 @@ _HOMES = {
     "SearchResult": "nas.pipeline.search",
     "Settings": "nas.run.run_folder",
     "Workers": "nas.evaluators.workers",
+    "read_architectures": "nas.costs.networks",
+    "read_model": "nas.costs.networks",
     "search": "nas.pipeline.search",
 }
 

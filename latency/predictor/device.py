@@ -142,14 +142,20 @@ class Device:
         """Refuse a part of which nothing is known, not even a roofline; InputError."""
         sized = self.roofline is not None or self.analytical is not None
         if part.measurable and not sized and part.digest not in self.blocks:
-            mend = "calibrate it with blocks (nas profile --blocks)"
+            mend = "calibrate it on measured blocks"
             if self.choices:
-                mend = f"it knows {', '.join(self.choices)} of a table: leave the space out"
+                mend = (
+                    f"it was calibrated on a table of {', '.join(self.choices)}, and answers "
+                    "networks that name these; take a device that was calibrated on blocks"
+                )
             raise InputError(
                 f"device {self.name!r} has no rates and no measurement of {part.name!r}; {mend}"
             )
         if not part.measurable and part.choice not in self.choices:
-            known = ", ".join(self.choices) or "blocks of a network alone: give the --space"
+            known = ", ".join(self.choices) or (
+                "what operations cost, and no table's choices: give the `space=` of a U-Net, or a "
+                "device that was calibrated on such a table"
+            )
             raise InputError(
                 f"device {self.name!r} knows nothing of {part.choice!r}; it knows {known}"
             )

@@ -284,7 +284,7 @@ def test_what_a_device_never_saw_is_refused() -> None:
     with pytest.raises(InputError, match="knows nothing of 'edge0'; it knows s0, s1"):
         device.predict(from_choices("n", [("edge0", "conv")]))
     blocks = [Measurement(block(f"b{n}", n, n), n + 0.5) for n in range(1, 6)]
-    with pytest.raises(InputError, match="give the --space"):
+    with pytest.raises(InputError, match="give the `space=` of a U-Net, or a device"):
         latency.calibrate(blocks, "blocks").predict(from_choices("n", [("s", "conv")]))
 
 
