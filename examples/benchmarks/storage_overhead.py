@@ -40,7 +40,7 @@ PROBLEM = Problem(
     SPACE,
     (Objective("validation_loss"), Objective("latency_ms", known=True)),
     known=lambda architectures: latencies_ms(architectures)[:, None],
-    excess=lambda architectures: {"latency_ms": latencies_ms(architectures) - 40},
+    violations=lambda architectures: {"latency_ms": latencies_ms(architectures) - 40},
 )
 
 

@@ -14,7 +14,7 @@ from nas.benchmark.lookup import Lookup, Rows
 from nas.benchmark.reference import default_reference
 from nas.problem.hypervolume import growth, hypervolume
 from nas.problem.pareto import nondominated
-from nas.problem.problem import Matrix, Objective, Problem, Vector, no_limits
+from nas.problem.problem import Matrix, Objective, Problem, Vector, unconstrained
 from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
 from search_spaces.tables.columns import factor_of, in_kept_unit
 
@@ -51,8 +51,8 @@ class Benchmark:
 
     def problem(self, seed: int) -> Problem:
         """What a strategy is told."""
-        excess = self._excess if self.over else no_limits
-        return Problem(self.space, self.objectives, self._known, excess, seed, self._listed)
+        violations = self._violations if self.over else unconstrained
+        return Problem(self.space, self.objectives, self._known, violations, seed, self._listed)
 
     def evaluate(self, architecture: Architecture) -> tuple[float, ...]:
         """What an evaluation finds: the objectives that are not known, in order."""
@@ -123,7 +123,7 @@ class Benchmark:
     def _known(self, architectures: Sequence[Architecture]) -> Matrix:
         return np.asarray(self.values[self.lookup.rows(architectures)][:, self._is_known])
 
-    def _excess(self, architectures: Sequence[Architecture]) -> Mapping[str, Vector]:
+    def _violations(self, architectures: Sequence[Architecture]) -> Mapping[str, Vector]:
         rows = self.lookup.rows(architectures)
         return {name: over[rows] for name, over in self.over.items()}
 

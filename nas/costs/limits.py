@@ -172,7 +172,7 @@ class Limits:
             self.costs.space,
             tuple(Objective(name, known=name != QUALITY) for name in objectives),
             known=partial(_measured, known),
-            excess=self.excess_of,
+            violations=self.excess_of,
             seed=seed,
         )
 

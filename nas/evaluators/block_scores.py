@@ -1,6 +1,6 @@
 """What a search guesses before it evaluates: losses of networks on a few clips, to score blocks by.
 
-`strategies.scoring_set` says which networks, `Problem.guess` asks for what was found.
+`strategies.scoring_set` says which networks, `Problem.proxy` asks for what was found.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""An evaluator that evaluates nothing a second time, whichever study asks."""
+"""Cached evaluator: evaluates nothing a second time, whichever study asks."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from nas.evaluators import Evaluator, Outcome
 from search_spaces import Architecture
 
 
-class Remembering:
+class CachedEvaluator:
     """Answers what is known at once, and asks another evaluator for the rest."""
 
     def __init__(self, evaluator: Evaluator) -> None:

@@ -22,7 +22,7 @@ from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
 from nas.evaluators import Evaluator
 from nas.evaluators.block_scores import BlockScores
-from nas.evaluators.cached import Remembering
+from nas.evaluators.cached import CachedEvaluator
 from nas.evaluators.quality import Quality, elsewhere
 from nas.evaluators.serial import Serial
 from nas.evaluators.workers import Workers
@@ -111,7 +111,7 @@ def search(
         problem = limits.problem(settings.objectives, settings.seed)
         scores = BlockScores(folder.file("guesses.json"), job.progress)
         if settings.scores_blocks:
-            problem = replace(problem, guess=scores)
+            problem = replace(problem, proxy=scores)
             scores.wanted = strategies.scoring_set(problem)  # refuses blocks that it cannot list
         # Everything that can be refused is opened before the long training.
         url = storage or sqlite(folder.file("study.db"))
@@ -124,7 +124,7 @@ def search(
             picked = Study(problem, strategies.random, records[1])
             supernet = given.supernet or job.trained_supernet(given.recipe)
             validation = Validation(given.splits["validation"], settings.validation_clips)
-            evaluator = Remembering(_evaluator(supernet, validation, settings, workers))
+            evaluator = CachedEvaluator(_evaluator(supernet, validation, settings, workers))
             with closing(evaluator):
                 if settings.scores_blocks and len(searched.finished()) < settings.trials:
                     with folder.timed("guess"):
@@ -313,7 +313,7 @@ class _Job:
         study.start_with(found)
 
     def evaluated(
-        self, title: str, study: Study, evaluator: Remembering, limits: Limits
+        self, title: str, study: Study, evaluator: CachedEvaluator, limits: Limits
     ) -> list[Found]:
         """Run a study to its number of trials; every finished one stands in the storage."""
         problem = study.problem

@@ -1,4 +1,4 @@
-"""Which points no other beats: the front of a search, in one place for all who ask."""
+"""Pareto fronts: which points no other dominates, in one place for all who ask."""
 
 import numpy as np
 import numpy.typing as npt

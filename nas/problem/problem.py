@@ -1,4 +1,4 @@
-"""What a search is about: a space, what is wanted, and what is known before anything is evaluated.
+"""Multi-objective problem: a space, objectives, constraints, and what is known beforehand.
 
 Costs are known exactly for every architecture; quality is what evaluations find out. A strategy is
 given a `Problem` and nothing else.
@@ -15,8 +15,8 @@ from search_spaces import Architecture, InputError, SearchSpace
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 Known = Callable[[Sequence[Architecture]], Matrix]
-Excess = Callable[[Sequence[Architecture]], Mapping[str, Vector]]
-Guess = Callable[[Sequence[Architecture]], Vector]
+Violations = Callable[[Sequence[Architecture]], Mapping[str, Vector]]
+Proxy = Callable[[Sequence[Architecture]], Vector]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Objective:
     maximize: bool = False
 
 
-def no_limits(architectures: Sequence[Architecture]) -> Mapping[str, Vector]:  # noqa: ARG001
-    """Every architecture is welcome."""
+def unconstrained(architectures: Sequence[Architecture]) -> Mapping[str, Vector]:  # noqa: ARG001
+    """No hard budgets."""
     return {}
 
 
@@ -48,20 +48,21 @@ class Problem:
         objectives: in the order of a trial's values.
         known: the known objectives of n architectures, (n, known objectives), in their own units
             and order.
-        excess: by how much n architectures pass each hard budget, (n,) a budget; above 0 is over.
+        violations: constraint values of n architectures, (n,) a hard budget; above 0 is over, as
+            Optuna counts them.
         seed: of everything that a strategy draws.
         listed: the only architectures that exist, where a table holds no more; None for all.
-        guess: the first unknown objective of n architectures, (n,), far more cheaply and worse
+        proxy: the first unknown objective of n architectures, (n,), far more cheaply and worse
             than evaluations find it: a supernet on few clips. In its unit; only differences count.
     """
 
     space: SearchSpace
     objectives: tuple[Objective, ...]
     known: Known
-    excess: Excess = no_limits
+    violations: Violations = unconstrained
     seed: int = 0
     listed: tuple[Architecture, ...] | None = None
-    guess: Guess | None = None
+    proxy: Proxy | None = None
 
     def __post_init__(self) -> None:
         names = [objective.name for objective in self.objectives]
@@ -91,8 +92,8 @@ class Problem:
     def keeps(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
         """Which architectures are inside every hard budget, (n,)."""
         inside = np.ones(len(architectures), dtype=bool)
-        for excess in self.excess(architectures).values():
-            inside &= np.asarray(excess) <= 0
+        for violation in self.violations(architectures).values():
+            inside &= np.asarray(violation) <= 0
         return inside
 
     def values(self, architecture: Architecture, found: Sequence[float]) -> list[float]:

@@ -50,10 +50,10 @@ def exact(problem: Problem) -> "BaseSampler":
 
 
 def warm_start(problem: Problem, count: int) -> "list[Architecture]":
-    """Architectures for any strategy to begin with: the best arrangements by `problem.guess`.
+    """Architectures for any strategy to begin with: the best arrangements by `problem.proxy`.
 
     Args:
-        problem: with a guess.
+        problem: with a proxy.
         count: at most so many, under budgets all over the costs that are allowed.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The default strategy: costs are known exactly, so only quality has to be modelled.
+"""The default strategy: Bayesian optimisation of quality, where costs are known exactly.
 
-After some balanced first points, a Gaussian process says of each architecture what its quality may
-be; proposed is what should grow the hypervolume inside the budgets most. The settings are the same
+After some balanced first points, a Gaussian process is the surrogate of quality; proposed is what
+has the largest expected hypervolume improvement inside the budgets. The settings are the same
 everywhere. They were chosen on NAS-Bench-201 with its two errors and four devices, so what
 examples/benchmarks/search_nb201.py prints is no blind test of them.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
-from nas.strategies.expected_hypervolume import Frontier
+from nas.strategies.expected_hypervolume import ParetoFront
 from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
@@ -92,37 +92,45 @@ class CostAware(JointSampler):
         worst = self._worst(costs)
 
         def costs_of(found: Candidates) -> Matrix:
-            guessed = [m.predict(found.codes).mean[:, None] for _, m in others]
-            return np.concatenate([found.costs, *guessed], axis=1)
+            predicted = [m.predict(found.codes).mean[:, None] for _, m in others]
+            return np.concatenate([found.costs, *predicted], axis=1)
 
         # What runs is taken to come out as expected.
-        believed = model.predict(pending) if len(pending) else None
-        if believed is not None:
+        expected = model.predict(pending) if len(pending) else None
+        if expected is not None:
             architectures = self.coder.architectures(pending)
             running = Candidates(pending, self.problem.costs(architectures))
-            target = np.concatenate([target, believed.mean])
+            target = np.concatenate([target, expected.mean])
             costs = np.concatenate([costs, costs_of(running)])
-        frontier = Frontier(costs, target, worst, end)
+        frontier = ParetoFront(costs, target, worst, end)
 
-        guesses: list[Prediction] = []
+        predictions: list[Prediction] = []
 
-        def growth(found: Candidates) -> Vector:
-            guess = model.predict(found.codes)
-            guesses.append(guess)
-            return frontier.expected_growth(costs_of(found), guess.mean, guess.deviation)
+        def acquisition(found: Candidates) -> Vector:
+            prediction = model.predict(found.codes)
+            predictions.append(prediction)
+            return frontier.expected_hypervolume_improvement(
+                costs_of(found), prediction.mean, prediction.deviation
+            )
 
         unbeaten = nondominated(np.column_stack([costs, target]))
         front = np.concatenate([codes, pending])[unbeaten]
         found = self._searcher.evolved(
-            front, taken, growth, self.settings.candidates, self.settings.generations
+            front, taken, acquisition, self.settings.candidates, self.settings.generations
         )
         if not len(found):
             return found.codes
-        guess = guesses[0].followed_by(guesses[1:]) if guesses else model.predict(found.codes)
-        dear = costs_of(found)
-        alone = frontier.expected_growth(dear, guess.mean, guess.deviation)
+        prediction = (
+            predictions[0].followed_by(predictions[1:])
+            if predictions
+            else model.predict(found.codes)
+        )
+        candidate_costs = costs_of(found)
+        alone = frontier.expected_hypervolume_improvement(
+            candidate_costs, prediction.mean, prediction.deviation
+        )
         some = np.argsort(-alone, kind="stable")[: self.settings.chosen_from * count]
-        chosen = _chosen(frontier, dear[some], guess[some], min(count, len(some)))
+        chosen = _chosen(frontier, candidate_costs[some], prediction[some], min(count, len(some)))
         return found.codes[some[chosen]]
 
     def _others(self, codes: Codes, values: Matrix, main: int) -> list[tuple[int, Surrogate]]:
@@ -163,20 +171,22 @@ class _Model:
         return Surrogate(self._kernel, self._parameters, rows[some], values[some])
 
 
-def _chosen(frontier: Frontier, costs: Matrix, guess: Prediction, count: int) -> list[int]:
-    """The best one after the other, each believed before the next is chosen."""
+def _chosen(frontier: ParetoFront, costs: Matrix, prediction: Prediction, count: int) -> list[int]:
+    """A greedy batch: the model is conditioned on each before the next is chosen."""
     chosen: list[int] = []
     for _ in range(count):
-        growth = frontier.expected_growth(costs, guess.mean, guess.deviation)
+        growth = frontier.expected_hypervolume_improvement(
+            costs, prediction.mean, prediction.deviation
+        )
         growth[chosen] = -np.inf
         best = int(np.argmax(growth))
         chosen.append(best)
         frontier = replace(
             frontier,
             costs=np.concatenate([frontier.costs, costs[[best]]]),
-            qualities=np.append(frontier.qualities, guess.mean[best]),
+            qualities=np.append(frontier.qualities, prediction.mean[best]),
         )
-        guess.believe(best)
+        prediction.condition_on_mean(best)
     return chosen
 
 

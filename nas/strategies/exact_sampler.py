@@ -149,12 +149,11 @@ def _standard(quality: Vector) -> Vector:
 
 
 def spread(count: int) -> list[float]:
-    """Shares of a range, the whole first; any beginning covers it (van der Corput)."""
-    shares = [1.0]
-    for number in range(1, count):
-        bits = f"{number:b}"
-        shares.append(int(bits[::-1], 2) / 2 ** len(bits))
-    return shares[:count]
+    """Shares of a range, the whole first; any beginning covers it (Halton's sequence)."""
+    from scipy.stats import qmc
+
+    shares: list[float] = qmc.Halton(1, scramble=False).random(count)[:, 0].tolist()
+    return [1.0, *shares[1:]][:count]
 
 
 class Exact(JointSampler):
@@ -168,7 +167,7 @@ class Exact(JointSampler):
     def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
         """One arrangement at a time, after balanced first points where nothing can be guessed."""
         taken = Seen(self.coder, seen.codes, seen.pending, seen.avoided)
-        if first and self.problem.guess is None:
+        if first and self.problem.proxy is None:
             wanted = max(0, FIRST - len(seen.codes))
             if wanted and len(begin := self._searcher.balanced(wanted, taken)):
                 return self.coder.architectures(begin)
@@ -246,10 +245,10 @@ class Exact(JointSampler):
     @cached_property
     def _guessed(self) -> tuple[Codes, Vector] | None:
         """What was guessed; None where nothing can be, or no guess is a number."""
-        if self.problem.guess is None:
+        if self.problem.proxy is None:
             return None
         architectures = self.scoring_set()
-        guesses = np.asarray(self.problem.guess(architectures), dtype=float)
+        guesses = np.asarray(self.problem.proxy(architectures), dtype=float)
         kept = np.isfinite(guesses)
         if not kept.any():
             return None
@@ -328,6 +327,6 @@ class Exact(JointSampler):
         for places, options, start in zip(parts.places, parts.options, parts.starts, strict=False):
             rows[np.ix_(range(start, start + len(options)), places)] = options
         architectures = self.coder.architectures(rows)
-        excess = self.problem.excess(architectures)
-        found = np.column_stack([self.problem.costs(architectures), *excess.values()])
+        violation = self.problem.violations(architectures)
+        found = np.column_stack([self.problem.costs(architectures), *violation.values()])
         return found[-1], found[:-1] - found[-1]

@@ -1,6 +1,6 @@
-"""How much an architecture is expected to grow the dominated hypervolume, its costs being known.
+"""Expected hypervolume improvement (EHVI), where all costs of a candidate are known.
 
-With all costs of a candidate known and one quality uncertain, the expected growth is the integral
+With one quality uncertain, it is the integral
 of a one-dimensional expected improvement over the costs that the candidate would serve: at every
 budget z that it keeps, by how much it should beat the best quality known inside z (the sum over a
 front's segments, for one cost; Emmerich and others 2011 derive the case of uncertain objectives).
@@ -20,7 +20,7 @@ BUDGETS = 512  # of several costs, in place of the integral
 
 
 @dataclass(frozen=True)
-class Frontier:
+class ParetoFront:
     """What is known so far, less is better everywhere.
 
     Args:
@@ -35,8 +35,10 @@ class Frontier:
     worst_costs: Vector
     worst_quality: float
 
-    def expected_growth(self, costs: Matrix, mean: Vector, deviation: Vector) -> Vector:
-        """(m,) expected growth of the hypervolume by each of m candidates."""
+    def expected_hypervolume_improvement(
+        self, costs: Matrix, mean: Vector, deviation: Vector
+    ) -> Vector:
+        """(m,): by how much each of m candidates is expected to grow the hypervolume."""
         levels, shares = self._budgets
         improvement = _expected_improvement(levels, mean, deviation)
         if self.costs.shape[1] == 0:

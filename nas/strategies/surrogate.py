@@ -59,7 +59,7 @@ class Prediction:
         self.rows = rows
         self.variance = variance
         self.solved = solved
-        self._believed: list[Vector] = []
+        self._conditioned: list[Vector] = []
         self.mean = mean
 
     def followed_by(self, others: "Sequence[Prediction]") -> "Prediction":
@@ -93,16 +93,16 @@ class Prediction:
         found: Vector = np.sqrt(self.variance + self._surrogate.noise) * self._surrogate.scale
         return found
 
-    def believe(self, index: int) -> None:
+    def condition_on_mean(self, index: int) -> None:
         """Take the mean of one architecture for its evaluation: means stay, deviations shrink."""
         at = np.array([index])
         kernel, parameters = self._surrogate.kernel, self._surrogate.parameters[:-1]
         covariance = kernel(parameters, self.rows, self.rows[at])[:, 0]
         covariance -= self.solved.T @ self.solved[:, index]
-        for step in self._believed:
+        for step in self._conditioned:
             covariance -= step * step[index]
         step = covariance / np.sqrt(self.variance[index] + self._surrogate.noise)
-        self._believed.append(step)
+        self._conditioned.append(step)
         self.variance = np.maximum(self.variance - np.square(step), 1e-10)
 
 

@@ -1,7 +1,7 @@
-"""What a strategy sees: an Optuna study in memory, asked until it proposes something worth a trial.
+"""Ask-and-tell session: a study in memory, asked until a strategy proposes what is worth a trial.
 
 Proposals that cost nothing are answered here, from what is known: a network that was evaluated
-before with its values, one over a hard budget with its excess, so that Optuna's samplers learn.
+before with its values, one over a hard budget with its violation, so that Optuna's samplers learn.
 """
 
 import traceback
@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 from nas.evaluators import in_a_line
 from nas.problem.distributions import directions, distributions
 from nas.problem.problem import Problem
-from nas.study.fallback import Listed, Unseen
+from nas.study.fallback import FallbackSampler, Listed
 from search_spaces import Architecture, InputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 50  # proposals of no use in a row, then the driver looks for another itself
 LEAST_PATIENCE = 5  # where that happens again and again
-NAME = "sampled"
+NAME = "session"
 Notes = dict[str, Any]
 Values = tuple[float, ...]
 
@@ -39,7 +39,7 @@ class Proposal:
     """An architecture that is worth a trial.
 
     Args:
-        number: of its trial in the sampled study.
+        number: of its trial in the session.
         architecture: new, and inside every hard budget.
         notes: what the sampler noted of the trial, and its constraints: its system attributes.
     """
@@ -49,14 +49,14 @@ class Proposal:
     notes: Notes
 
 
-class Sampled:
-    """The study of a strategy, its proposals sifted."""
+class AskTellSession:
+    """The Optuna study that a strategy sees, its proposals sifted."""
 
     def __init__(self, problem: Problem, strategy: "Strategy") -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._problem = problem
         self._distributions = distributions(problem.space)
-        self._unseen = Unseen(problem)
+        self._fallback = FallbackSampler(problem)
         self._listed = None if problem.listed is None else Listed(problem, problem.listed)
         self._storage = optuna.storages.InMemoryStorage()
         self._study = optuna.create_study(
@@ -88,14 +88,14 @@ class Sampled:
             if self._listed is not None and architecture not in self._listed:
                 self._study.tell(trial, state=TrialState.FAIL)
                 return self._instead(self._listed.nearest(architecture), notes)
-            excess = self._excess(architecture)
-            for name, over in excess.items():
+            violation = self._violations(architecture)
+            for name, over in violation.items():
                 trial.set_constraint(name, over)
             if architecture in self._evaluated:
                 self._study.tell(trial, self._evaluated[architecture])
             elif architecture in self._taken:
                 self._study.tell(trial, state=TrialState.FAIL)
-            elif any(over > 0 for over in excess.values()):
+            elif any(over > 0 for over in violation.values()):
                 self._turn_down(trial, architecture)
             else:
                 self._patience = min(2 * self._patience, PATIENCE)
@@ -103,12 +103,12 @@ class Sampled:
         self._patience = max(self._patience // 2, LEAST_PATIENCE)
         if self._listed is not None:
             return self._instead(self._listed.any_other(), notes)
-        return self._instead(self._unseen.any_other(self._taken, self._evaluated), notes)
+        return self._instead(self._fallback.any_other(self._taken, self._evaluated), notes)
 
     def is_wanted(self, architecture: Architecture) -> bool:
         """Whether an architecture exists, is new, and inside every hard budget."""
         exists = self._listed is None or architecture in self._listed
-        inside = all(over <= 0 for over in self._excess(architecture).values())
+        inside = all(over <= 0 for over in self._violations(architecture).values())
         return exists and inside and architecture not in self._taken
 
     def add(self, architecture: Architecture, notes: Notes | None = None) -> Proposal:
@@ -118,7 +118,7 @@ class Sampled:
             params=dict(architecture),
             distributions={name: self._distributions[name] for name in architecture},
             system_attrs=notes,
-            constraints=self._excess(architecture),
+            constraints=self._violations(architecture),
         )
         self._study.add_trial(trial)
         self._trials += 1
@@ -170,8 +170,8 @@ class Sampled:
         if self._listed is not None:
             self._listed.take([architecture])
 
-    def _excess(self, architecture: Architecture) -> dict[str, float]:
-        found = self._problem.excess([architecture])
+    def _violations(self, architecture: Architecture) -> dict[str, float]:
+        found = self._problem.violations([architecture])
         return {name: float(np.asarray(over).reshape(-1)[0]) for name, over in found.items()}
 
     def _notes(self, number: int) -> Notes:

@@ -1,4 +1,4 @@
-"""Architectures that were not looked at yet, for a driver whose strategy proposes none.
+"""Fallback sampler: new architectures where a strategy proposes none.
 
 Rows of codes (`search_spaces.space.integer_encoding`) are drawn, changed and compared many at a
 time.
@@ -19,7 +19,7 @@ NEAR, ROUNDS = 256, 24
 LISTABLE = 100_000
 
 
-class Unseen:
+class FallbackSampler:
     """New architectures of a space, inside every hard budget."""
 
     def __init__(self, problem: Problem) -> None:
@@ -89,8 +89,8 @@ class Unseen:
     def _least_over(self, codes: Codes) -> Codes:
         """The quarter (`NEAR` at most) that passes the budgets least."""
         over = np.zeros(len(codes))
-        for excess in self._problem.excess(self._coder.architectures(codes)).values():
-            passed = np.maximum(np.asarray(excess, dtype=float), 0.0)
+        for violation in self._problem.violations(self._coder.architectures(codes)).values():
+            passed = np.maximum(np.asarray(violation, dtype=float), 0.0)
             over += passed / (passed.max() or 1.0)
         return codes[np.argsort(over, kind="stable")[: min(NEAR, max(1, len(codes) // 4))]]
 

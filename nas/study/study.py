@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nas.evaluators import Evaluator, Outcome
 from nas.problem.problem import Problem
-from nas.study.ask_tell import Proposal, Sampled, Values
+from nas.study.ask_tell import AskTellSession, Proposal, Values
 from nas.study.record import ATTEMPTS, STOPPED, Again, Record
 from nas.study.storage import StorageError
 from search_spaces import Architecture, InputError
@@ -60,7 +60,7 @@ class Study:
         begun = record.begun if record else 0
         self.problem = replace(problem, seed=problem.seed + begun)
         self._record = record
-        self._sampled = Sampled(self.problem, strategy)
+        self._session = AskTellSession(self.problem, strategy)
         self._finished: dict[Architecture, Evaluated] = {}
         self._first: deque[Architecture] = deque()
         self._again: deque[Again] = deque()
@@ -71,11 +71,11 @@ class Study:
         self.ended = ""
         if record is not None:
             for architecture, trial in record.finished:
-                self._sampled.add_finished(architecture, trial)
+                self._session.add_finished(architecture, trial)
                 values = tuple(trial.values)
                 self._finished[architecture] = Evaluated(trial.number, architecture, values)
             for architecture in record.given_up:
-                self._sampled.forget(architecture)
+                self._session.forget(architecture)
             self._again.extend(record.again)
 
     def finished(self) -> list[Evaluated]:
@@ -136,12 +136,12 @@ class Study:
         if self._again:
             again = self._again.popleft()
             proposal = self._retried.pop(again.architecture, None)
-            return _Running(proposal or self._sampled.add(again.architecture), again.attempt)
+            return _Running(proposal or self._session.add(again.architecture), again.attempt)
         while self._first:
             first = self._first.popleft()
-            if self._sampled.is_wanted(first):
-                return _Running(self._sampled.add(first), 1)
-        proposal = self._sampled.propose()
+            if self._session.is_wanted(first):
+                return _Running(self._session.add(first), 1)
+        proposal = self._session.propose()
         return None if proposal is None else _Running(proposal, 1)
 
     def _settled(self, ran: _Running, outcome: Outcome) -> Evaluated | None:
@@ -155,7 +155,7 @@ class Study:
             return None
         if self._record is not None:
             self._record.finish(outcome.ticket, values)
-        self._sampled.tell(ran.proposal, values)
+        self._session.tell(ran.proposal, values)
         self._given_up_in_a_row = 0
         found = Evaluated(outcome.ticket, architecture, values)
         self._finished[architecture] = found
@@ -180,7 +180,7 @@ class Study:
             self._again.append(Again(architecture, ran.attempt + 1))
             self._retried[architecture] = ran.proposal
             return
-        self._sampled.tell(ran.proposal, None)
+        self._session.tell(ran.proposal, None)
         self._given_up += 1
         self._given_up_in_a_row += 1
         hopeless = HOPELESS_IN_A_ROW if self._finished else HOPELESS_AT_FIRST

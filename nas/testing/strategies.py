@@ -21,7 +21,7 @@ from nas.evaluators.serial import Serial
 from nas.problem.distributions import directions
 from nas.problem.problem import Problem
 from nas.strategies import Strategy
-from nas.study.ask_tell import Proposal, Sampled
+from nas.study.ask_tell import AskTellSession, Proposal
 from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
@@ -128,28 +128,28 @@ class StrategyConformance:
     @pytest.mark.parametrize("kind", ["conditional", "numeric"])
     def test_what_runs_at_once_differs(self, kind: str) -> None:
         problem = PROBLEMS[kind]
-        sampled = Sampled(problem, self._strategy)
+        session = AskTellSession(problem, self._strategy)
         running: list[Proposal] = []
         seen: set[Architecture] = set()
         for _ in range(self.trials):
             while len(running) < 4:
-                proposal = sampled.propose()
+                proposal = session.propose()
                 assert proposal is not None
                 assert proposal.architecture not in seen
                 seen.add(proposal.architecture)
                 running.append(proposal)
             done = running.pop(0)
             found = problem.values(done.architecture, [quality(done.architecture)])
-            sampled.tell(done, tuple(found))
+            session.tell(done, tuple(found))
 
     def test_failures_and_equal_qualities_stop_nothing(self) -> None:
         problem = PROBLEMS["conditional"]
-        sampled = Sampled(problem, self._strategy)
+        session = AskTellSession(problem, self._strategy)
         for number in range(self.trials):
-            proposal = sampled.propose()
+            proposal = session.propose()
             assert proposal is not None
             found = problem.values(proposal.architecture, [1.0])
-            sampled.tell(proposal, None if number % 3 == 0 else tuple(found))
+            session.tell(proposal, None if number % 3 == 0 else tuple(found))
 
     @pytest.mark.parametrize("kind", ["plain", "conditional", "numeric", "no cost", "budget"])
     def test_optuna_may_ask_for_several_at_once(self, kind: str) -> None:

@@ -27,7 +27,7 @@ PROBLEM = Problem(
     SPACE,
     (Objective("some_loss"), Objective("sum_count", known=True)),
     known=lambda architectures: np.array([[sum(map(int, a.values()))] for a in architectures]),
-    excess=lambda architectures: {
+    violations=lambda architectures: {
         "sum_count": np.array([sum(map(int, a.values())) - 11.0 for a in architectures])
     },
 )

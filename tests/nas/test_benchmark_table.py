@@ -44,7 +44,7 @@ def test_a_problem_tells_costs_and_hides_quality(tmp_path: Path) -> None:
         assert problem.known([architecture]) == table.metric("latency_ms")[row]
         assert benchmark.evaluate(architecture) == (table.metric("error_pct")[row],)
     assert problem.known(every).shape == (6, 1)
-    assert problem.excess(every) == {}
+    assert problem.violations(every) == {}
 
 
 def test_the_box_is_where_the_front_is_wanted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Objective, Problem
 from nas.strategies.cost_aware_sampler import CostAware, compressed
-from nas.strategies.expected_hypervolume import Frontier
+from nas.strategies.expected_hypervolume import ParetoFront
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
 from nas.strategies.surrogate import Surrogate, first_parameters
@@ -71,7 +71,7 @@ def test_what_is_believed_shrinks_deviations_as_an_evaluation_would() -> None:
     values = (values - values.mean()) / values.std()  # so that one more leaves the scale alone
     parameters = first_parameters(kernel)
     guess = Surrogate(kernel, parameters, kernel.rows(known), values).predict(asked)
-    guess.believe(3)
+    guess.condition_on_mean(3)
     with_it = np.concatenate([known, asked[3:4]])
     again = Surrogate(kernel, parameters, kernel.rows(with_it), np.append(values, guess.mean[3]))
     assert np.allclose(guess.deviation / guess.deviation[0], _deviations(again, asked), rtol=1e-6)
@@ -88,11 +88,11 @@ def _deviations(surrogate: Surrogate, asked: np.ndarray) -> np.ndarray:
 def test_expected_growth_is_the_mean_of_drawn_growths(seed: int) -> None:
     rng = np.random.default_rng(seed)
     costs, qualities = rng.random((6, 1)), rng.random(6)
-    frontier = Frontier(costs, qualities, np.array([1.1]), 0.9)
+    frontier = ParetoFront(costs, qualities, np.array([1.1]), 0.9)
     cost, mean, deviation = rng.random((1, 1)), rng.random(1), np.array([0.3])
     draws = mean + deviation * rng.standard_normal(20_000)
     grown = [_volume(costs, qualities, cost[0, 0], draw) for draw in draws[:4000]]
-    found = frontier.expected_growth(cost, mean, deviation)[0]
+    found = frontier.expected_hypervolume_improvement(cost, mean, deviation)[0]
     error = np.std(grown) / np.sqrt(len(grown))
     assert abs(found - np.mean(grown)) < 5 * error + 1e-6
 
@@ -116,11 +116,13 @@ def test_several_costs_agree_with_one_that_counts() -> None:
     rng = np.random.default_rng(5)
     costs, qualities = rng.random((8, 1)), rng.random(8)
     flat = np.concatenate([costs, np.zeros((8, 1))], axis=1)
-    one = Frontier(costs, qualities, np.array([1.0]), 1.0)
-    two = Frontier(flat, qualities, np.array([1.0, 1.0]), 1.0)
+    one = ParetoFront(costs, qualities, np.array([1.0]), 1.0)
+    two = ParetoFront(flat, qualities, np.array([1.0, 1.0]), 1.0)
     asked, mean, deviation = rng.random((5, 1)), rng.random(5), np.full(5, 0.2)
-    found = two.expected_growth(np.concatenate([asked, np.zeros((5, 1))], axis=1), mean, deviation)
-    wanted = one.expected_growth(asked, mean, deviation)
+    found = two.expected_hypervolume_improvement(
+        np.concatenate([asked, np.zeros((5, 1))], axis=1), mean, deviation
+    )
+    wanted = one.expected_hypervolume_improvement(asked, mean, deviation)
     # The points of several costs fill the box from the cheapest that was seen.
     assert np.corrcoef(found, wanted)[0, 1] > 0.97
 

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 import nas as nas_api
 from nas.costs.limits import Budget
 from nas.evaluators.serial import Serial
-from nas.problem.problem import Matrix, Objective, Problem, Vector, no_limits
+from nas.problem.problem import Matrix, Objective, Problem, Vector, unconstrained
 from nas.strategies import Strategy, cost_aware, exact, random, warm_start
 from nas.strategies.exact_sampler import Exact, spread
 from nas.study.record import Record
@@ -59,13 +59,13 @@ PROBLEM = Problem(
     (Objective("validation_loss"), Objective("latency_ms", known=True)),
     latencies_ms,
     over,
-    guess=losses,
+    proxy=losses,
 )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_an_arrangement_is_the_best_of_all(seed: int) -> None:
-    exact = Exact(replace(PROBLEM, excess=no_limits))
+    exact = Exact(replace(PROBLEM, violations=unconstrained))
     codes = exact.coder.codes(ALL)
     columns = exact._parts.columns(codes)
     assert np.array_equal(codes, [exact._parts.arranged(row) for row in columns])
@@ -94,7 +94,7 @@ def test_a_warm_start_is_the_best_of_all_under_each_budget() -> None:
 
 
 def test_guesses_that_lie_are_outvoted_by_evaluations() -> None:
-    problem = replace(PROBLEM, guess=lambda found: -losses(found))
+    problem = replace(PROBLEM, proxy=lambda found: -losses(found))
     study = Study(problem, exact)
     evaluated = study.run(60, Serial(lambda a: float(losses([a])[0])))
     best = min(losses([a])[0] for a in ALL if problem.keeps([a])[0])
@@ -103,7 +103,7 @@ def test_guesses_that_lie_are_outvoted_by_evaluations() -> None:
 
 def test_with_guesses_the_first_proposal_is_a_good_one() -> None:
     ranks = {}
-    for name, problem in (("guessed", PROBLEM), ("unknown", replace(PROBLEM, guess=None))):
+    for name, problem in (("guessed", PROBLEM), ("unknown", replace(PROBLEM, proxy=None))):
         study = Study(problem, exact)
         first = study.run(5, Serial(lambda a: float(losses([a])[0])))
         fronted = [
@@ -167,9 +167,9 @@ def test_guesses_that_are_no_numbers_score_nothing() -> None:
         found[[str(a["c1"]) == "a" for a in architectures]] = np.nan
         return found
 
-    some = replace(PROBLEM, guess=guess)
+    some = replace(PROBLEM, proxy=guess)
     assert len(warm_start(some, 4)) == 4
-    none = replace(PROBLEM, guess=lambda found: np.full(len(found), np.inf))
+    none = replace(PROBLEM, proxy=lambda found: np.full(len(found), np.inf))
     assert warm_start(none, 4) == []
     evaluated = Study(none, exact).run(12, Serial(lambda a: float(losses([a])[0])))
     assert len({each.architecture for each in evaluated}) == 12
@@ -182,13 +182,13 @@ def test_budgets_that_do_not_add_leave_enough_to_begin_with() -> None:
         ]
         return {"product": np.prod(parts, axis=1) - 60}
 
-    problem = replace(PROBLEM, excess=over)
+    problem = replace(PROBLEM, violations=over)
     assert sum(problem.keeps([a])[0] for a in ALL) > 100
     found = warm_start(problem, 12)
     assert len(set(found)) == 12
     assert problem.keeps(found).all()
     # So many that the program has none left under some budgets.
-    tight = replace(PROBLEM, excess=no_limits)
+    tight = replace(PROBLEM, violations=unconstrained)
     many = warm_start(tight, 100)
     assert len(set(many)) == len(many) >= 90
 

@@ -170,7 +170,7 @@ def test_an_exhausted_space_ends_the_search(device: Device) -> None:
 
 
 def test_a_budget_that_almost_nothing_keeps_is_kept() -> None:
-    tight = replace(LETTERS, excess=lambda a: {"cost_ms": sums(a) - 1.0})  # 7 of 4096 corners
+    tight = replace(LETTERS, violations=lambda a: {"cost_ms": sums(a) - 1.0})  # 7 of 4096 corners
     evaluated = Study(tight, random).run(40, Serial(accuracy_pct))
     assert len({each.architecture for each in evaluated}) == 40
     assert max(each.values[1] for each in evaluated) <= 1
@@ -281,7 +281,7 @@ def test_where_all_fail_the_search_stops(
 def test_a_resumed_study_draws_other_architectures(tmp_path: Path) -> None:
     url = sqlite(tmp_path / "s.db")
     quality = Quality()
-    problem = replace(LETTERS, excess=lambda _: {})
+    problem = replace(LETTERS, violations=lambda _: {})
     seen: list[Architecture] = []
 
     def noting(architecture: Architecture) -> float:
