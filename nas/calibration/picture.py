@@ -13,7 +13,7 @@ BLUE, ORANGE, GREY, PALE = "#2266aa", "#dd7711", "#888888", "#c3d3e4"
 MOST_POINTS = 600  # more than that is a smear, and takes seconds
 MOST_BOUNDS = 80
 MOST_KINDS = 16
-LONGEST_NAME = 24
+LONGEST_LINE = 40
 WIDE = 30.0  # times from short to long networks, from where axes are logarithmic
 
 
@@ -24,7 +24,7 @@ def calibration_png(
     # Figure, not pyplot: no display is asked for and no global state is left behind.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.4, 4.9), layout="constrained")
+    figure = Figure(figsize=(11.4, 4.9), layout="constrained")
     points, bars = figure.subplots(1, 2, width_ratios=[3, 2])
     _points(points, judged, unit)
     _bars(bars, list(kinds)[:MOST_KINDS][::-1])
@@ -94,8 +94,8 @@ def _bars(axes: Any, kinds: Sequence[KindResidual]) -> None:
     axes.barh(rows, absolute, color=PALE, height=0.7, label="mean size")
     mean = [kind.mean_pct for kind in kinds]
     axes.barh(rows, mean, color=BLUE, height=0.35, label="mean: right of 0, measured is longer")
-    names = [_short(kind.kind) for kind in kinds]
-    axes.set_yticks(rows, names, fontsize=8, parse_math=False)  # $ is a letter
+    names = labels([kind.kind for kind in kinds])
+    axes.set_yticks(rows, names, fontsize=7, parse_math=False)  # $ is a letter
     axes.axvline(0, c=GREY, lw=1)
     axes.set_xlabel("residual (%)")
     axes.set_title("Residuals by kind", fontsize=10)
@@ -103,7 +103,22 @@ def _bars(axes: Any, kinds: Sequence[KindResidual]) -> None:
     axes.legend(fontsize=8, loc="upper right")
 
 
-def _short(name: str) -> str:
-    """Both ends of a long name: names of one table often begin alike."""
-    half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
+def labels(names: Sequence[str]) -> list[str]:
+    """Names for an axis, all different: sizes on a second line, the middle of long lines left out.
+
+    Names of one table often begin and end alike, so whole names stand where shorter ones collide.
+    """
+    found = [_in_lines(name) for name in names]
+    return found if len(set(found)) == len(set(names)) else list(names)
+
+
+def _in_lines(name: str) -> str:
+    if len(name) <= LONGEST_LINE:
+        return name
+    operator, bracket, sizes = name.partition("(")
+    return "\n".join(_short(line) for line in (operator, bracket + sizes) if line)
+
+
+def _short(line: str) -> str:
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]}…{line[-half:]}"

@@ -16,20 +16,24 @@ TRIED_S = 10.0
 
 
 def show(planned: "Planned", about_s: float | None, *, json: bool) -> None:
-    """Print a plan, for people or as a document."""
+    """Print a plan: in short for people, the whole as a document."""
     blocks = [row for row in planned.rows if "slot" in row]
     networks = [row for row in planned.rows if "slot" not in row]
     if json:
         print_json({"blocks": blocks, "networks": networks, "about_s": about_s})
         return
     if blocks:
-        columns = ["block", ">repeats", "stands in"]
-        print_table(columns, [(*found, ", ".join(slots)) for found, slots in _slots(blocks)])
+        print_table(["slots", ">rows of each", "operators, with their sizes"], _slots(blocks))
+        chains = sorted({row["repeats"] for row in blocks})
+        if len(chains) > 1:
+            print_line(f"blocks stand in chains of {' and '.join(map(str, chains))}")
     if networks:
-        rows = [(row["id"], _decisions(row)) for row in networks]
-        print_table(["network", "choices"], rows)
+        print_line(f"{len(networks)} networks, from which most is to be learned of all others")
     jobs = len({row["id"] for row in planned.rows})
-    print_line(f"{len(planned.rows)} rows of {jobs} measurements{duration(about_s)}")
+    print_line(
+        f"{len(planned.rows)} rows of {jobs} measurements (equal shapes are measured once)"
+        f"{duration(about_s)}; --out writes the rows"
+    )
 
 
 def write(
@@ -99,16 +103,19 @@ def duration(seconds: float | None) -> str:
     return f", about {seconds:.0f} s" if seconds < 120 else f", about {seconds / 60:.0f} min"
 
 
-def _slots(blocks: list[dict[str, Any]]) -> list[tuple[tuple[str, int], list[str]]]:
-    """Blocks that are measured once, with the slots whose shape is theirs."""
-    found: dict[str, tuple[tuple[str, int], list[str]]] = {}
+def _slots(blocks: list[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    """What is measured for each slot, by operator; slots of equal rows stand together."""
+    rows: dict[str, list[dict[str, Any]]] = {}
     for row in blocks:
-        shown = (row["id"].rpartition("-x")[0] or row["id"], row["repeats"])
-        found.setdefault(row["id"], (shown, []))[1].append(row["slot"])
-    return list(found.values())
+        rows.setdefault(row["slot"], []).append(row)
+    alike: dict[tuple[int, str], list[str]] = {}
+    for slot, each in rows.items():
+        alike.setdefault((len(each), _operators(each)), []).append(slot)
+    return [(", ".join(slots), count, said) for (count, said), slots in alike.items()]
 
 
-def _decisions(row: dict[str, Any]) -> str:
-    return " ".join(
-        f"{name}={value}" for name, value in row.items() if name != "id" and value != ""
-    )
+def _operators(rows: list[dict[str, Any]]) -> str:
+    sizes: dict[str, set[str]] = {}
+    for row in rows:
+        sizes.setdefault(row["option"].partition("(")[0], set()).add(row["option"])
+    return ", ".join(f"{operator} {len(each)}" for operator, each in sizes.items())

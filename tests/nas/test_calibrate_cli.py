@@ -12,6 +12,7 @@ import torch
 from scipy.stats import spearmanr
 
 from latency.coreml.convert import save
+from nas.calibration.picture import labels
 from nas.costs.workloads import SpaceCosts
 from search_spaces import Choice, SearchSpace, TemporalSpace, read_table
 
@@ -358,3 +359,13 @@ def test_tables_that_hold_no_measurements_say_what_to_do(
     assert (code, out) == (2, "")
     assert len(err.strip().splitlines()) == 1
     assert re.search(message, err), err
+
+
+def test_kinds_of_blocks_are_told_apart_in_the_picture(space: TemporalSpace) -> None:
+    names = [str(block) for block in space.blocks()]
+    assert labels(names) == names, "whole"
+    window = "cross_attention{}d(heads=4,kernel=3,width=1.0,window=0.5,repeats=2)"
+    long = [window.format(1), window.format(3)]
+    assert all(f"attention{n}d\n" in label for n, label in zip((1, 3), labels(long), strict=True))
+    alike = [f"{'x' * 60}{n}{'y' * 60}" for n in range(3)]
+    assert len(set(labels(alike))) == 3
