@@ -111,7 +111,7 @@ def with_choices(rows: Iterable[Row], choices: Table) -> list[Row]:
     """
     if "id" not in choices.reserved:
         raise InputError(
-            f"{choices.path}: has no column 'id'; `nas profile --plan --out` writes tables that do"
+            f"{choices.path}: has no column 'id'; the table of a plan (nas profile) has it"
         )
     by_id: dict[str, list[Row]] = {}
     kept = [name for name in ("repeats",) if name in choices.reserved]

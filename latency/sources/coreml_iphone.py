@@ -53,7 +53,7 @@ class CoreMLiPhone(CoreMLMac):
         except Exception as error:  # Xcode, the signing, the cable: all end here
             raise InputError(
                 f"the iPhone could not be prepared ({apple.reason(error)}): unlock it, turn its "
-                "Developer Mode on, install Xcode, and give --signing-team"
+                "Developer Mode on, install Xcode, and give `signing_team=`"
             ) from error
 
     def facts(self) -> dict[str, str]:

@@ -93,7 +93,7 @@ def _checked(device: str) -> torch.device:
         if (found.index or 0) >= count:
             raise NotHereError(
                 f"torch device {device!r}: torch finds {count} CUDA GPUs here; measure on a "
-                "machine that has one, or by --torch-device cpu"
+                "machine that has one, or by `torch_device=cpu`"
             )
     return found
 

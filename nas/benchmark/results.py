@@ -148,7 +148,7 @@ class Results:
         elif self.path.stat().st_size:
             raise InputError(
                 f"{self.path}: exists, with no {self.note.name} of nas bench beside it; choose "
-                "another --out"
+                "another `out=`"
             )
         else:
             self._save()
@@ -163,7 +163,7 @@ class Results:
             if before.get(name) != wanted:
                 raise InputError(
                     f"{self.path}: was begun with {name} {_short(before.get(name))}, not "
-                    f"{_short(wanted)}; go on with the same, or choose another --out"
+                    f"{_short(wanted)}; go on with the same, or choose another `out=`"
                 )
         self._bytes = int(found.get("bytes", 0))
         if self.path.stat().st_size < self._bytes:
@@ -178,7 +178,7 @@ class Results:
     def _changed(self) -> InputError:
         return InputError(
             f"{self.path}: was changed since nas bench wrote it; remove it and {self.note.name}, "
-            "or choose another --out"
+            "or choose another `out=`"
         )
 
     def _write(self, data: bytes) -> None:

@@ -129,7 +129,7 @@ def _runs(
         except BrokenProcessPool:
             raise ChildProcessError(
                 "a worker process was killed (by the system where memory ran out); what is "
-                "finished is kept, and fewer --workers go on"
+                "finished is kept, and fewer `workers=` go on"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

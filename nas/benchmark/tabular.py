@@ -205,11 +205,11 @@ def _nothing_known(architectures: Sequence[Architecture]) -> Matrix:
 
 def _objectives(columns: Sequence[str], known: Sequence[str]) -> tuple[Objective, ...]:
     if not columns or not all(columns):
-        raise InputError("--objectives names no column; give one or more, as error_pct,latency_ms")
+        raise InputError("`objectives=` names no column; give one or more, as error_pct,latency_ms")
     before = {in_kept_unit(name) for name in known}
     names = [in_kept_unit(name) for name in columns]
     if extra := sorted(before - set(names)):
-        raise InputError(f"--known {extra[0]}: is no objective; they are {', '.join(names)}")
+        raise InputError(f"`known={extra[0]}`: is no objective; they are {', '.join(names)}")
     return tuple(
         Objective(name, name in before, column.endswith(":max"))
         for name, column in zip(names, columns, strict=True)
@@ -241,7 +241,7 @@ def _check_trade(path: Path, values: Matrix, objectives: Sequence[Objective]) ->
         if column.min() == column.max():
             raise InputError(
                 f"{path}: {objective.name} is {column[0]:g} in every row, so there is nothing to "
-                "trade; leave it out of --objectives"
+                "trade; leave it out of `objectives=`"
             )
         low, high = float(column.min()), float(column.max())
         if max(abs(low), abs(high)) > LARGEST or high - low < 1 / LARGEST:
@@ -260,14 +260,14 @@ def _over(
         name = in_kept_unit(column)
         if name in unknown:
             raise InputError(
-                f"--at-most {column}: is what the search is to find out; budgets are on what is "
-                "known (--known)"
+                f"`at_most={column}`: is what the search is to find out; budgets are on what is "
+                "known (`known=`)"
             )
         excess = _column(table, name) - limit * factor_of(column)
         if excess.min() > 0:
             least = (excess.min() / factor_of(column)) + limit
             raise InputError(
-                f"{table.path}: no row keeps --at-most {column}={limit:g}; the least is {least:g}"
+                f"{table.path}: no row keeps `at_most={column}={limit:g}`; the least is {least:g}"
             )
         over[name] = excess
     return over
@@ -280,13 +280,13 @@ def _column(table: Table, name: str) -> Vector:
 def _corner(reference: Sequence[float], columns: Sequence[str]) -> Vector:
     if len(reference) != len(columns):
         raise InputError(
-            f"--reference has {len(reference)} numbers for {len(columns)} objectives; give one "
+            f"`reference=` has {len(reference)} numbers for {len(columns)} objectives; give one "
             "each, in their order"
         )
     factors = [factor_of(column) for column in columns]
     corner = np.asarray(reference, dtype=float) * factors
     if not np.isfinite(corner).all():
-        raise InputError(f"--reference {','.join(map(str, reference))}: must be finite numbers")
+        raise InputError(f"`reference={','.join(map(str, reference))}`: must be finite numbers")
     return corner
 
 
@@ -297,8 +297,8 @@ def _refuse_corner(benchmark: Benchmark, *, given: bool) -> None:
         f"{each.name} {value:g}" for each, value in zip(benchmark.objectives, best, strict=True)
     )
     corner = ",".join(f"{value:g}" for value in benchmark.reference)
-    what = f"--reference {corner}" if given else f"the box that ends at {corner} by default"
+    what = f"`reference={corner}`" if given else f"the box that ends at {corner} by default"
     raise InputError(
         f"{benchmark.path}: no row is better than {what} in every objective (the best of each: "
-        f"{found}); give a --reference that some row beats"
+        f"{found}); give a `reference=` that some row beats"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_columns, print_json, print_line
+from nas.cli.output import print_columns, print_json, print_line, print_note
 from nas.cli.resume import resumable
 from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
 from search_spaces.files.errors import InputError
@@ -251,12 +251,11 @@ def _plan(
 def _source_for_plan(backend: Backend) -> "Source | None":
     """The source, to try a few jobs on; None where that is not possible here and now."""
     from latency.measurement.measurement import NotHereError
-    from nas.progress import Progress
 
     if backend.name == COREML_DEVICE:
         return None  # an app would have to be installed on the phone
     try:
         return source_of(backend)
     except NotHereError as error:
-        Progress().say(f"how long it takes is not known: {error}")
+        print_note(f"how long it takes is not known: {error}")
         return None

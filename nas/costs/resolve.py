@@ -62,7 +62,7 @@ def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -
         raise InputError(
             f"the latency budget of {latency_ms:.4g} ms is below the fastest network: "
             f"{describe(costs, costs.fastest)} takes {fastest_ms:.4g} ms "
-            f"({budget.steps} steps{listed}) on {costs.device.name}; raise --latency-ms"
+            f"({budget.steps} steps{listed}) on {costs.device.name}; raise `latency=`"
         )
     return replace(free, latency_ms=latency_ms)
 
@@ -102,7 +102,7 @@ def _check_energy(limits: Limits) -> None:
         return
     if limits.energy is None:
         raise InputError(
-            "an energy budget needs a device calibrated on a column in _mj; give --energy FILE"
+            "an energy budget needs a device calibrated on a column in _mj; give `energy=FILE`"
         )
     frugal = limits.energy.fastest
     least_mj = float(limits.energies_mj([frugal])[0])
@@ -110,7 +110,7 @@ def _check_energy(limits: Limits) -> None:
         raise InputError(
             f"the energy budget of {wanted_mj:.4g} mJ is below the most frugal network: "
             f"{describe(limits.costs, frugal)} takes {least_mj:.4g} mJ ({limits.budget.steps} "
-            "steps); raise --energy-mj"
+            "steps); raise `energy_mj=`"
         )
 
 

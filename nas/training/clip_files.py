@@ -34,7 +34,7 @@ def write_clips(
     Args:
         path: the folder to make.
         space: says how many channels, frames, rows and columns.
-        data: as `--data` names clips.
+        data: as `load_clips` takes it.
         counts: how many clips each split gets.
         seed: of the first clip.
         progress: who is told.

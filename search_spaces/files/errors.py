@@ -2,4 +2,8 @@
 
 
 class InputError(ValueError):
-    """Bad input from a person or a file, in one line; the command line exits with 2."""
+    """Bad input from a person or a file, in one line; the command line exits with 2.
+
+    A field that mends it is spelled as Python does, between backticks: `steps=8`, or `out=` for any
+    value. The command line, which alone knows flags, spells them so (nas/cli/flags.py).
+    """

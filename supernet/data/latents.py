@@ -1,4 +1,4 @@
-"""Clips of latents that `nas encode` made: `nas search --data LATENTS`.
+"""Clips of latents that `nas encode` made, which `nas search` takes as its data.
 
 A folder holds `latents.json`, a safetensors file for each video with `latents` (frames, channels,
 height, width) in float16, and the small autoencoder that made them, where it was one of ours: it

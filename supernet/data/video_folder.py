@@ -1,4 +1,4 @@
-"""Clips cut from a folder of videos: `nas search --data FOLDER`.
+"""Clips cut from a folder of videos: `nas search` takes the folder as its data.
 
 Splits are those of `supernet.data.splits`. Only usable videos count. Every moment is equally
 likely.

@@ -44,7 +44,7 @@ def executed(module: nn.Module, execution: Execution) -> Iterator[None]:
         InputError: there is no such device here.
     """
     if execution.accelerator == "cuda" and not torch.cuda.is_available():
-        raise InputError("there is no GPU here that torch can use; train without --gpu")
+        raise InputError("there is no GPU here that torch can use; train on the processor")
     module.to(execution.device)
     changed = blocks_of(module) if execution.checkpointing or execution.compiled else []
     for part in changed:

@@ -2,7 +2,7 @@
 
 A recipe is a callable (supernet, batch, randomness) that yields a loss for each path of a step;
 the step follows the gradient of their mean. All that it draws comes from `randomness`, so that a
-training resumes exactly. `nas train --recipe` also takes one of yours as package.module:name.
+training resumes exactly. A recipe may also be one of yours as package.module:name.
 
 Recipes are compared at equal numbers of passes: a step of `uniform` and `curriculum` takes one,
 of `sandwich` four, of `fair` as many as there are operators.

@@ -1,6 +1,6 @@
 """Data-parallel training: several processes train one network, each on its share of a batch.
 
-Whoever starts them (`nas train --workers`, torchrun) also starts torch.distributed; without it
+Whoever starts them (`nas train` with workers, torchrun) also starts torch.distributed; without it
 there is one worker, and nothing here does anything.
 """
 

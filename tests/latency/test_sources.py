@@ -202,7 +202,7 @@ def test_a_phone_that_xcode_does_not_describe_is_an_iphone() -> None:
 
 
 def test_what_is_wrong_with_phones_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="No signing certificate.*--signing-team") as error:
+    with pytest.raises(InputError, match="No signing certificate.*`signing_team=`") as error:
         CoreMLiPhone(parts=fake_coreml.TOOLKIT, run=fake_coreml.devicectl)
     assert "\n" not in str(error.value)
     for count in (0, 2):
