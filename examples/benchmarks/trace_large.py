@@ -1,4 +1,4 @@
-"""How long a 0.6B U-Net takes to trace, and to read again from the cache.
+"""How long a 0.6B U-Net takes to trace.
 
     python examples/benchmarks/trace_large.py
 
@@ -7,15 +7,13 @@ Diffusion's U-Nets: residual blocks, and transformer blocks with self- and cross
 """
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latency.tracing.cache import traced
+import latency
 
 TIME = 1280  # channels of the time embedding
 CONTEXT = 768  # channels of the text's tokens
@@ -153,11 +151,9 @@ def main() -> None:
         torch.empty(arguments.frames, 77, CONTEXT, device="meta"),
     )
     print(f"{sum(p.numel() for p in network.parameters()) / 1e6:.0f}M parameters")
-    with tempfile.TemporaryDirectory() as folder:
-        for label in ("first", "cached"):
-            start = time.perf_counter()
-            workload = traced(network, inputs, "large U-Net", folder=Path(folder))
-            print(f"{time.perf_counter() - start:.2f} s {label}")
+    start = time.perf_counter()
+    workload = latency.trace(network, *inputs, name="large U-Net")
+    print(f"{time.perf_counter() - start:.2f} s")
     print(f"{workload.flops / 1e9:.0f} GFLOPs in {len(workload.operations)} operations")
 
 
