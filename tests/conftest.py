@@ -1,10 +1,13 @@
 """What several tests share."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -22,10 +25,32 @@ def _one_thread() -> None:
     torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 
 
+Made = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A folder by name, filled by the first test process that wants it, and read by all of them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        path, unfinished = shared / f"shared-{name}", shared / f"shared-{name}.unfinished"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)  # of a try that failed
+                unfinished.mkdir()
+                fill(unfinished)
+                unfinished.rename(path)
+        return path
+
+    return folder
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_cache(made_once: Made) -> None:
     """Traces of tests stay out of the cache of whoever runs them."""
-    os.environ["TEMPORAL_NAS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["TEMPORAL_NAS_CACHE"] = str(made_once("cache", lambda _: None))
 
 
 @pytest.fixture(scope="session")

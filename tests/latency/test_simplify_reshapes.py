@@ -111,6 +111,7 @@ def moves(program: torch.export.ExportedProgram) -> int:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(chains(), st.lists(st.integers(0, 5), max_size=2))
 def test_programs_give_equal_outputs_with_no_more_moves(chain: Chain, read: list[int]) -> None:
@@ -182,6 +183,8 @@ class Function(nn.Module):
         return self.function(x)
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("function", CASES, ids=lambda f: f.__name__)
 def test_what_is_left_after_conversion(
     function: Callable[[Tensor], Tensor], tmp_path: Path
@@ -194,6 +197,8 @@ def test_what_is_left_after_conversion(
     assert Counter(call.type for call in calls) == CASES[function]
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("shape", [(2, 12), (2, 12, 5), (2, 12, 5, 7), (2, 12, 3, 5, 7)])
 @pytest.mark.parametrize("affine", [True, False])
 def test_group_norms_of_any_rank(shape: tuple[int, ...], affine: bool, tmp_path: Path) -> None:
@@ -228,6 +233,7 @@ def test_windows_of_wide_layers_keep_their_axes_short() -> None:
     assert found[0].sizes == (17 * 1280, 4, 4, 4, 4)
 
 
+@pytest.mark.kernels
 def test_six_axes_become_two_transposes_of_five() -> None:
     """Coremltools takes six apart in many steps, one of them with all numbers in a row."""
 

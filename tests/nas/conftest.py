@@ -29,6 +29,8 @@ from search_spaces.shipped.moving_digits import UNET
 from supernet import TrainingPlan, train_backbone, train_supernet
 
 Call = Callable[..., tuple[int, str, str]]
+Made = Callable[[str, Callable[[Path], object]], Path]
+FILE = "made-up.json"
 
 
 @pytest.fixture
@@ -71,8 +73,17 @@ def plain_costs() -> SpaceCosts:
 
 
 @pytest.fixture(scope="session")
-def device(space: TemporalSpace, space_costs: SpaceCosts) -> Device:
+def device_file(space: TemporalSpace, space_costs: SpaceCosts, made_once: Made) -> Path:
     """A device on which each operation takes its FLOPs and bytes at fixed rates."""
+    return made_once("device", lambda to: made_up(space, space_costs).save(to / FILE)) / FILE
+
+
+@pytest.fixture(scope="session")
+def device(device_file: Path) -> Device:
+    return latency.read_device(device_file)
+
+
+def made_up(space: TemporalSpace, space_costs: SpaceCosts) -> Device:
     parts = [space_costs.backbone.workload]
     for slot in space.slots:
         for block in space.blocks():
@@ -83,20 +94,15 @@ def device(space: TemporalSpace, space_costs: SpaceCosts) -> Device:
 
 
 @pytest.fixture(scope="session")
-def device_file(device: Device, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("device") / "made-up.json"
-    device.save(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def supernet_file(space: TemporalSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def supernet_file(space: TemporalSpace, made_once: Made) -> Path:
     """A supernet that was trained for a moment."""
-    folder = tmp_path_factory.mktemp("supernet")
     plan = TrainingPlan(image_steps=3, image_clips=1, video_steps=6, video_clips=1)
-    backbone = train_backbone(space, plan, folder / "backbone.safetensors")
-    train_supernet(space, backbone, plan, folder / "supernet.safetensors")
-    return folder / "supernet.safetensors"
+
+    def train(folder: Path) -> None:
+        backbone = train_backbone(space, plan, folder / "backbone.safetensors")
+        train_supernet(space, backbone, plan, folder / "supernet.safetensors")
+
+    return made_once("supernet", train) / "supernet.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -105,20 +111,20 @@ def limits(device: Device, space_costs: SpaceCosts) -> Limits:
 
 
 @pytest.fixture(scope="session")
-def finished_run(
-    tmp_path_factory: pytest.TempPathFactory, device_file: Path, supernet_file: Path
-) -> Path:
+def finished_run(made_once: Made, device_file: Path, supernet_file: Path) -> Path:
     """A run folder as `nas search` leaves it; only to be read."""
-    folder = tmp_path_factory.mktemp("search")
-    done = subprocess.run(
-        [
-            *NAS, "search", "--out", "run", "--device", str(device_file),
-            "--supernet", str(supernet_file), *SMALL, "--json",
-        ],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    assert summary["trials"] == 6
-    assert "[6/6]" in done.stderr
-    return folder / "run"
+
+    def search(folder: Path) -> None:
+        done = subprocess.run(
+            [
+                *NAS, "search", "--out", "run", "--device", str(device_file),
+                "--supernet", str(supernet_file), *SMALL, "--json",
+            ],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(done.stdout)
+        assert summary["trials"] == 6
+        assert "[6/6]" in done.stderr
+
+    return made_once("search", search) / "run"

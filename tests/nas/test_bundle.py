@@ -79,10 +79,17 @@ def copied(bundle: Path, to: Path) -> Path:
     return to
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize(
-    "name", ["small", "moving_digits", "snapgen_v(frames=5,height=16,width=16,channels=32)"]
+    ("name", "seed"),
+    [
+        ("small", 1),
+        ("small", 2),
+        ("moving_digits", 1),
+        ("snapgen_v(frames=5,height=16,width=16,channels=32)", 2),
+    ],
 )
-@pytest.mark.parametrize("seed", [1, 2])
 def test_what_a_bundle_answers_is_what_the_network_answers(
     name: str, seed: int, space: TemporalSpace, tmp_path: Path
 ) -> None:

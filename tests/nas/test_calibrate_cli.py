@@ -145,6 +145,7 @@ def of_digits(
     return folder
 
 
+@pytest.mark.slow
 def test_a_new_phone(call: Call, of_digits: Path) -> None:
     space = ["--space", "moving_digits"]
     words = ["calibrate", str(of_digits / "blocks.csv"), str(of_digits / "same.csv"), *space]

@@ -90,6 +90,7 @@ def test_bad_input_is_one_line_and_exit_2(
     assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
 
 
+@pytest.mark.slow
 def test_profile_calibrate_predict(call: object, tmp_path: Path, space: TemporalSpace) -> None:
     fast = ["--rounds", "2"]
     assert call("profile", "--blocks", "--out", "blocks.csv", *fast)[0] == 0  # type: ignore[operator]
@@ -164,6 +165,7 @@ def test_any_torch_module(call: object, tmp_path: Path, device_file: Path) -> No
     assert found["predictions"][0]["latency_ms"] > 0
 
 
+@pytest.mark.slow
 def test_train(call: object, tmp_path: Path, space: TemporalSpace) -> None:
     arguments = ["train", "--image-steps", "2", "--video-steps", "2", "--out", "s.safetensors"]
     assert call(*arguments)[0] == 0  # type: ignore[operator]

@@ -16,6 +16,7 @@ from postgres import server
 from processes import wait_until
 from runs import CLIPS, NAS
 
+pytestmark = pytest.mark.slow
 Call = Callable[..., tuple[int, str, str]]
 
 

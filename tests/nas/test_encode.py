@@ -25,6 +25,7 @@ from supernet.data.encoding import Encoding
 from supernet.data.latents import LatentFolder
 from supernet.data.video_folder import SkippedVideoWarning
 
+pytestmark = pytest.mark.slow
 Call = Callable[..., tuple[int, str, str]]
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
 SPACE = """

@@ -122,6 +122,7 @@ def run_chunks(chunks: list[Exported], inputs: Mapping[str, Tensor]) -> dict[str
     return values
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("count", [2, 4])
 def test_chunks_in_a_row_are_the_network(
     count: int, space: TemporalSpace, network: VideoUNet, whole: Exported

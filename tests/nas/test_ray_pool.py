@@ -24,6 +24,8 @@ from nas.study.storage import sqlite
 from nas.study.study import Study
 from search_spaces import Architecture, InputError
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Troubled:

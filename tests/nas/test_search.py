@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -33,6 +34,7 @@ from search_spaces import (
 from supernet import TrainingPlan, VideoUNet
 from temporal_bundle.closeness import check_close
 
+pytestmark = pytest.mark.slow
 TINY = temporal_space("tiny", UNetShape(1, (8, 16), 4, 16, 16, 2, 10), (CONV1D, SELF_ATTENTION_1D))
 TRAINING = ["--image-steps", "60", "--video-steps", "60"]
 
@@ -117,6 +119,7 @@ print(json.dumps(shapes))
 """
 
 
+@pytest.mark.kernels
 def test_a_bundle_is_read_without_this_toolkit(
     run: Path, space: TemporalSpace, tmp_path: Path
 ) -> None:
@@ -151,8 +154,9 @@ def test_a_bundle_is_read_without_this_toolkit(
 
 
 def test_a_finished_run_resumes_to_the_same(
-    run: Path, device_file: Path, supernet_file: Path
+    run: Path, device_file: Path, supernet_file: Path, tmp_path: Path
 ) -> None:
+    run = shutil.copytree(run, tmp_path / "run")
     before = (run / "trials.csv").read_text()
     arguments = ["--device", str(device_file), "--supernet", str(supernet_file), *SMALL]
     refused = nas("search", "--out", "run", *arguments, cwd=run.parent)

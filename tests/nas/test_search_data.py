@@ -14,6 +14,7 @@ from search_spaces.unet.temporal import CONV1D, NONE, temporal_space
 from supernet import TrainingPlan
 from supernet.data.video_folder import SkippedVideoWarning
 
+pytestmark = pytest.mark.slow
 VIDEO = temporal_space("rgb", UNetShape(3, (8, 8), 4, 8, 8, 1, 4), (NONE, CONV1D))
 
 

@@ -23,6 +23,7 @@ from supernet import Validation, load_supernet
 from supernet.data.loading import load_clips
 from temporal_bundle.closeness import SHARE
 
+pytestmark = pytest.mark.slow
 OBJECTIVES = ("validation_loss", "latency_ms", "latency_slow-one_ms", "parameters_count")
 
 
@@ -35,6 +36,7 @@ def slow_device(device_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
+@pytest.mark.kernels
 def test_two_devices_four_objectives_and_two_workers(
     tmp_path: Path,
     space: TemporalSpace,

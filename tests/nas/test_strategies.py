@@ -1,7 +1,11 @@
 """Every strategy that is shipped passes the suite that users' own inherit."""
 
+import pytest
+
 from nas import strategies
 from nas.testing import JointStrategyConformance, StrategyConformance
+
+pytestmark = pytest.mark.slow
 
 
 class TestCostAware(StrategyConformance, JointStrategyConformance):

@@ -17,6 +17,7 @@ from supernet import Supernet, build_backbone
 from supernet.training.recipes import RECIPES
 from temporal_bundle.closeness import flat
 
+pytestmark = pytest.mark.slow
 Call = Callable[..., tuple[int, str, str]]
 NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
 SPACE = """
@@ -42,6 +43,7 @@ def tiny(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
     recipe: str, tiny: Path, call: Call
@@ -61,6 +63,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
         assert torch.equal(tensor, killed[name]), name
 
 
+@pytest.mark.kernels
 def test_two_workers_train_what_one_trains(tiny: Path, call: Call) -> None:
     """Through Ray Train; `tests/supernet/test_workers.py` compares exactly, without it."""
     arguments = [*TRAIN, "--recipe", "fair", "--video-steps", "12", "--images", "0.3", "--json"]

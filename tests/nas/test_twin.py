@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Made
 from safetensors.torch import load_file
 
 import nas as nas_api
@@ -41,6 +42,7 @@ from supernet import (
 from supernet.data.loading import load_clips
 from temporal_bundle.closeness import SHARE, check_close
 
+pytestmark = pytest.mark.slow
 OPERATORS = (NONE, CONV1D.elastic(KERNEL, REPEATS))
 
 
@@ -81,12 +83,12 @@ def settings(**changed: object) -> nas_api.Settings:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("twin") / "run"
-    nas_api.search(out, settings())
-    return out
+def run(made_once: Made) -> Path:
+    """A finished run, which several test processes read."""
+    return made_once("twin", lambda to: nas_api.search(to / "run", settings())) / "run"
 
 
+@pytest.mark.kernels
 def test_losses_are_the_twin_s_and_costs_the_space_s(run: Path) -> None:
     results = json.loads((run / "run.json").read_text())["results"]
     assert (results["space"], results["quality_space"]) == ("full", "twin")
@@ -104,6 +106,7 @@ def test_losses_are_the_twin_s_and_costs_the_space_s(run: Path) -> None:
     )
 
 
+@pytest.mark.kernels
 def test_the_bundle_holds_the_network_of_the_space(run: Path) -> None:
     bundle = run / "bundle"
     manifest = json.loads((bundle / "bundle.json").read_text())

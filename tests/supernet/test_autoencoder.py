@@ -42,6 +42,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 def test_it_learns_to_show_what_it_saw(trained: Path) -> None:
     autoencoder = load_autoencoder(trained)
     assert psnr_db(autoencoder, Waves()) > psnr_db(ImageAutoencoder().eval(), Waves()) + 3
@@ -55,6 +57,8 @@ def test_it_learns_to_show_what_it_saw(trained: Path) -> None:
     assert not state_path(trained).exists()
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 def test_a_stopped_training_ends_as_if_it_had_not_been(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "ae.safetensors"
 
@@ -111,6 +115,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return vae, folder
 
 
+@pytest.mark.kernels
 def test_a_vae_of_diffusers_gives_what_diffusers_gives(theirs: tuple[Any, Path]) -> None:
     vae, folder = theirs
     ours = open_autoencoder(folder)
@@ -126,6 +131,7 @@ def test_a_vae_of_diffusers_gives_what_diffusers_gives(theirs: tuple[Any, Path])
         ours.encode(torch.zeros(1, 3, 18, 24))
 
 
+@pytest.mark.kernels
 def test_names_that_diffusers_used_to_write(theirs: tuple[Any, Path], tmp_path: Path) -> None:
     _, folder = theirs
     old = tmp_path / "old"

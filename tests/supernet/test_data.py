@@ -118,6 +118,7 @@ def test_context_is_dropped_for_whole_clips() -> None:
     assert abs(float((kept.sum(1) == 0).float().mean()) - 0.25) < 0.03
 
 
+@pytest.mark.kernels
 def test_euler_steps_follow_a_straight_path_exactly() -> None:
     data = torch.randn(2, 1, 3, 4, 4)
     noise = torch.randn(2, 1, 3, 4, 4)

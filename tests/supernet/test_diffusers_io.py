@@ -69,6 +69,7 @@ def test_large_weights_are_saved_in_shards(folder: Path, tmp_path: Path) -> None
         assert torch.equal(weight, again.state_dict()[name])
 
 
+@pytest.mark.kernels
 def test_diffusers_opens_what_is_saved_and_gives_the_same(tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers")
     for name, shard_bytes in (("BK-SDM tiny", SMALL_SHARDS), ("BK-SDM v2, two stages", 10**9)):

@@ -23,6 +23,7 @@ def zeros(x: Tensor, *_: Tensor) -> Tensor:
     return torch.zeros_like(x)
 
 
+@pytest.mark.kernels
 def test_every_network_sits_the_same_exam() -> None:
     exam = Validation(DIGITS, clips=20)
     seen: list[Tensor] = []
@@ -40,6 +41,7 @@ def test_every_network_sits_the_same_exam() -> None:
     assert not torch.equal(first, Validation(DIGITS, clips=20, seed=1).losses(denoise))
 
 
+@pytest.mark.kernels
 def test_more_clips_begin_with_the_same() -> None:
     """Whatever is asked for, in whatever parts, even where a source draws otherwise."""
     whole = Validation(DIGITS, clips=37).losses(zeros)
@@ -89,6 +91,7 @@ def test_every_beginning_of_the_times_is_stratified(first: int, count: int) -> N
     assert torch.equal(spread_times(0, 300, 0.37)[first : first + 9], spread_times(first, 9, 0.37))
 
 
+@pytest.mark.slow
 def test_means_of_spread_times_know_their_errors() -> None:
     """600 exams of a loss that depends on the time, with chance that depends on it too."""
     rng = np.random.default_rng(0)
@@ -170,6 +173,7 @@ def test_a_race_uses_no_more_clips_than_it_takes() -> None:
     assert tied.clips == 2 * 1024 + 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tail", [False, True])
 def test_the_best_is_seldom_dropped(tail: bool) -> None:
     """With twelve networks almost alike, where repeated looks without a correction would fail."""

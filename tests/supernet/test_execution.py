@@ -66,6 +66,7 @@ def saved_bytes(module: nn.Module, loss: Callable[[], Tensor]) -> int:
     return sum(t.untyped_storage().nbytes() for at, t in kept.items() if at not in known)
 
 
+@pytest.mark.kernels
 def test_recomputed_activations_are_not_kept_and_change_no_gradient(
     supernet: Supernet, batch: Batch
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_pass_inside_the_supernet_keeps_what_the_network_alone_keeps(
     assert used == {"down0:conv1d", "mid:self_attention3d", "up0:cross_attention1d"}
 
 
+@pytest.mark.kernels
 def test_bf16_computes_networks_only(supernet: Supernet, batch: Batch) -> None:
     exact = gradients(supernet, lambda: path_loss(supernet, batch, MIXED))
 
@@ -116,6 +118,8 @@ def test_bf16_computes_networks_only(supernet: Supernet, batch: Batch) -> None:
     assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.99
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("execution", [Execution(checkpointing=True), Execution(bf16=True)])
 def test_training_by_it(execution: Execution, tmp_path: Path) -> None:
     def trained(file: str, how: Execution) -> tuple[list[float], Supernet]:

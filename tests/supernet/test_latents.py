@@ -97,6 +97,7 @@ def test_clips_depend_on_the_seed_alone(latents: Path) -> None:
     assert not torch.equal(again.clips(12, 6).x_BCTHW, clips.x_BCTHW)
 
 
+@pytest.mark.kernels
 def test_clips_are_shown_as_the_autoencoder_decodes_them(latents: Path, autoencoder: Path) -> None:
     data = LatentFolder(latents, LATENT, "train")
     x_BCTHW = data.clips(2, 0).x_BCTHW

@@ -32,6 +32,8 @@ from supernet.networks.supernet import largest
 from supernet.operators import Settings, build
 from temporal_bundle.closeness import check_close
 
+pytestmark = pytest.mark.slow
+
 
 class ElasticConv(TemporalOperator):
     """A depthwise convolution over time whose smaller kernel is the middle of the larger."""
@@ -118,6 +120,7 @@ def test_operators_that_do_not_exist(module: str) -> None:
         build(largest(Operator("wrong", module)), slot)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize(("operator", "side"), [(CONV1D, 1), (CONV3D, 3)])
 def test_neighbours_in_the_channels_are_a_convolution_over_time(

@@ -170,6 +170,8 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 @pytest.mark.parametrize("name", RECIPES)
 def test_resumed_training_equals_uninterrupted(name: str, tmp_path: Path) -> None:
     plan = TrainingPlan(video_steps=60, video_clips=1, images=0.2)

@@ -41,6 +41,7 @@ def images(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(2, 4, height, width), torch.tensor([501, 7]), torch.randn(2, 7, 24)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("name", FAMILY)
 def test_outputs_equal_those_of_diffusers(name: str, tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers")
@@ -57,6 +58,7 @@ def test_outputs_equal_those_of_diffusers(name: str, tmp_path: Path) -> None:
         check_close(found, wanted, f"{name} at {height} x {width}")
 
 
+@pytest.mark.kernels
 def test_outputs_are_what_diffusers_gave_once(tmp_path: Path) -> None:
     shape = stable_diffusion_shape(write_config(tmp_path, **FAMILY["SD 2.1"]))
     backbone = build_backbone(shape).eval()
@@ -72,6 +74,7 @@ def test_outputs_are_what_diffusers_gave_once(tmp_path: Path) -> None:
     check_close(found[0, :, 4, 2], golden)
 
 
+@pytest.mark.kernels
 def test_a_fresh_video_network_equals_its_backbone_frame_by_frame(space: TemporalSpace) -> None:
     backbone = randomised(build_backbone(space.unet)).eval()
     x, time, context = two_clips(space)
@@ -94,6 +97,7 @@ def test_every_slot_is_visited_in_its_order_at_its_size(space: TemporalSpace) ->
     assert seen == [(s.name, s.channels, s.height, s.width) for s in space.slots]
 
 
+@pytest.mark.kernels
 def test_extraction_equals_the_path_of_the_supernet(space: TemporalSpace) -> None:
     supernet = randomised(Supernet(space)).eval()
     for block in space.blocks():
@@ -122,6 +126,7 @@ def test_features_are_those_of_the_down_path(space: TemporalSpace) -> None:
     assert shapes == [(s.channels, s.frames, s.height, s.width) for s in slots]
 
 
+@pytest.mark.slow
 def test_traces_with_the_flops_that_torch_counts(space: TemporalSpace) -> None:
     network = VideoUNet(space, space.uniform(space.parse_block("self_attention1d"))).eval()
     inputs = clip_inputs(space)
@@ -131,6 +136,8 @@ def test_traces_with_the_flops_that_torch_counts(space: TemporalSpace) -> None:
     assert SpaceCosts(space).backbone.parameters == parameter_count(build_backbone(space.unet))
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 def test_exports_for_any_number_of_clips_and_frames(tmp_path: Path) -> None:
     space = small_space(tmp_path, "BK-SDM v2, two stages")
     network = randomised(VideoUNet(space, space.uniform(space.parse_block("self_attention1d"))))
@@ -145,6 +152,7 @@ def test_exports_for_any_number_of_clips_and_frames(tmp_path: Path) -> None:
             check_close(program.module()(*given), network(*given))
 
 
+@pytest.mark.slow
 def test_converts_to_core_ml_with_the_flops_that_were_traced(tmp_path: Path) -> None:
     space = small_space(tmp_path, "BK-SDM v2, two stages")
     backbone, inputs = build_backbone(space.unet).eval(), image_inputs(space)
@@ -163,6 +171,8 @@ def two_clips(space: TemporalSpace) -> tuple[Tensor, Tensor, Tensor]:
 GOLDEN = [-0.075889, -0.093176, -0.065362, -0.00457]
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 def test_norms_of_channels_are_one_operation_wherever_they_are_read(tmp_path: Path) -> None:
     norm = ChannelNorm(8)
     torch.nn.init.normal_(norm.weight)

@@ -24,6 +24,7 @@ def clip(space: TemporalSpace, clips: int = 2) -> tuple[torch.Tensor, torch.Tens
     return x, torch.rand(clips), torch.rand(clips, unet.context_tokens, unet.context_channels)
 
 
+@pytest.mark.kernels
 def test_a_fresh_supernet_equals_its_image_backbone_frame_by_frame(space: TemporalSpace) -> None:
     backbone = randomised(ImageUNet(space.unet))
     supernet = Supernet(space)
@@ -38,6 +39,7 @@ def test_a_fresh_supernet_equals_its_image_backbone_frame_by_frame(space: Tempor
             check_close(found, wanted, architecture)
 
 
+@pytest.mark.kernels
 def test_extraction_equals_the_path_of_the_supernet(space: TemporalSpace) -> None:
     supernet = randomised(Supernet(space))
     rng = np.random.default_rng(1)
@@ -45,6 +47,7 @@ def test_extraction_equals_the_path_of_the_supernet(space: TemporalSpace) -> Non
         check_extraction(supernet, space.sample(rng))
 
 
+@pytest.mark.kernels
 def test_paths_differ_from_one_another(space: TemporalSpace) -> None:
     supernet = randomised(Supernet(space))
     inputs = clip(space)
@@ -64,6 +67,7 @@ def test_extraction_copies(space: TemporalSpace) -> None:
     assert all(p.abs().sum() > 0 for n, p in supernet.backbone.named_parameters() if "conv" in n)
 
 
+@pytest.mark.kernels
 def test_a_video_network_comes_from_an_architecture_alone(space: TemporalSpace) -> None:
     architecture = space.sample(np.random.default_rng(4))
     supernet = randomised(Supernet(space))
@@ -74,6 +78,7 @@ def test_a_video_network_comes_from_an_architecture_alone(space: TemporalSpace) 
         check_close(network(*inputs), supernet.extract(architecture)(*inputs))
 
 
+@pytest.mark.kernels
 def test_features_are_those_of_the_down_path(space: TemporalSpace) -> None:
     architecture = space.uniform(space.parse_block("self_attention1d(heads=2,width=0.5)"))
     network = randomised(Supernet(space)).extract(architecture)

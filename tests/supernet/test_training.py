@@ -23,6 +23,7 @@ from supernet.training.pretraining import state_path
 from supernet.training.recipes import uniform
 from supernet.training.training import Randomness, Schedule, Trainer
 
+pytestmark = pytest.mark.slow
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
 PLAN = TrainingPlan(image_steps=120, image_clips=2, video_steps=120, video_clips=2)
 
@@ -40,6 +41,7 @@ def stop_at(step: int, losses: list[float]) -> object:
     return on_step
 
 
+@pytest.mark.kernels
 def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
     whole: list[float] = []
     backbone = train_backbone(SMALL, PLAN, tmp_path / "a.safetensors", lambda _, x: whole.append(x))
@@ -71,6 +73,7 @@ def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
     assert torch.equal(loaded.backbone.enter.weight, second.backbone.enter.weight)
 
 
+@pytest.mark.kernels
 def test_training_lowers_the_loss_of_every_operator(tmp_path: Path) -> None:
     plan = TrainingPlan(image_steps=150, image_clips=4, video_steps=200, video_clips=4)
     backbone = train_backbone(SMALL, plan, tmp_path / "a.safetensors")

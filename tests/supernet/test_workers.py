@@ -23,6 +23,7 @@ from supernet.data.splits import Split
 from supernet.training.recipes import RECIPES
 from supernet.training.workers import Workers
 
+pytestmark = pytest.mark.slow
 OPERATORS = (NONE, CONV1D, SELF_ATTENTION_1D.elastic(HEADS))
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
 PLAN = TrainingPlan(
@@ -67,6 +68,7 @@ def work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.kernels
 def test_two_workers_train_what_one_trains(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
