@@ -70,7 +70,7 @@ def predict(
 def _print_networks(
     device: "Device", networks: "Networks", out: Path | None, *, json: bool
 ) -> None:
-    from nas.tables import write_rows
+    from nas.tables import columns_in_json, columns_in_words, write_rows
 
     predictions = device.predict_all(networks.workloads)
     if unmeasured := device.unmeasured_options(networks.workloads):
@@ -79,8 +79,13 @@ def _print_networks(
     if out is not None:
         write_rows(out, networks.predicted(predictions, device.unit.lower()))
     if json:
-        print_json({"predictions": [_plain(prediction, device) for prediction in predictions]})
+        found: dict[str, Any] = {"predictions": [_plain(each, device) for each in predictions]}
+        if networks.table is not None:
+            found["columns"] = columns_in_json(networks.table)
+        print_json(found)
         return
+    if networks.table is not None:  # the device, or the space, has decided what is a choice
+        print_note(columns_in_words(networks.table)[0])
     if out is not None:
         least, most = (f(p.latency_ms for p in predictions) for f in (min, max))
         span = f"{least:.4g} to {most:.4g} {device.unit}"

@@ -33,6 +33,7 @@ class Networks:
     rows: tuple[Row, ...]  # id, where the file has one, and what each decides
     workloads: tuple[Workload, ...]
     first_row: int = 2  # the line of the file in which the first stands
+    table: Table | None = None  # that they were read of
 
     @property
     def ids(self) -> list[str] | None:
@@ -88,8 +89,8 @@ def read_architectures(path: Path, device: Device, space: SearchSpace | None = N
     if table.of_blocks:
         raise InputError(f"{path}: holds blocks; networks are predicted, one a row")
     if space is None:
-        return Networks(_rows(table), _of_choices(device, table))
-    return Networks(_rows(table), _workloads(space, table.architectures))
+        return Networks(_rows(table), _of_choices(device, table), table=table)
+    return Networks(_rows(table), _workloads(space, table.architectures), table=table)
 
 
 def read_model(model: str, inputs: str | None = None) -> Workload:

@@ -115,9 +115,9 @@ def test_a_misspelt_option_is_said(call: Call) -> None:
     Path("odd.csv").write_text(f"{header}\nconv3,conv33,skip,skip,skip\n")
     code, out, err = call("predict", "--device", "d.json", "--architectures", "odd.csv")
     assert code == 0
-    assert err.strip() == (
-        "nas: d never measured slot1=conv33: check the spelling, or expect errors"
-    )
+    unmeasured, columns = err.strip().splitlines()
+    assert unmeasured == "nas: d never measured slot1=conv33: check the spelling, or expect errors"
+    assert columns == "nas: odd.csv: choices slot0, slot1, slot2, slot3, slot4"
     assert "conv33" not in out
 
 
