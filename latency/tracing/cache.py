@@ -113,7 +113,7 @@ def _read(file: Path) -> Workload | None:
 def _write(file: Path, workload: Workload) -> None:
     content = workload.to_json()
     entry = {"format": FORMAT, "version": VERSION, "sha256": _digest(content), "workload": content}
-    with suppress(OSError):  # a full disk or a folder of someone else's: go on without
+    with suppress(OSError, InputError):  # a full disk, a folder of someone else's: go on without
         write_atomically(file, dumps(entry))
         entries = sorted(file.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
         for old in entries[:-MOST_ENTRIES]:
