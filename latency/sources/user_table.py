@@ -1,22 +1,12 @@
 """Tables that people bring: checked, with times in ms."""
 
-from pathlib import Path
 from typing import Any
 
-from search_spaces import Table, read_table
-
-
-def read_user_table(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table of networks or of blocks: choices, reserved columns, metrics.
-
-    Raises:
-        InputError: as `read_table`.
-    """
-    return rows_of(read_table(path))
+from search_spaces import Table
 
 
 def rows_of(table: Table) -> list[dict[str, Any]]:
-    """The same of a table that was read."""
+    """The rows of a table of networks or of blocks: choices, reserved columns, metrics."""
     columns = [table.choices, table.reserved, table.metrics]
     rows: list[dict[str, Any]] = [{} for _ in range(len(table.metrics))]
     for frame in columns:

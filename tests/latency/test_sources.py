@@ -17,7 +17,7 @@ from latency.sources.coreml_iphone import CoreMLiPhone
 from latency.sources.coreml_mac import CoreMLMac
 from latency.sources.journal import Journal
 from latency.sources.torch_host import TorchSource
-from latency.sources.user_table import read_user_table
+from latency.sources.user_table import rows_of
 from latency.sources.visits import Visit, gather, visits
 from nas.testing import ReportConformance, SourceConformance
 from nas.testing.sources import job
@@ -85,7 +85,7 @@ class TestUserTable(ReportConformance):
         self.path.write_text("width,latency_us,source\n8,1500,me\n16,2500,me\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        return read_user_table(self.path)
+        return rows_of(read_table(self.path))
 
     def test_times_are_in_ms(self) -> None:
         assert [row["latency_ms"] for row in self.rows()] == [1.5, 2.5]

@@ -24,7 +24,7 @@ from search_spaces import TemporalSpace, read_table
         ("search --out run --latency-ms fast", "latency budget 'fast'"),
         ("search --out run --supernet no.safetensors", "no.safetensors: no such file"),
         ("search --out run --storage sqlite://", "sqlite://: is in memory"),
-        ("search --out file.txt", "is a file, not a run folder"),
+        ("search --out file.txt", "file.txt: is a file; name a folder"),
         ("search --out other --resume", "other: is no run folder"),
         ("search --out other", "other: exists; go on with it by --resume"),
         ("train --out run.safetensors --backbone no.safetensors", "no.safetensors: no such file"),
