@@ -138,7 +138,6 @@ def test_every_room_that_is_named_stands(package: str) -> None:
         assert path_of(f"{package}.{room}") is not None, f"{package}.{room} is gone: take it out"
 
 
-@pytest.mark.xfail(reason="circles that are being opened", strict=False)
 @pytest.mark.parametrize("package", ROOMS)
 def test_no_two_files_import_each_other(package: str) -> None:
     graph: dict[Path, set[Path]] = {}
