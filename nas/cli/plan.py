@@ -1,18 +1,12 @@
 """What `nas profile --plan` says: which rows would be measured, and about how long that takes."""
 
-import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from latency.sources.contract import Protocol, Source
     from nas.calibration.profiling import Planned
-
-TRIED_JOBS = 3
-TRIED_S = 10.0
 
 
 def show(planned: "Planned", about_s: float | None, *, json: bool) -> None:
@@ -52,48 +46,6 @@ def write(
     else:
         print_line(f"measure the packages in {packages} by Xcode, and import its reports with")
         print_line(f"  nas import REPORT.mlperf ... --choices {out} --out TABLE")
-
-
-def write_packages(folder: Path, planned: "Planned") -> None:
-    """Convert every job to Core ML; a package that is there already is kept."""
-    from latency.coreml.convert import save
-    from nas.progress import Progress
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with Progress().stage("convert to Core ML", len(planned.jobs)) as advance:
-        for done, (name, job) in enumerate(planned.jobs.items(), start=1):
-            package = folder / f"{name}.mlpackage"
-            if not package.exists():
-                with tempfile.TemporaryDirectory(dir=folder, prefix=".") as half:
-                    save(*job.made(), Path(half) / "model.mlpackage")
-                    (Path(half) / "model.mlpackage").rename(package)
-            advance(done)
-
-
-def about_seconds(source: "Source", planned: "Planned", protocol: "Protocol") -> float | None:
-    """How long a plan will take, from one visit of each of a few jobs; None without jobs.
-
-    Raises:
-        InputError: the source cannot run one of them.
-    """
-    names = list(planned.jobs)
-    tried = list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]])) if names else []
-    if not tried:
-        return None
-    begun = time.perf_counter()
-    taken: list[tuple[float, float]] = []
-    for name in tried[:TRIED_JOBS]:
-        start = time.perf_counter()
-        runner = source.prepare(*planned.jobs[name].made())
-        runner(1)
-        ready = time.perf_counter()
-        runner(protocol.runs_per_visit)
-        taken.append((ready - start, time.perf_counter() - ready))
-        if time.perf_counter() - begun > TRIED_S:
-            break
-    prepare_s = sum(each for each, _ in taken) / len(taken)
-    visit_s = sum(each for _, each in taken) / len(taken)
-    return protocol.warmup_s + len(names) * (prepare_s + protocol.rounds * visit_s)
 
 
 def duration(seconds: float | None) -> str:

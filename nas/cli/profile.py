@@ -1,6 +1,6 @@
 """`nas profile`: measure blocks or networks of a space, or say which are worth measuring."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,8 @@ from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
-    from latency.sources.contract import Protocol, Source
-    from nas.calibration.profiling import Planned
-    from search_spaces import SearchSpace
+    from latency.sources.contract import Source
+    from nas.calibration.profile_table import Wanted
 
 
 def profile(
@@ -81,154 +80,56 @@ def profile(
     goes on. For a device that this cannot reach, --networks N --plan --out writes which networks
     to measure there, with a column for each choice: add latency_ms and calibrate.
     """
+    from nas.calibration.profile_table import Wanted, checked, measure_table
+    from nas.progress import Progress
     from search_spaces import load
 
     chains = chains_of(repeats) if repeats is not None else None
-    wish = _Wish(load(space), blocks, networks, chains, rounds, seed)
-    wanted = Backend(backend, torch_device, precision, compute_units, signing_team)
+    wanted = Wanted(load(space), blocks, networks, chains, rounds, seed)
+    measures = Backend(backend, torch_device, precision, compute_units, signing_team)
     if plan:
-        _plan(wish, wanted, out, packages, json=json)
+        _plan(wanted, measures, out, packages, json=json)
         return
     if packages is not None:
         raise InputError("--packages goes with --plan: what is measured here needs no files")
-    _check(wish, out, resume=resume)
-    assert out is not None
+    table = checked(wanted, out, resume=resume)
     with resumable():
-        rows = _measured(wish, source_of(wanted), out)
-    _say(out, rows, json=json)
+        rows = measure_table(wanted, source_of(measures), table, Progress())
+    _say(table, rows, resumed=resume, json=json)
 
 
-@dataclass(frozen=True)
-class _Wish:
-    """What was asked to be measured."""
-
-    space: "SearchSpace"
-    blocks: bool
-    networks: int | None
-    chains: tuple[int, ...] | None
-    rounds: int | None
-    seed: int
-
-    def planned(self, chains: tuple[int, ...]) -> "Planned":
-        """The blocks or the networks, or both; `chains` counts where none were asked for."""
-        from nas.calibration import profiling
-        from search_spaces import TemporalSpace
-
-        planned = profiling.Planned({}, [])
-        if self.blocks and isinstance(self.space, TemporalSpace):
-            names = profiling.block_names(self.space)
-            planned += profiling.plan_blocks(self.space, names, self.chains or chains)
-        if self.networks is not None:
-            chosen = profiling.worth_measuring(self.space, self.networks, self.seed)
-            planned += profiling.plan_networks(self.space, chosen)
-        return planned
-
-    def protocol(self, source: "Source") -> "Protocol":
-        """The source's own, as far as nothing else was asked for."""
-        rounds = self.rounds or source.protocol.rounds
-        return replace(source.protocol, rounds=rounds, seed=self.seed)
-
-    def worthwhile(self) -> "_Wish":
-        """Where nothing was named: all blocks, and enough networks."""
-        from nas.calibration.profiling import enough_networks
-        from search_spaces import TemporalSpace
-
-        if self.blocks or self.networks is not None:
-            return self
-        has_blocks = isinstance(self.space, TemporalSpace)
-        return replace(self, blocks=has_blocks, networks=enough_networks(self.space))
-
-
-def _check(wish: _Wish, out: Path | None, *, resume: bool) -> None:
-    """Refuse what cannot be measured, or would overwrite something."""
-    from latency.sources.journal import journal_path
-    from search_spaces import TemporalSpace
-
-    enough = wish.worthwhile().networks
-    if not isinstance(wish.space, TemporalSpace):
-        raise InputError(
-            f"space {wish.space.name!r} has no U-Net to build networks of, so they are measured by "
-            f"hand: --networks {wish.networks or enough} --plan --out todo.csv writes which"
-        )
-    if wish.blocks == (wish.networks is not None):
-        raise InputError(
-            "say what to measure: --blocks, or --networks N (two tables, two calls); worth "
-            f"measuring are all blocks, then {enough} networks or more; --plan lists them"
-        )
-    if out is None:
-        raise InputError("give --out, the table to write; or --plan, to see what would be measured")
-    wish.planned((1,))  # refuses more networks than there are, before a device is asked
-    if out.exists() and not resume:
-        raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    if journal_path(out).exists() and not resume:
-        raise InputError(
-            f"{journal_path(out)}: a measurement was left here; go on with it by --resume, or "
-            "remove it"
-        )
-
-
-def _measured(wish: _Wish, source: "Source", out: Path) -> int:
-    """Measure what is not measured yet, and write the table; returns its number of rows."""
-    from latency.sources.journal import Journal, journal_path
-    from nas.calibration import profiling
-    from nas.progress import Progress
-    from nas.tables import write_rows
-
-    planned, protocol = wish.planned(source.chains), wish.protocol(source)
-    if out.exists() and not journal_path(out).exists():
-        return _finished_before(planned, out)
-    settings = profiling.settings_of(wish.space, source, planned, protocol)
-    total = len(planned.jobs) * protocol.rounds
-    with Journal(journal_path(out), settings) as journal:
-        with Progress().stage("measure", total) as advance:
-            advance(len(journal.visits))
-            measured = profiling.measure(
-                source, planned, protocol, journal, lambda: advance(len(journal.visits))
-            )
-        write_rows(out, planned.measured_rows(measured, source))
-        journal.remove()
-    return len(planned.rows)
-
-
-def _finished_before(planned: "Planned", out: Path) -> int:
-    """Nothing is left to do, if the table is the one that was asked for."""
-    from search_spaces import read_table
-
-    table = read_table(out)
-    print_columns(table)
-    ids = list(table.reserved["id"]) if "id" in table.reserved else []
-    if ids != [row["id"] for row in planned.rows]:
-        raise InputError(
-            f"{out}: is whole, and holds something other than was asked for; choose another --out"
-        )
-    return len(ids)
-
-
-def _say(out: Path, rows: int, *, json: bool) -> None:
+def _say(out: Path, rows: int, *, resumed: bool, json: bool) -> None:
     from nas.calibration.profiling import launch_ms
     from search_spaces import read_table
 
-    launch = launch_ms(read_table(out), "latency_ms")
+    table = read_table(out)
+    launch = launch_ms(table, "latency_ms")
     if json:
         print_json({"table": str(out), "rows": rows, "launch_ms": launch})
         return
+    if resumed:
+        print_columns(table, ["latency_ms"])
     print_line(f"{rows} rows: {out}")
     if launch is not None:
         print_line(f"a call costs {launch:.3f} ms beside its blocks (median)")
 
 
 def _plan(
-    wish: _Wish, backend: Backend, out: Path | None, packages: Path | None, *, json: bool
+    wanted: "Wanted", backend: Backend, out: Path | None, packages: Path | None, *, json: bool
 ) -> None:
     """Say what would be measured; or write it, to be measured elsewhere."""
+    from nas.calibration import profile_table
     from nas.cli import plan
-
-    wish = wish.worthwhile()
+    from nas.progress import Progress
     from search_spaces import TemporalSpace
 
-    if wish.blocks and not isinstance(wish.space, TemporalSpace):
-        raise InputError(f"space {wish.space.name!r} has no U-Net, so no blocks; plan --networks N")
-    if out is not None and wish.blocks and wish.networks is not None:
+    wanted = wanted.worthwhile()
+
+    if wanted.blocks and not isinstance(wanted.space, TemporalSpace):
+        raise InputError(
+            f"space {wanted.space.name!r} has no U-Net, so no blocks; plan --networks N"
+        )
+    if out is not None and wanted.blocks and wanted.networks is not None:
         raise InputError("--plan --out writes a table of one kind: add --blocks, or --networks N")
     if out is not None and out.exists():
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
@@ -236,15 +137,17 @@ def _plan(
         raise InputError("--packages needs --out too: the table that says what each package is")
     if out is not None:
         # Core ML will run the packages, whatever measures here.
-        wanted = replace(backend, name=COREML) if packages else backend
-        planned = wish.planned(wanted.usual_chains)
+        measures = replace(backend, name=COREML) if packages else backend
+        planned = wanted.planned(measures.usual_chains)
         if packages is not None:
-            plan.write_packages(packages, planned)
+            profile_table.write_packages(packages, planned, Progress())
         plan.write(out, planned.rows, packages, json=json)
         return
     source = _source_for_plan(backend)
-    planned = wish.planned(source.chains if source else backend.usual_chains)
-    about_s = plan.about_seconds(source, planned, wish.protocol(source)) if source else None
+    planned = wanted.planned(source.chains if source else backend.usual_chains)
+    about_s = None
+    if source is not None:
+        about_s = profile_table.about_seconds(source, planned, wanted.protocol(source))
     plan.show(planned, about_s, json=json)
 
 
