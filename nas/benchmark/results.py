@@ -78,6 +78,11 @@ class Results:
         Raises:
             InputError: it was begun with other settings, was changed since, or is none of ours.
         """
+        if taken := [each.name for each in space.choices if each.name in LABELS]:
+            raise InputError(
+                f"choice {taken[0]!r} of space {space.name!r} bears the name of a column of the "
+                f"results ({', '.join(LABELS)}); rename it"
+            )
         results = cls(path, space, objectives)
         results._settings = json.loads(json.dumps(settings))
         made_folder(path, file_target(path))

@@ -162,6 +162,11 @@ def plan_blocks(
 
 def plan_networks(space: SearchSpace, architectures: Sequence[Architecture]) -> Planned:
     """Whole networks with random weights, for one clip; those of a table have nothing to build."""
+    if any(choice.name == "id" for choice in space.choices):
+        raise InputError(
+            f"space {space.name!r} has a choice called 'id', as the column of the networks' names "
+            "is; rename it"
+        )
     rows = [
         {"id": network_id(architecture), **choice_columns(space, architecture)}
         for architecture in architectures

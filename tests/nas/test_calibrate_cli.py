@@ -318,6 +318,14 @@ def test_what_columns_were_taken_for_is_said_and_can_be_changed(call: Call) -> N
     )  # fmt: skip
     assert code == 2
     assert re.search(r"one architecture with two values.*--choice-columns NAME \(.*now op\)", err)
+    different = layered().drop_duplicates(["op", "layer_count", "device"])
+    different.rename(columns={"device": "seed"}).to_csv("s.csv", index=False)
+    named = ["--choice-columns", "layer_count,seed", "--strategies", "random", "--trials", "3"]
+    bench = ["bench", "s.csv", "--objectives", "error_pct,latency_ms", "--out", "r.csv"]
+    code, _, err = call(*bench, *named)
+    assert code == 2
+    assert "choice 'seed' of space 's' bears the name of a column of the results" in err
+    assert not Path("r.csv").exists()
     code, _, err = call("calibrate", "t.csv", "--choice-columns", "layers", "--out", "e.json")
     assert (code, err) == (2, "nas: --choice-columns layers: t.csv has no such column\n")
 
