@@ -322,7 +322,7 @@ def test_what_columns_were_taken_for_is_said_and_can_be_changed(call: Call) -> N
     different.rename(columns={"device": "seed"}).to_csv("s.csv", index=False)
     named = ["--choice-columns", "layer_count,seed", "--strategies", "random", "--trials", "3"]
     bench = ["bench", "s.csv", "--objectives", "error_pct,latency_ms", "--out", "r.csv"]
-    code, _, err = call(*bench, *named)
+    code, _, err = call(*bench, *named, "--reference", "99,99")
     assert code == 2
     assert "choice 'seed' of space 's' bears the name of a column of the results" in err
     assert not Path("r.csv").exists()
