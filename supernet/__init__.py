@@ -20,6 +20,7 @@ from supernet.training.pretraining import (
     load_backbone,
     load_supernet,
     train_backbone,
+    train_network,
     train_supernet,
 )
 
@@ -48,5 +49,6 @@ __all__ = [
     "save_backbone",
     "tell_apart",
     "train_backbone",
+    "train_network",
     "train_supernet",
 ]

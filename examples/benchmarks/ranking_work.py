@@ -90,9 +90,12 @@ class Exam:
     def plan(self, seed: int) -> TrainingPlan:
         return TrainingPlan(
             image_steps=self.image_passes,
+            image_clips=8,
             video_steps=self.supernet_passes,
             video_clips=self.clips,
             freeze_backbone=True,
+            optimizer="adamw",  # as the reference networks beside it, and the table that is kept
+            learning_rate=2e-3,
             data=self.data,
             seed=seed,
         )

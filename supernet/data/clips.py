@@ -18,8 +18,31 @@ class Clips:
     context_BLC: Tensor
 
 
+class Recogniser(Protocol):
+    """Finds in clips what their contexts ask for."""
+
+    @property
+    def what(self) -> str:
+        """What is asked for, in the plural: digits."""
+        ...
+
+    def found(self, x_BCTHW: Tensor, context_BLC: Tensor) -> Tensor:
+        """The share of what was asked for that each clip shows (B,), from 0 to 1."""
+        ...
+
+
 class ClipSource(Protocol):
-    """Whatever yields clips: drawn digits, a folder of videos, data of a user's own."""
+    """Whatever yields clips: drawn digits, a folder of videos, data of a user's own.
+
+    Beside `clips` it may have
+
+    - `decode(x_BCTHW) -> Tensor`: latents as pictures;
+    - `images(seed) -> Clips`: as many frames as a clip has, each of another clip and a clip of one
+      frame, where that costs no more than a clip;
+    - `caption(context_LC) -> str`: what a clip was asked for, in words;
+    - `recogniser() -> Recogniser`: what finds in clips what was asked for. It has seen no clip of
+      this split.
+    """
 
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone."""
@@ -29,8 +52,40 @@ class ClipSource(Protocol):
 def pictures(source: ClipSource, x_BCTHW: Tensor) -> Tensor:
     """Clips as people look at them, in [-1, 1].
 
-    A source of latents has a method `decode(x_BCTHW) -> Tensor` beside `clips`; pixels stay as
-    they are.
+    Latents are decoded by their source; pixels stay as they are.
     """
     decode: Callable[[Tensor], Tensor] | None = getattr(source, "decode", None)
     return x_BCTHW if decode is None else decode(x_BCTHW)
+
+
+def single_frames(source: ClipSource, seed: int) -> Clips:
+    """As many clips of one frame as a clip has frames: of different clips where that is cheap.
+
+    The more different contents a step sees, the sooner a network learns what contexts ask for.
+    """
+    images: Callable[[int], Clips] | None = getattr(source, "images", None)
+    if images is not None:
+        return images(seed)
+    clip = source.clips(1, seed)
+    x_TC1HW = clip.x_BCTHW[0].movedim(1, 0)[:, :, None]
+    return Clips(x_TC1HW, clip.context_BLC.expand(len(x_TC1HW), -1, -1))
+
+
+def captions(source: ClipSource, context_BLC: Tensor) -> list[str]:
+    """What each clip was asked for, in words; empty where the source has none."""
+    caption: Callable[[Tensor], str] = getattr(source, "caption", lambda _: "")
+    return [caption(context_LC) for context_LC in context_BLC]
+
+
+def recogniser_of(source: ClipSource) -> Recogniser | None:
+    """What finds in clips what was asked for; None where the source offers nothing."""
+    make: Callable[[], Recogniser] | None = getattr(source, "recogniser", None)
+    return None if make is None else make()
+
+
+def share_found(score_BK: Tensor, asked_BK: Tensor) -> Tensor:
+    """Of k things asked for, the share that is among the k of the best scores, each clip (B,)."""
+    asked = asked_BK > 0
+    rank_BK = score_BK.argsort(1, descending=True).argsort(1)
+    hits = (asked & (rank_BK < asked.sum(1, keepdim=True))).sum(1)
+    return hits / asked.sum(1).clamp_min(1)

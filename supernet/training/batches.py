@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from search_spaces import Architecture
-from supernet.data.clips import ClipSource
+from supernet.data.clips import ClipSource, single_frames
 from supernet.flow_matching import drop_context, logit_normal_times, mix
 from supernet.networks.supernet import Supernet
 from supernet.training.training import Randomness
@@ -59,17 +58,16 @@ def draw_batch(
         data: where clips come from.
         clips: how many the whole batch has.
         randomness: of the step.
-        images: every frame becomes a clip of one frame: as many pixels, and nothing that moves.
+        images: clips of one frame, as many as clips have frames: as many pixels, and nothing that
+            moves.
         wanted: which clips of the batch are drawn here; None for all.
     """
     wanted = range(clips) if wanted is None else wanted
-    drawn = [data.clips(1, randomness.clip_seed(index)) for index in wanted]
+    seeds = [randomness.clip_seed(index) for index in wanted]
+    drawn = [single_frames(data, seed) if images else data.clips(1, seed) for seed in seeds]
     x_BCTHW = torch.cat([clip.x_BCTHW for clip in drawn])
     context_BLC = torch.cat([clip.context_BLC for clip in drawn])
-    each = x_BCTHW.shape[2] if images else 1
-    if images:
-        x_BCTHW = rearrange(x_BCTHW, "b c t h w -> (b t) c 1 h w")
-        context_BLC = context_BLC.repeat_interleave(each, dim=0)
+    each = len(x_BCTHW) // len(seeds)
     # Drawn for the whole batch: what a clip gets must not depend on who else is drawn here.
     rows = [index * each + frame for index in wanted for frame in range(each)]
     generator, total = randomness.torch(), clips * each

@@ -1,42 +1,50 @@
 """From nothing to a trained supernet: the image U-Net on frames, then temporal blocks on clips."""
 
 import copy
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from search_spaces import InputError, TemporalSpace
+from search_spaces import Architecture, InputError, TemporalSpace
 from supernet import checkpoint
 from supernet.backbones.backbone import Backbone
 from supernet.backbones.building import build_backbone
 from supernet.backbones.diffusers_io import open_backbone
 from supernet.data.loading import DIGITS, load_clips
 from supernet.networks.supernet import Supernet
+from supernet.networks.video_unet import VideoUNet
 from supernet.training.batches import draw_batch, squared_error
 from supernet.training.execution import Execution
-from supernet.training.recipes import Recipe, fair
+from supernet.training.optimizer import OptimizerName
+from supernet.training.recipes import Recipe, uniform
 from supernet.training.training import OnStep, Randomness, Schedule, Trainer
 from supernet.training.workers import Workers
 
-BACKBONE, SUPERNET = "backbone", "supernet"
+BACKBONE, SUPERNET, NETWORK = "backbone", "supernet", "network"
 EXECUTION = Execution()
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What the two trainings are; the defaults fit a laptop's few minutes."""
+    """What the two trainings are; the defaults fit a laptop's few minutes.
 
-    image_steps: int = 400
-    image_clips: int = 8  # a clip's frames are that many images
-    video_steps: int = 760  # passes: a step of one path is one, whatever the recipe
-    video_clips: int = 8
+    Many steps on few clips bring small networks further in the same time than few steps on many.
+    """
+
+    image_steps: int = 1500
+    image_clips: int = 3  # a clip's frames are that many images
+    video_steps: int = 1400  # passes: a step of one path is one, whatever the recipe
+    video_clips: int = 4
     images: float = 0.0  # share of the video steps that see clips of one frame
     freeze_backbone: bool = False
     averaged: bool = True  # whether an average over the training is kept, not its last weights
+    optimizer: OptimizerName = "muon"
+    learning_rate: float = 3e-3
     data: str = DIGITS
     seed: int = 0
 
@@ -46,7 +54,8 @@ class TrainingPlan:
 
     def schedule(self, passes: int) -> Schedule:
         """The schedule of one of the trainings."""
-        return Schedule(passes) if self.averaged else Schedule(passes, ema=None)
+        found = Schedule(passes, self.optimizer, self.learning_rate)
+        return found if self.averaged else replace(found, ema=None)
 
 
 def train_backbone(
@@ -83,7 +92,7 @@ def train_supernet(
     plan: TrainingPlan,
     path: Path,
     on_step: OnStep | None = None,
-    recipe: Recipe = fair,
+    recipe: Recipe = uniform,
     execution: Execution = EXECUTION,
 ) -> Supernet:
     """Inflate the image U-Net and train the temporal blocks on clips; weights go to `path`.
@@ -118,6 +127,44 @@ def train_supernet(
     trainer.run(state_path(path), on_step)
     _finish(path, supernet.state_dict(), notes)
     return supernet
+
+
+def train_network(
+    network: VideoUNet,
+    space: TemporalSpace,
+    architecture: Architecture,
+    plan: TrainingPlan,
+    steps: int,
+    path: Path,
+    on_step: OnStep | None = None,
+) -> VideoUNet:
+    """Fine-tune one network on clips by itself, from the weights that it has; all of it learns.
+
+    Goes on where `path` was left, and answers from it where the same training was finished.
+    """
+    data = load_clips(plan.data, space.unet, "train")
+    notes = {
+        **_notes(space, NETWORK),
+        "architecture": architecture.to_json(),
+        "clips": plan.video_clips,
+        "data": plan.data,
+        "steps": steps,
+    }
+    if path.exists():
+        found = _read(path, NETWORK)
+        if found.notes.items() >= json.loads(json.dumps(notes)).items():
+            checkpoint.load_weights(network, found.tensors, path)
+            return network.eval()
+
+    def losses(randomness: Randomness) -> Iterator[Tensor]:
+        batch = draw_batch(data, plan.video_clips, randomness)
+        velocity = network(batch.noisy, batch.time_B, batch.context_BLC)
+        yield squared_error(velocity, batch.velocity)
+
+    trainer = Trainer(network, losses, plan.schedule(steps), plan.seed + 2, notes)
+    trainer.run(state_path(path), on_step)
+    _finish(path, network.state_dict(), notes)
+    return network
 
 
 def state_path(path: Path) -> Path:

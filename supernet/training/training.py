@@ -1,4 +1,4 @@
-"""One training loop for image U-Nets and supernets: AdamW, EMA, checkpoints, exact resume.
+"""One training loop for image U-Nets and supernets: Muon or AdamW, EMA, checkpoints, exact resume.
 
 All that a step draws at random (clips, noise, times, architectures) follows from (seed, step), so
 an interrupted run that resumes sees what an uninterrupted one would have seen.
@@ -21,12 +21,14 @@ from search_spaces import InputError
 from supernet import checkpoint
 from supernet.training.averaging import MovingAverage
 from supernet.training.execution import Execution, executed
+from supernet.training.optimizer import Optimizer, OptimizerName
 from supernet.training.workers import Workers
 
 # The losses of one step, one a pass. Each is differentiated before the next is asked for, so that
 # the activations of one pass at a time are alive; the step follows the gradient of their mean.
 StepLosses = Callable[["Randomness"], Iterable[Tensor]]
 OnStep = Callable[[int, float], None]
+FORMERLY = {"optimizer": "adamw"}  # of checkpoints that do not say
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Schedule:
     """How long and how fast to train."""
 
     passes: int
+    optimizer: OptimizerName = "adamw"
     learning_rate: float = 2e-3
     warmup_passes: int = 50
     weight_decay: float = 0.01
@@ -86,7 +89,7 @@ class _State:
 
     trained: dict[str, nn.Parameter]
     average: MovingAverage | None
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Trainer:
             raise InputError("nothing to train: all parameters are frozen")
         schedule = self.schedule
         average = MovingAverage(schedule.ema, schedule.passes) if schedule.ema else None
-        optimizer = torch.optim.AdamW(trained.values(), weight_decay=schedule.weight_decay)
+        optimizer = Optimizer(trained, schedule.optimizer, schedule.weight_decay)
         return _State(trained, average, optimizer)
 
     def _step(self, at: _Position, state: _State) -> tuple[float, _Position]:
@@ -198,11 +201,9 @@ class Trainer:
     def _change(
         self, used: dict[str, nn.Parameter], at: _Position, state: _State, passes: int
     ) -> None:
-        for group in state.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(at.done)
         if state.average is not None:
             state.average.before(used, at.done)
-        state.optimizer.step()
+        state.optimizer.step(self.schedule.rate(at.done))
         if state.average is not None:
             state.average.after(used, at.done + passes)
         for parameter in used.values():
@@ -214,16 +215,14 @@ class Trainer:
         if state.average is not None:
             tensors |= {f"averaged.{n}": t for n, t in state.average.tensors.items()}
             ages = state.average.ages
-        for name, parameter in state.trained.items():
-            for key, value in state.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{name}:{key}"] = value
+        tensors |= {f"optimizer.{key}": value for key, value in state.optimizer.state().items()}
         position = {"step": at.step, "passes done": at.done, "ages": ages}
         checkpoint.write(path, tensors, {**self._identity(), **position})
 
     def _resume(self, path: Path, state: _State) -> _Position:
         found = checkpoint.read(path)
         for name, wanted in self._identity().items():
-            if found.notes.get(name) != wanted:
+            if found.notes.get(name, FORMERLY.get(name)) != wanted:
                 raise InputError(
                     f"{path}: an unfinished training of another {name}; go on with the settings "
                     "that it was begun with, or remove it to start over"
@@ -233,11 +232,7 @@ class Trainer:
             for name, tensor in found.part("averaged").items():
                 state.average.tensors[name] = tensor.to(state.trained[name])
             state.average.ages.update(found.notes["ages"])
-        for key, tensor in found.part("optimizer").items():
-            name, _, entry = key.rpartition(":")
-            # The step counts of AdamW stay on the CPU.
-            there = tensor if entry == "step" else tensor.to(state.trained[name])
-            state.optimizer.state.setdefault(state.trained[name], {})[entry] = there
+        state.optimizer.restore(found.part("optimizer"))
         return _Position(int(found.notes["step"]), int(found.notes["passes done"]))
 
     def _identity(self) -> dict[str, Any]:
@@ -246,6 +241,7 @@ class Trainer:
             **self.notes,
             "seed": self.seed,
             "passes": self.schedule.passes,
+            "optimizer": self.schedule.optimizer,
             "ema": self.schedule.ema,
             "bf16": self.execution.bf16,
         }

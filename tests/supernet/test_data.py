@@ -6,13 +6,14 @@ import torch
 from search_spaces import InputError, UNetShape
 from search_spaces.shipped.moving_digits import UNET
 from supernet import MovingDigits
-from supernet.data import digits
+from supernet.data import drawing
+from supernet.data.clips import recogniser_of, single_frames
 from supernet.flow_matching import drop_context, generate, logit_normal_times
 from temporal_bundle.closeness import check_close
 
 
 def test_no_digit_image_is_in_two_splits() -> None:
-    splits = [MovingDigits(UNET, split)._images[0] for split in ("train", "validation", "test")]
+    splits = [MovingDigits(UNET, split).scans[0] for split in ("train", "validation", "test")]
     assert sum(map(len, splits)) == 1797
     seen = [{image.numpy().tobytes() for image in images} for images in splits]
     # A handful of the 1,797 images are the same drawing twice; none may cross a split.
@@ -39,6 +40,40 @@ def test_every_frame_moves_and_stays_a_picture() -> None:
     )
 
 
+def test_single_frames_are_of_as_many_clips() -> None:
+    data = MovingDigits(UNET, "train")
+    frames = single_frames(data, 3)
+    assert frames.x_BCTHW.shape == (UNET.frames, 1, 1, UNET.height, UNET.width)
+    assert torch.equal(frames.x_BCTHW, single_frames(data, 3).x_BCTHW)
+    assert len(torch.unique(frames.context_BLC, dim=0)) > 2, "of different clips"
+
+    class OnlyClips:
+        """A source that draws whole clips alone."""
+
+        clips = data.clips
+
+    whole, frames = data.clips(1, 3), single_frames(OnlyClips(), 3)
+    assert torch.equal(frames.x_BCTHW[:, 0, 0], whole.x_BCTHW[0, 0])
+    assert recogniser_of(OnlyClips()) is None
+
+
+FOLDED = UNetShape(4, (16, 32), 5, 16, 16, 2, 10)  # digits of 16 pixels, four a latent
+
+
+@pytest.mark.parametrize("shape", [UNET, FOLDED])
+def test_digits_are_found_where_they_are_and_nowhere_else(shape: UNetShape) -> None:
+    data = MovingDigits(shape, "test")
+    recogniser = data.recogniser()
+    shown, others = data.clips(200, 3), data.clips(200, 4)
+    assert recogniser.found(shown.x_BCTHW, shown.context_BLC).mean() > 0.8
+    assert recogniser.found(shown.x_BCTHW, others.context_BLC).mean() < 0.3, "by chance alone"
+    noise = torch.randn_like(shown.x_BCTHW)
+    assert recogniser.found(noise, shown.context_BLC).mean() < 0.3
+    assert data.caption(shown.context_BLC[0]) == " and ".join(
+        str(int(token.argmax())) for token in shown.context_BLC[0] if token.any()
+    )
+
+
 def test_one_digit_or_two_are_named() -> None:
     count = MovingDigits(UNET, "train").clips(300, 0).context_BLC.sum(dim=(1, 2))
     assert set(count.tolist()) == {1.0, 2.0}
@@ -47,7 +82,9 @@ def test_one_digit_or_two_are_named() -> None:
 
 def test_the_ground_stands_in_most_clips_and_pans_in_the_others() -> None:
     generator = torch.Generator().manual_seed(0)
-    ground = digits._ground(400, UNET.frames, (UNET.height, UNET.width), 1.0, generator)  # B T H W
+    ground = drawing.textures(
+        400, UNET.frames, (UNET.height, UNET.width), 1.0, generator
+    )  # B T H W
     change = (ground[:, -1] - ground[:, 0]).abs().amax(dim=(1, 2))
     stands = change < 1e-5
     assert 0.6 < stands.float().mean() < 0.8
@@ -65,8 +102,8 @@ def test_digits_cross_the_ground_and_leave_it_as_it_was() -> None:
 
 
 def test_digits_hide_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "GROUND", 0.0)
-    monkeypatch.setattr(digits, "CONTRAST", 0.0)
+    monkeypatch.setattr(drawing, "GROUND", 0.0)
+    monkeypatch.setattr(drawing, "CONTRAST", 0.0)
     clips = MovingDigits(UNET, "train").clips(400, 4)
     ink = ((clips.x_BCTHW[:, 0] + 1) / 2).sum(dim=(-2, -1))  # B T
     lost = 1 - ink.amin(dim=1) / ink.amax(dim=1)

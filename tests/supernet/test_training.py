@@ -1,6 +1,8 @@
 """Training: what an interrupted run goes on to, and what is refused."""
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,16 @@ from search_spaces.shipped.moving_digits import OPERATORS
 from supernet import (
     Supernet,
     TrainingPlan,
+    VideoUNet,
     load_backbone,
     load_supernet,
     train_backbone,
+    train_network,
     train_supernet,
 )
 from supernet import checkpoint as checkpoints
 from supernet.training.batches import draw_batch, path_loss
+from supernet.training.optimizer import Optimizer, OptimizerName
 from supernet.training.pretraining import state_path
 from supernet.training.recipes import uniform
 from supernet.training.training import Randomness, Schedule, Trainer
@@ -42,15 +47,17 @@ def stop_at(step: int, losses: list[float]) -> object:
 
 
 @pytest.mark.kernels
-def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_resumed_training_equals_uninterrupted(tmp_path: Path, optimizer: OptimizerName) -> None:
     whole: list[float] = []
-    backbone = train_backbone(SMALL, PLAN, tmp_path / "a.safetensors", lambda _, x: whole.append(x))
+    plan = replace(PLAN, optimizer=optimizer)
+    backbone = train_backbone(SMALL, plan, tmp_path / "a.safetensors", lambda _, x: whole.append(x))
     broken: list[float] = []
     with pytest.raises(StopError):
-        train_backbone(SMALL, PLAN, tmp_path / "b.safetensors", stop_at(113, broken))  # type: ignore[arg-type]
+        train_backbone(SMALL, plan, tmp_path / "b.safetensors", stop_at(113, broken))  # type: ignore[arg-type]
     assert not (tmp_path / "b.safetensors").exists()
     rest: list[float] = []
-    again = train_backbone(SMALL, PLAN, tmp_path / "b.safetensors", lambda _, x: rest.append(x))
+    again = train_backbone(SMALL, plan, tmp_path / "b.safetensors", lambda _, x: rest.append(x))
     assert broken[:100] + rest == whole
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
@@ -58,19 +65,61 @@ def test_resumed_training_equals_uninterrupted(tmp_path: Path) -> None:
 
     video: list[float] = []
     first = train_supernet(
-        SMALL, backbone, PLAN, tmp_path / "c.safetensors", lambda _, x: video.append(x), uniform
+        SMALL, backbone, plan, tmp_path / "c.safetensors", lambda _, x: video.append(x), uniform
     )
     with pytest.raises(StopError):
-        train_supernet(SMALL, backbone, PLAN, tmp_path / "d.safetensors", stop_at(105, []), uniform)  # type: ignore[arg-type]
+        train_supernet(SMALL, backbone, plan, tmp_path / "d.safetensors", stop_at(105, []), uniform)  # type: ignore[arg-type]
     rest = []
     second = train_supernet(
-        SMALL, backbone, PLAN, tmp_path / "d.safetensors", lambda _, x: rest.append(x), uniform
+        SMALL, backbone, plan, tmp_path / "d.safetensors", lambda _, x: rest.append(x), uniform
     )
     assert rest == video[100:]
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
     loaded = load_supernet(tmp_path / "d.safetensors", SMALL)
     assert torch.equal(loaded.backbone.enter.weight, second.backbone.enter.weight)
+
+
+def test_one_network_trained_on_resumes_and_is_answered_from_its_file(tmp_path: Path) -> None:
+    plan = replace(PLAN, image_steps=2)
+    backbone = train_backbone(SMALL, plan, tmp_path / "a.safetensors")
+    best = SMALL.uniform(SMALL.blocks()[-1])
+
+    def trained(name: str, on_step: object = None, steps: int = 110) -> VideoUNet:
+        torch.manual_seed(3)
+        network = VideoUNet(SMALL, best, copy.deepcopy(backbone))
+        return train_network(network, SMALL, best, plan, steps, tmp_path / name, on_step)  # type: ignore[arg-type]
+
+    whole = trained("whole.safetensors").state_dict()
+    with pytest.raises(StopError):
+        trained("broken.safetensors", stop_at(105, []))
+    rest: list[float] = []
+    again = trained("broken.safetensors", lambda _, x: rest.append(x)).state_dict()
+    assert len(rest) == 10
+    kept = trained("broken.safetensors", stop_at(1, [])).state_dict()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, again[name]), name
+        assert torch.equal(tensor, kept[name]), name
+    assert not any(torch.equal(whole[n], w) for n, w in trained("x", steps=1).state_dict().items())
+
+
+def test_muon_turns_matrices_and_leaves_what_has_no_gradient() -> None:
+    """By its definition: a matrix's step has the same length in every direction."""
+    torch.manual_seed(0)
+    names = {"matrix": (16, 12), "convolution": (8, 8, 3, 3), "vector": (16,), "idle": (16, 16)}
+    weights = {name: torch.nn.Parameter(torch.randn(shape)) for name, shape in names.items()}
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    for name, weight in weights.items():
+        weight.grad = None if name == "idle" else torch.randn_like(weight)
+    Optimizer(weights, "muon", weight_decay=0.0).step(0.1)
+    moved = {name: (weights[name].detach() - before[name]).flatten(1) for name in ("matrix",)}
+    lengths = torch.linalg.svdvals(moved["matrix"])
+    assert lengths.min() > 0.5 * lengths.max() > 0
+    assert not torch.equal(weights["convolution"], before["convolution"])
+    assert torch.allclose(
+        (weights["vector"] - before["vector"]).abs(), torch.tensor(0.1), rtol=1e-4
+    )
+    assert torch.equal(weights["idle"], before["idle"])
 
 
 @pytest.mark.kernels
