@@ -161,12 +161,12 @@ def choose(asked: Asked) -> None:
             count = iter(range(1, asked.trials + 1))
             trials = study.run(asked.trials, evaluator, lambda _: advance(next(count)))  # noqa: B023
         evaluated = found(trials, study.problem, limits)
-        verdict = finalists.race(evaluated, 4, asked.finalist_clips, supernet, data, lambda _: None)
-        best = next(each for each in evaluated if each.trial == verdict.best)
-        for each in (architecture, best.architecture):
+        entrants = finalists.entrants(4, evaluated)
+        best = finalists.race(entrants, asked.finalist_clips, supernet, data, lambda _: None).best
+        for each in (architecture, best):
             if each not in networks:
                 networks.append(each)
-        pairs[name] = networks.index(architecture), networks.index(best.architecture)
+        pairs[name] = networks.index(architecture), networks.index(best)
     names = [choice.name for choice in space.choices]
     with exam.drawn.open("w", newline="") as file:
         writer = csv.writer(file)

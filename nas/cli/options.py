@@ -59,7 +59,7 @@ FreezeBackbone = Annotated[
 ]
 Recipe = Annotated[
     str,
-    typer.Option(help="fair, uniform, sandwich, curriculum, or package.module:name."),
+    typer.Option(help="uniform, fair, sandwich, curriculum, or package.module:name."),
 ]
 Data = Annotated[
     str,

@@ -83,7 +83,7 @@ def search(
         Path | None, typer.Option(help="A trained supernet; without one it is trained.")
     ] = None,
     data: options.Data = "digits",
-    recipe: options.Recipe = "fair",
+    recipe: options.Recipe = "uniform",
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL; default: study.db in the run folder.")
     ] = None,
@@ -99,8 +99,8 @@ def search(
         float | None,
         typer.Option(help="A worker's evaluation that takes longer is stopped and tried again."),
     ] = None,
-    image_steps: options.ImageSteps = 400,
-    video_steps: options.VideoSteps = 760,
+    image_steps: options.ImageSteps = 1500,
+    video_steps: options.VideoSteps = 1400,
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
     test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 512,
@@ -110,6 +110,12 @@ def search(
     finalist_clips: Annotated[
         int, typer.Option(min=2, help="Clips of a finalist, at most.")
     ] = 1024,
+    winner_steps: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Steps that train the winner on by itself; 0 keeps the supernet's weights."
+        ),
+    ] = 1200,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric on generated clips, package.module:name; several times."),
@@ -118,7 +124,7 @@ def search(
     resume: options.Resume = False,
     json: options.AsJson = False,
 ) -> None:
-    """Search for the best network inside a budget: train, measure, search, hand over."""
+    """Search for the best network inside a budget: train, measure, search, deliver."""
     from nas.costs.fixed_parts import parse_part
     from nas.costs.limits import Budget
     from nas.evaluators.workers import Workers
@@ -155,6 +161,7 @@ def search(
         test_clips=test_clips,
         finalists=finalists,
         finalist_clips=finalist_clips,
+        winner_steps=winner_steps,
         metrics=tuple(metric or ()),
         seed=seed,
     )

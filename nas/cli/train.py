@@ -19,10 +19,12 @@ def train(
         typer.Option(help="A trained image U-Net: backbone.safetensors, or a diffusers folder."),
     ] = None,
     data: options.Data = "digits",
-    recipe: options.Recipe = "fair",
-    image_steps: options.ImageSteps = 400,
-    video_steps: options.VideoSteps = 760,
-    clips: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 8,
+    recipe: options.Recipe = "uniform",
+    image_steps: options.ImageSteps = 1500,
+    video_steps: options.VideoSteps = 1400,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Clips of a step: 3 of the image U-Net's, then 4.")
+    ] = None,
     images: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the supernet's steps on single frames.")
     ] = 0.0,
@@ -58,9 +60,9 @@ def train(
     backbone_file = _backbone_file(out, backbone, resume=resume)
     plan = TrainingPlan(
         image_steps=image_steps,
-        image_clips=clips,
+        image_clips=clips or TrainingPlan.image_clips,
         video_steps=video_steps,
-        video_clips=clips,
+        video_clips=clips or TrainingPlan.video_clips,
         images=images,
         freeze_backbone=freeze_backbone,
         averaged=ema,

@@ -1,100 +1,77 @@
-"""After the search: compare the winner with others, write tables and pictures, report, bundle."""
+"""After the search: write the tables, the pictures, the report and the bundle."""
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from latency.predictor.shipped import HOST
-from latency.sources.contract import Inputs, Job, Protocol
-from latency.sources.torch_host import TorchSource
-from latency.sources.visits import gather, visits
 from nas import bundle
 from nas.calibration.validated import status, trust
 from nas.costs.costs import layout
 from nas.costs.limits import Limits
-from nas.costs.modules import clip_inputs
 from nas.costs.published import published_beside
-from nas.costs.resolve import describe
-from nas.evaluators.quality import Quality
+from nas.pipeline.comparison import Comparison
+from nas.pipeline.inputs import Inputs
+from nas.pipeline.outcome import Outcome
 from nas.progress import Progress
 from nas.report import report
 from nas.report.preview import preview_gif
-from nas.run.results import Found, front, winner
+from nas.run.results import Found, front
 from nas.run.run_folder import RunFolder, Settings
-from search_spaces import NONE, Architecture, Block, TemporalSpace
+from search_spaces import Architecture, TemporalSpace
 from search_spaces.files import document
-from supernet import ClipSource, Supernet, Validation, VideoUNet, open_backbone
-from supernet.evaluation.temporal_metrics import Measured, Metric, Playback
+from supernet import VideoUNet, open_backbone
 
-WINNER, IMAGE, SLOWEST, RANDOM = "winner", "image network", "slowest network", "best random pick"
-UNIFORM = "best uniform layout"
-PLAYED_CLIPS = 32
 INHERITED = "inherited from the supernet"
-PROTOCOL = Protocol(rounds=12, runs_per_visit=4)
 
 
-def hand_over(
-    folder: RunFolder,
-    limits: Limits,
-    supernet: Supernet,
-    evaluated: list[Found],
-    picks: list[Found],
-    best: Found,
-    validation: Validation,
-    data: ClipSource,
-    metrics: dict[str, Metric],
-    progress: Progress,
+def deliver(
+    folder: RunFolder, inputs: Inputs, outcome: Outcome, progress: Progress
 ) -> dict[str, Any]:
     """Write everything that a finished run leaves; the summary comes back.
 
-    `supernet` may be of a twin: it shows what the winner generates, and the bundle holds the
-    network of the space itself. `validation` are the search's clips, `data` others, that nothing
-    was trained or chosen on, `metrics` a user's own.
+    Where quality was searched in a twin, the clips are the twin's, and the bundle holds the network
+    of the space itself.
     """
-    space, settings = limits.costs.space, folder.settings
-    named = {WINNER: best.architecture}
-    if NONE in space.operators:
-        named[IMAGE] = space.uniform(Block(NONE))
-    uniform = best_uniform(limits, Quality(supernet, validation))
-    if uniform is not None:
-        named[UNIFORM] = uniform
-    named |= {SLOWEST: limits.costs.slowest, RANDOM: winner(picks).architecture}
+    settings, best = inputs.settings, outcome.winner.architecture
+    comparison = Comparison(inputs, outcome)
     with folder.timed("compare", again=True):
-        compared = _compared(named, limits, supernet, settings, data, metrics, progress)
-    learned = supernet.extract(best.architecture).eval()
+        compared = comparison.rows(progress)
+        clips = comparison.samples.drawn(outcome.network)
     with progress.stage("export and report", 3) as advance:
         with folder.timed("export", again=True):
-            gif = preview_gif(learned, data, settings.seed)
+            gif = preview_gif(clips, comparison.samples)
             advance(1)
-            network, weights = (learned, INHERITED)
-            if supernet.space != space:
-                network, weights = full_size(space, best.architecture, settings)
-            programs = bundle.export_programs(network, space, best.architecture)
+            network, weights = _delivered(inputs, outcome)
+            programs = bundle.export_programs(network, inputs.space, best)
             advance(2)
-        _write_trials(folder, evaluated, limits)
+        _write_trials(folder, outcome.evaluated, outcome.limits)
         summary = {
             "objectives": list(settings.objectives),
             "weights": weights,
             "finalists": folder.results.get("finalists"),
-            **_summary(best, evaluated, picks, limits, compared, supernet.space),
+            **_summary(outcome),
+            "compared": compared,
+            "asked": comparison.asked(clips),
+            "sampled": comparison.sampled,
         }
         folder.results |= summary
         folder.save()
-        html = report.write(folder, space, evaluated, picks, best, gif)
+        html = report.write(
+            folder, inputs.space, outcome.evaluated, outcome.picks, outcome.winner, gif
+        )
+        study = {"space": inputs.space.to_json(), "settings": _public(settings), "weights": weights}
         bundle.write_bundle(
             folder.file("bundle"),
             network,
-            space,
-            best.architecture,
+            inputs.space,
+            best,
             programs,
-            latency_of(best.architecture, limits),
-            {"space": space.to_json(), "settings": _public(settings), "weights": weights},
+            latency_of(best, outcome.limits),
+            study,
             gif,
             html,
         )
@@ -102,21 +79,15 @@ def hand_over(
     return summary
 
 
-def best_uniform(limits: Limits, quality: Quality) -> Architecture | None:
-    """The best network with one block in every slot: what a search must beat to be worth it.
-
-    Of every operator the dearest that keeps all limits is evaluated; None where none keeps them.
-    """
-    space = limits.costs.space
-    dearest: dict[str, tuple[float, Architecture]] = {}
-    for block in space.blocks():
-        architecture = space.uniform(block)
-        if block.operator.module and limits.keeps(architecture):
-            found = limits.pipeline_ms(architecture), architecture
-            name = block.operator.name
-            dearest[name] = max(dearest.get(name, found), found, key=lambda each: each[0])
-    rivals = [architecture for _, architecture in dearest.values()]
-    return min(rivals, key=quality, default=None)
+def _delivered(inputs: Inputs, outcome: Outcome) -> tuple[VideoUNet, str]:
+    """The network that the bundle holds, and what its weights are."""
+    settings = inputs.settings
+    if inputs.has_twin:
+        return full_size(inputs.space, outcome.winner.architecture, settings)
+    if not outcome.trained:
+        return outcome.network, INHERITED
+    trained = f"{INHERITED}, then trained on by itself for {settings.winner_steps} steps"
+    return outcome.network, trained
 
 
 def full_size(
@@ -133,67 +104,6 @@ def full_size(
     folder = Path(settings.backbone)
     network = VideoUNet(space, architecture, open_backbone(folder, space.unet))
     return network.eval(), f"the image U-Net of {folder.name}, and temporal blocks without training"
-
-
-def _compared(
-    named: dict[str, Architecture],
-    limits: Limits,
-    supernet: Supernet,
-    settings: Settings,
-    data: ClipSource,
-    metrics: dict[str, Metric],
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """Test loss (clips that nothing was chosen on), motion and measured latency, side by side."""
-    exam = Validation(data, settings.test_clips, settings.seed + 1)
-    playback = Playback(data, min(PLAYED_CLIPS, settings.test_clips), settings.seed + 2)
-    losses, played = {}, {}
-    with progress.stage("compare on test clips", len(named)) as advance:
-        for done, (name, architecture) in enumerate(named.items(), start=1):
-            losses[name] = exam.losses(supernet.path(architecture))
-            played[name] = playback.measure(supernet.path(architecture), metrics)
-            advance(done)
-    measured_ms = _measured(named, supernet) if settings.device == HOST else {}
-    rows = []
-    for name, architecture in named.items():
-        loss = exam.estimate(losses[name])
-        behind = exam.estimate(losses[name] - losses[WINNER])
-        predicted = limits.costs.network_ms(architecture)
-        rows.append(
-            {
-                "network": name,
-                "layout": describe(limits.costs, architecture),
-                "test_loss": loss.value,
-                "test_loss_error": loss.error,
-                "above_winner": behind.value,
-                "above_winner_error": behind.error,
-                "playback": {metric: _finite(found) for metric, found in played[name].items()},
-                "predicted_ms": predicted.latency_ms,
-                "low_ms": predicted.low_ms,
-                "high_ms": predicted.high_ms,
-                "measured_ms": measured_ms.get(name),
-                "parameters": limits.costs.parameters(architecture),
-                "memory_mb": limits.costs.memory_mb(architecture),
-            }
-        )
-    return rows
-
-
-def _finite(found: Measured) -> dict[str, float | None]:
-    """As JSON, which has no word for what is not a number: the share of data that stands still."""
-    numbers = {"value": found.value, "error": found.error}
-    return {n: v if v is not None and np.isfinite(v) else None for n, v in numbers.items()}
-
-
-def _measured(named: dict[str, Architecture], supernet: Supernet) -> dict[str, float]:
-    """Latency of the named networks on this machine, measured together."""
-    jobs = {name: Job(partial(_extracted, supernet, a)) for name, a in named.items()}
-    measured = gather(visits(TorchSource(), jobs, PROTOCOL))
-    return {name: each.timing.latency_ms for name, each in measured.items()}
-
-
-def _extracted(supernet: Supernet, architecture: Architecture) -> tuple[nn.Module, Inputs]:
-    return supernet.extract(architecture), clip_inputs(supernet.space)
 
 
 def _write_trials(folder: RunFolder, evaluated: list[Found], limits: Limits) -> None:
@@ -216,14 +126,8 @@ def _write_trials(folder: RunFolder, evaluated: list[Found], limits: Limits) -> 
     document.write_atomically(folder.file("trials.csv"), csv)
 
 
-def _summary(
-    best: Found,
-    evaluated: list[Found],
-    picks: list[Found],
-    limits: Limits,
-    compared: list[dict[str, Any]],
-    quality_space: TemporalSpace,
-) -> dict[str, Any]:
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    limits, best = outcome.limits, outcome.winner
     costs = limits.costs
     validation = costs.device.validation
     return {
@@ -240,18 +144,18 @@ def _summary(
         "steps": limits.budget.steps,
         "winner": dict(layout(costs.space, best.architecture)),
         "winner_trial": best.trial,
+        "winner_origin": best.origin,
         "validation_loss": best.loss,
         "latency_ms": best.latency_ms,
         "per_slot_ms": costs.per_slot_ms(best.architecture),
         "image_ms": costs.image_ms,
         "pipeline": _pipeline(limits, best.architecture),
         "device_status": f"{status(costs.device)}; {trust(costs.device)}",
-        "quality_space": quality_space.name,
+        "quality_space": outcome.supernet.space.name,
         "published": published_beside(limits),
-        "trials": len(evaluated),
-        "random_picks": len(picks),
-        "front": [found.trial for found in front(evaluated)],
-        "compared": compared,
+        "trials": len(outcome.evaluated),
+        "random_picks": len(outcome.picks),
+        "front": [found.trial for found in front(outcome.evaluated)],
         "prediction": asdict(validation) if validation else None,
     }
 

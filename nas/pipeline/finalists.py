@@ -1,13 +1,18 @@
-"""The last race: the best few of a search are seen on more clips, until one stands out.
+"""The last race: the best few networks are seen on more clips, until one stands out.
 
 The search saw each network on the same few clips, and the best of many is often a lucky one. The
-race takes clips that the search has not seen.
+race takes clips that the search has not seen. Whoever found a network, it may win: the best of the
+search, of the random baseline and of the uniform layouts always take part.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nas.run.results import Found
+from nas.costs.limits import Limits
+from nas.evaluators.quality import Quality
+from nas.problem.problem import Problem
+from nas.run.results import Found, winner
+from search_spaces import Architecture
 from supernet import ClipSource, Supernet, Validation
 from supernet.evaluation.racing import Verdict, tell_apart
 
@@ -15,36 +20,49 @@ CONFIDENCE = 0.95
 SEED = 1000  # beside the search's 0: other clips
 
 
+def entrants(count: int, *groups: Sequence[Found]) -> list[Found]:
+    """The best `count` networks of all groups, and the best of each group; each network once."""
+    networks: dict[Architecture, Found] = {}
+    for group in groups:
+        for network in group:
+            networks.setdefault(network.architecture, network)
+    best = sorted(networks.values(), key=lambda network: (network.loss, network.latency_ms))
+    firsts = {winner(group).architecture for group in groups if group}
+    return [
+        network
+        for place, network in enumerate(best)
+        if place < count or network.architecture in firsts
+    ]
+
+
 def race(
     networks: Sequence[Found],
-    finalists: int,
     at_most_clips: int,
     supernet: Supernet,
     data: ClipSource,
     advance: Callable[[int], None],
-) -> Verdict[int]:
-    """The best of the networks of lowest loss, by their trials.
+) -> Verdict[Architecture]:
+    """The best of some networks.
 
     Args:
-        networks: all that were evaluated.
-        finalists: how many are raced, at most.
-        at_most_clips: where it ends, decided or not.
+        networks: each another architecture.
+        at_most_clips: of each network; where the race ends, decided or not.
         supernet: evaluates them.
         data: the clips.
         advance: is told how many clips were seen, in all.
     """
-    best = sorted(networks, key=lambda network: (network.loss, network.latency_ms))[:finalists]
-    paths = {network.trial: supernet.path(network.architecture) for network in best}
+    paths = {each.architecture: supernet.path(each.architecture) for each in networks}
     verdict = tell_apart(paths, Validation(data, seed=SEED), at_most_clips, CONFIDENCE)
     advance(verdict.clips)
     return verdict
 
 
-def summary(verdict: Verdict[int]) -> dict[str, Any]:
+def summary(verdict: Verdict[Architecture], networks: Sequence[Found]) -> dict[str, Any]:
     """The race for run.json and the report, the winner first."""
+    found = {network.architecture: network for network in networks}
     order = sorted(
         verdict.standings.items(),
-        key=lambda item: (item[0] != verdict.best, item[1].dropped, item[1].loss.value),
+        key=lambda item: (item[0] != verdict.best, item[1].dropped, item[1].behind.value),
     )
     return {
         "decided": verdict.decided,
@@ -52,7 +70,8 @@ def summary(verdict: Verdict[int]) -> dict[str, Any]:
         "clips": verdict.clips,
         "standings": [
             {
-                "trial": trial,
+                "trial": found[architecture].trial,
+                "origin": found[architecture].origin,
                 "loss": standing.loss.value,
                 "loss_error": standing.loss.error,
                 "behind": standing.behind.value,
@@ -60,6 +79,27 @@ def summary(verdict: Verdict[int]) -> dict[str, Any]:
                 "clips": standing.loss.clips,
                 "dropped": standing.dropped,
             }
-            for trial, standing in order
+            for architecture, standing in order
         ],
     }
+
+
+def best_uniform(limits: Limits, quality: Quality, problem: Problem) -> Found | None:
+    """The best network with one block in every slot: what a search must beat to be worth it.
+
+    Of every operator the slowest that keeps all limits is evaluated; None where none keeps them.
+    """
+    space = limits.costs.space
+    slowest: dict[str, tuple[float, Architecture]] = {}
+    for block in space.blocks():
+        architecture = space.uniform(block)
+        if block.operator.module and limits.keeps(architecture):
+            found = limits.pipeline_ms(architecture), architecture
+            name = block.operator.name
+            slowest[name] = max(slowest.get(name, found), found, key=lambda each: each[0])
+    rivals = []
+    for latency_ms, architecture in slowest.values():
+        loss = quality(architecture)
+        values = tuple(problem.values(architecture, [loss]))
+        rivals.append(Found(None, architecture, loss, latency_ms, values, "uniform"))
+    return winner(rivals) if rivals else None

@@ -10,8 +10,9 @@ from search_spaces import Architecture, Slot, TemporalSpace
 GREY, INK, EMPTY = "#9a9a9a", "#222222", "#f1f1f1"
 # A colour a kind of operator, in the order in which a space declares them.
 COLOURS = ("#4c78a8", "#72b7b2", "#e45756", "#b279a2", "#f2a541", "#8c6d31", "#54a24b", "#ff9da6")
-WIDE, HIGH, GAP_X, GAP_Y = 2.5, 0.86, 0.5, 0.55  # inches of a block, and between blocks
-LANE = 0.8 * WIDE  # where arrows leave a block: beside its caption
+WIDE, HIGH, GAP_X, GAP_Y = 2.5, 0.95, 0.5, 0.55  # inches of a block, and between blocks
+SMALL_PT, MIDDLE_PT, LARGE_PT = 9.0, 10.0, 11.5  # as the text beside it in the report, or nearly
+LANE = 0.85 * WIDE  # where arrows leave a block: beside its caption
 
 
 def layout_png(
@@ -54,9 +55,9 @@ def layout_png(
         _block(axes, slot, corners[slot.name], str(block), per_slot_ms[slot.name], colour)
     total_ms = image_ms + sum(per_slot_ms.values())
     title = f"{space.name}: {total_ms:.4g} ms a call, of which the image U-Net {image_ms:.4g}"
-    axes.text(0.45, 0.28, title, fontsize=11, color=INK, va="center")
+    axes.text(0.45, 0.28, title, fontsize=LARGE_PT, color=INK, va="center")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
 
 
@@ -87,16 +88,16 @@ def _block(
     ink = INK if colour == EMPTY else "white"
     name, _, settings = block.partition("(")
     where = f"{slot.name}: {slot.channels} at {slot.height} x {slot.width}"
-    axes.text(x + 0.1, y - 0.09, where, fontsize=7.5, color=GREY, zorder=4)
+    axes.text(x + 0.1, y - 0.09, where, fontsize=SMALL_PT, color=GREY, zorder=4)
     axes.text(
-        x + 0.1, y + 0.27, name, fontsize=10.5, color=ink, weight="bold", va="center", zorder=4
+        x + 0.1, y + 0.26, name, fontsize=LARGE_PT, color=ink, weight="bold", va="center", zorder=4
     )
     said = settings.rstrip(")").replace(",", ", ")
-    axes.text(x + 0.1, y + 0.5, said, fontsize=6.8, color=ink, va="center", zorder=4)
+    axes.text(x + 0.1, y + 0.53, said, fontsize=SMALL_PT, color=ink, va="center", zorder=4)
     if name != "none":
         axes.text(
-            x + WIDE - 0.1, y + 0.71, f"+ {added_ms:.3g} ms", fontsize=8.5, color=ink, ha="right",
-            va="center", zorder=4,
+            x + WIDE - 0.1, y + 0.78, f"+ {added_ms:.3g} ms", fontsize=MIDDLE_PT, color=ink,
+            ha="right", va="center", zorder=4,
         )  # fmt: skip
 
 

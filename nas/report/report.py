@@ -13,6 +13,14 @@ from nas.run.run_folder import RunFolder, versions
 from search_spaces import TemporalSpace
 from search_spaces.files import document
 
+# Who proposed a network, and the row of its best in the comparison.
+PROPOSED = {
+    "search": "best of the search",
+    "random": "best random pick",
+    "uniform": "best uniform layout",
+}
+TOLD_APART = 2.0  # standard errors
+DRIFTED = 0.05
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
@@ -38,6 +46,7 @@ def write(
         results=results,
         drawing=_embedded(drawing, "png"),
         race=results.get("finalists"),
+        origins=PROPOSED,
         space=space,
         settings=folder.settings,
         data=Path(folder.settings.plan.data).name,
@@ -45,12 +54,61 @@ def write(
         facts=host_line(),
         accuracy=accuracy(unseen) if unseen else None,
         compared={row["network"]: row for row in results["compared"]},
+        verdict=who_won(results),
+        drift=drift(results["compared"]),
+        sampled=results["sampled"],
         pareto=_embedded(pareto, "png"),
         prediction=_embedded(prediction_png(unseen), "png") if unseen else None,
         preview=_embedded(preview_gif, "gif"),
     )
     document.write_atomically(folder.file("report.html"), html)
     return html
+
+
+def who_won(results: dict[str, Any]) -> str:
+    """Whose network won, and by how much on the test clips, in a sentence or two."""
+    rows = {row["network"]: row for row in results["compared"]}
+    won, winner = results["winner_origin"], rows["winner"]
+    rivals = {
+        origin: rows[name]
+        for origin, name in PROPOSED.items()
+        if origin != won and name in rows and rows[name]["layout"] != winner["layout"]
+    }
+    said = f"The winner is the {PROPOSED[won]}."
+    if won != "search" and "search" in rivals:
+        said = f"No network of the search won, but the {PROPOSED[won]}."
+    parts = [f"the {PROPOSED[origin]} is {_behind(row)}" for origin, row in rivals.items()]
+    return f"{said} On test clips {', and '.join(parts)}." if parts else said
+
+
+def _behind(row: dict[str, Any]) -> str:
+    value, error = row["above_winner"], row["above_winner_error"]
+    far = f"{abs(value):.4f} \u00b1 {error:.4f}"
+    if not abs(value) > TOLD_APART * error:
+        return f"not told apart from it ({value:+.4f} \u00b1 {error:.4f})"
+    return f"{far} above it" if value > 0 else f"{far} below it, so the race chose wrongly"
+
+
+def drift(compared: list[dict[str, Any]]) -> str | None:
+    """How the machine of the last measurements differs from the one that was calibrated, in words.
+
+    None where nothing was measured.
+    """
+    measured = {row["layout"]: row for row in compared if row["measured_ms"]}
+    if not measured:
+        return None
+    rows = measured.values()
+    ratio = float(np.median([row["measured_ms"] / row["predicted_ms"] for row in rows]))
+    inside = sum(row["low_ms"] <= row["measured_ms"] <= row["high_ms"] for row in rows)
+    counted = f"{inside} of {len(rows)} are inside their 90% bounds"
+    if abs(ratio - 1) < DRIFTED:
+        return f"Measured after the search, all together: {counted}."
+    changed = f"{abs(ratio - 1) * 100:.0f}% {'slower' if ratio > 1 else 'faster'}"
+    return (
+        f"Measured after the search, all together: this machine ran {changed} than when it was "
+        f"calibrated, so {counted}. That is the machine's load, not the networks: compare the "
+        "measured figures with each other."
+    )
 
 
 def accuracy(unseen: dict[str, Any]) -> dict[str, float]:

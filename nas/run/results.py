@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,26 +12,31 @@ from nas.problem.problem import Problem
 from nas.study.study import Evaluated
 from search_spaces import Architecture
 
+Origin = Literal["search", "random", "uniform"]
+
 
 @dataclass(frozen=True)
 class Found:
     """An evaluated network."""
 
-    trial: int
+    trial: int | None  # in the study of its origin; a uniform layout is in none
     architecture: Architecture
     loss: float  # validation loss
     latency_ms: float  # of the pipeline on the main device
     values: tuple[float, ...]  # of all objectives, in their order; each is minimised
+    origin: Origin = "search"  # who proposed it
 
 
-def found(evaluated: Sequence[Evaluated], problem: Problem, limits: Limits) -> list[Found]:
+def found(
+    evaluated: Sequence[Evaluated], problem: Problem, limits: Limits, origin: Origin = "search"
+) -> list[Found]:
     """Trials with what people ask of them first."""
     if not evaluated:
         return []
     place = [objective.name for objective in problem.objectives].index(QUALITY)
     latencies_ms = limits.pipelines_ms([e.architecture for e in evaluated], limits.targets[0])
     return [
-        Found(each.trial, each.architecture, each.values[place], latency_ms, each.values)
+        Found(each.trial, each.architecture, each.values[place], latency_ms, each.values, origin)
         for each, latency_ms in zip(evaluated, latencies_ms.tolist(), strict=True)
     ]
 

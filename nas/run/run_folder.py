@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ from supernet.training.pretraining import TrainingPlan
 
 NO_TWIN = "none"
 SEARCH = "search"  # the stage from which on the budget is settled
+# What earlier versions did by default, where that was another thing.
+FORMERLY: dict[str, Any] = {
+    "recipe": "fair",
+    "plan.image_steps": 400,
+    "plan.image_clips": 8,
+    "plan.video_steps": 760,
+    "plan.video_clips": 8,
+    "plan.optimizer": "adamw",
+    "plan.learning_rate": 2e-3,
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +50,12 @@ class Settings:
     twin: str | None = None
     backbone: str | None = None  # a folder of diffusers: the image U-Net that the space describes
     supernet: str | None = None
-    recipe: str = "fair"
+    recipe: str = "uniform"
     plan: TrainingPlan = field(default_factory=TrainingPlan)
     validation_clips: int = 128
     finalists: int = 4  # raced against each other after the search; 1 for no race
     finalist_clips: int = 1024  # of each, at most
+    winner_steps: int = 1200  # the winner is trained on by itself; 0 for the supernet's weights
     test_clips: int = 512
     metrics: tuple[str, ...] = ()  # of a user's own, on what the compared networks generate
     calibration_networks: int = 24
@@ -59,6 +70,11 @@ class Settings:
         return None if self.twin == NO_TWIN else self.twin
 
     @property
+    def trains_winner(self) -> bool:
+        """Whether the winner is trained on by itself: not where it is larger than what is here."""
+        return self.winner_steps > 0 and self.learned_space is None
+
+    @property
     def scores_blocks(self) -> bool:
         """Whether blocks are scored before anything is evaluated."""
         return self.strategy == "exact" or self.warm_start > 0
@@ -67,8 +83,9 @@ class Settings:
         for name in ("trials", "validation_clips", "test_clips", "finalists"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name.replace('_', '-')} must be at least 1")
-        if self.warm_start < 0:
-            raise InputError("warm-start must be at least 0")
+        for name in ("warm_start", "winner_steps"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name.replace('_', '-')} must be at least 0")
         for name in ("calibration_networks", "unseen_networks", "finalist_clips"):
             if getattr(self, name) < 2:
                 raise InputError(f"{name.replace('_', '-')} must be at least 2")
@@ -103,6 +120,8 @@ class RunFolder:
             )
         if occupied and not (self.file("run.json").exists() or self.file(".lock").exists()):
             raise InputError(f"{path}: is no run folder (it has no run.json); choose another")
+        if self.file("run.json").exists():
+            self.settings = self._as_begun(settings)
 
     def file(self, name: str) -> Path:
         """A file of the run."""
@@ -174,26 +193,45 @@ class RunFolder:
         self.seconds = dict(found.get("seconds", {}))
         self.results = dict(found.get("results", {}))
         self.study = str(found.get("study", self.study))
-        wanted = {**_plain(self.settings), "storage": self._public_storage}
-        # A run of an earlier version was begun with what is the default of settings added since.
-        begun, defaults = found.get("settings", {}), _plain(Settings())
-        budget = {**defaults["budget"], **begun.get("budget", {})}
-        if budget.pop("fixed_ms", 0.0):
-            raise InputError(
-                f"{self.path}: was begun with --fixed-ms, which is now --part NAME=MS; choose "
-                "another folder"
-            )
-        begun = {**defaults, **begun, "budget": budget}
-        before = {**begun, "storage": found.get("storage")}
+        was, wanted = self._begun(found), _flat(self._asked())
         if SEARCH not in self.seconds:  # nothing was evaluated under the budget yet
-            before["budget"] = wanted["budget"]
-        was = _flat(before)
-        for name, value in _flat(wanted).items():
+            was |= {n: value for n, value in wanted.items() if n.startswith("budget.")}
+        for name, value in wanted.items():
             if was.get(name) != value:
                 raise InputError(
                     f"{self.path}: was begun with {name} {was.get(name)}, not {value}; "
                     "resume it with the same settings, or choose another folder"
                 )
+
+    def _asked(self) -> dict[str, Any]:
+        return {**_plain(self.settings), "storage": self._public_storage}
+
+    def _begun(self, found: dict[str, Any]) -> dict[str, Any]:
+        """What the run was begun with, by whole names; what it does not say it did by default."""
+        begun = _flat({**found.get("settings", {}), "storage": found.get("storage")})
+        if begun.pop("budget.fixed_ms", 0.0):
+            raise InputError(
+                f"{self.path}: was begun with --fixed-ms, which is now --part NAME=MS; choose "
+                "another folder"
+            )
+        return {**_flat(_plain(Settings())), **FORMERLY, **begun}
+
+    def _as_begun(self, settings: Settings) -> Settings:
+        """Settings with the defaults of the version that began the run.
+
+        Who asks for today's defaults has chosen nothing: an earlier run goes on as it was begun.
+        """
+        begun = self._begun(document.read(self.file("run.json"), FORMAT, MAJOR))
+        asked = _flat(_plain(settings))
+        defaults = _flat(_plain(Settings()))
+        kept = {
+            name: former
+            for name, former in FORMERLY.items()
+            if asked[name] == defaults[name] and begun[name] == former
+        }
+        plan = {n.removeprefix("plan."): v for n, v in kept.items() if n.startswith("plan.")}
+        rest = {n: v for n, v in kept.items() if not n.startswith("plan.")}
+        return replace(settings, plan=replace(settings.plan, **plan), **rest)
 
 
 def versions() -> dict[str, str]:

@@ -1,17 +1,19 @@
-"""The two trainings of a supernet as stages that show progress and pick up where they were left."""
+"""Trainings as stages that show progress and pick up where they were left."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from nas.progress import Progress
-from search_spaces import TemporalSpace
+from search_spaces import Architecture, TemporalSpace
 from supernet import (
     Supernet,
     TrainingPlan,
+    VideoUNet,
     load_backbone,
     load_supernet,
     train_backbone,
+    train_network,
     train_supernet,
 )
 from supernet.training.execution import Execution
@@ -19,6 +21,7 @@ from supernet.training.recipes import Recipe
 
 EXECUTION = Execution()
 IMAGE_STAGE, VIDEO_STAGE = "train the image U-Net", "train the supernet"
+WINNER_STAGE = "train the winner on"
 
 
 def trained_supernet(
@@ -52,4 +55,21 @@ def trained_supernet(
     with timed(VIDEO_STAGE), progress.stage(VIDEO_STAGE, plan.video_steps) as advance:
         return train_supernet(
             space, backbone, plan, supernet_file, lambda done, _: advance(done), recipe, execution
+        )
+
+
+def trained_network(
+    network: VideoUNet,
+    space: TemporalSpace,
+    architecture: Architecture,
+    plan: TrainingPlan,
+    steps: int,
+    file: Path,
+    progress: Progress,
+    timed: Callable[[str], AbstractContextManager[None]],
+) -> VideoUNet:
+    """One network of a supernet, fine-tuned by itself."""
+    with timed(WINNER_STAGE), progress.stage(WINNER_STAGE, steps) as advance:
+        return train_network(
+            network, space, architecture, plan, steps, file, lambda done, _: advance(done)
         )

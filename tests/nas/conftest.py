@@ -125,6 +125,6 @@ def finished_run(made_once: Made, device_file: Path, supernet_file: Path) -> Pat
         assert done.returncode == 0, done.stderr
         summary = json.loads(done.stdout)
         assert summary["trials"] == 6
-        assert "[6/6]" in done.stderr
+        assert "[7/7]" in done.stderr
 
     return made_once("search", search) / "run"

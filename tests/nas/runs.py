@@ -4,4 +4,4 @@ import sys
 
 NAS = [sys.executable, "-m", "nas"]
 CLIPS = ["--validation-clips", "8", "--test-clips", "8", "--finalist-clips", "64"]
-SMALL = ["--trials", "6", *CLIPS]
+SMALL = ["--trials", "6", "--winner-steps", "4", *CLIPS]

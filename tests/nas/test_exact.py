@@ -143,6 +143,7 @@ def test_a_search_starts_warm(tmp_path: Path, device_file: Path, supernet_file: 
     settings = nas_api.Settings(
         device=str(device_file), budget=Budget("80%"), supernet=str(supernet_file),
         strategy="random", warm_start=3, trials=6, validation_clips=8, test_clips=8, finalists=1,
+        winner_steps=0,
     )  # fmt: skip
     warm = nas_api.search(tmp_path / "warm", settings).evaluated
     cold = nas_api.search(tmp_path / "cold", replace(settings, warm_start=0)).evaluated

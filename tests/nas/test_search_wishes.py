@@ -1,6 +1,7 @@
 """Several devices, several objectives, workers and finalists in one search."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
 from nas.evaluators.quality import Quality
 from nas.evaluators.workers import Workers
-from nas.pipeline.finalists import race
-from nas.run.results import found
+from nas.pipeline.finalists import entrants, race
+from nas.run.results import Found, found
 from search_spaces import InputError, TemporalSpace
 from supernet import Validation, load_supernet
 from supernet.data.loading import load_clips
@@ -47,7 +48,7 @@ def test_two_devices_four_objectives_and_two_workers(
     settings = nas_api.Settings(
         device=str(device_file), other_devices=(str(slow_device),), objectives=OBJECTIVES,
         budget=Budget("80%", other_latency=("70%",)), supernet=str(supernet_file), strategy="nsga2",
-        trials=6, validation_clips=8, test_clips=8, finalists=2, finalist_clips=32,
+        trials=6, validation_clips=8, test_clips=8, finalists=2, finalist_clips=32, winner_steps=0,
         energy=str(tmp_path / "energy.json"),
     )  # fmt: skip
     content = json.loads(slow_device.read_text())
@@ -107,13 +108,27 @@ def test_finalists_see_clips_until_one_stands_out(
     quality = Quality(supernet, Validation(clips, 8))
     evaluated = found(Study(problem, random).run(6, Serial(quality)), problem, limits)
     seen: list[int] = []
-    verdict = race(evaluated, 3, 64, supernet, clips, seen.append)
     best_three = sorted(evaluated, key=lambda network: network.loss)[:3]
-    assert set(verdict.standings) == {network.trial for network in best_three}
+    verdict = race(best_three, 64, supernet, clips, seen.append)
+    assert set(verdict.standings) == {network.architecture for network in best_three}
     assert seen == [verdict.clips]
     assert 3 * 32 <= verdict.clips <= 3 * 64
-    racing = [trial for trial, standing in verdict.standings.items() if not standing.dropped]
+    racing = [name for name, standing in verdict.standings.items() if not standing.dropped]
     assert verdict.decided == (racing == [verdict.best])
+
+
+def test_the_best_of_every_side_races_whatever_its_place(space: TemporalSpace) -> None:
+    rng = np.random.default_rng(0)
+    networks = [space.sample(rng) for _ in range(9)]
+    searched = [Found(n, networks[n], 0.3 + n / 100, 1.0, ()) for n in range(5)]
+    picks = [Found(n, networks[5 + n], 0.5 + n / 100, 1.0, (), "random") for n in range(3)]
+    uniform = [Found(None, networks[8], 0.9, 1.0, (), "uniform")]
+    chosen = entrants(2, searched, picks, uniform)
+    assert chosen == [*searched[:2], picks[0], uniform[0]]
+    same = replace(picks[0], architecture=networks[0], loss=0.3)
+    assert entrants(2, searched, [same]) == searched[:2], "a network races once"
+    better = replace(picks[0], loss=0.1)
+    assert entrants(1, searched, [better]) == [better, searched[0]]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +186,7 @@ def test_energy_is_calibrated_and_kept(
         *("search", "--device", str(device_file), "--supernet", str(supernet_file)),
         *("--energy", "energy.json", "--objectives", "validation_loss,energy_mj", "--trials", "8"),
         *("--validation-clips", "8", "--test-clips", "8", "--finalists", "1"),
+        *("--winner-steps", "0"),
     )
     code, _, err = call(*asked, "--out", "run", "--energy-mj", str(limit_mj))
     assert code == 0, err

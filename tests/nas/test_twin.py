@@ -18,7 +18,7 @@ from nas.costs.published import published_beside
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
 from nas.evaluators.quality import Quality
-from nas.pipeline.deliver import best_uniform
+from nas.pipeline.finalists import best_uniform
 from search_spaces import (
     CONV1D,
     KERNEL,
@@ -154,8 +154,10 @@ def test_the_best_uniform_layout_keeps_the_budget(run: Path) -> None:
     limits = resolve(settings().budget, Costs(SpaceCosts(FULL), load_device("iphone-15-pro")))
     supernet = load_supernet(run / "supernet.safetensors", TWIN)
     quality = Quality(supernet, Validation(load_clips("digits", TWIN.unet, "validation"), 4))
-    found = best_uniform(limits, quality)
-    assert found is not None
+    uniform = best_uniform(limits, quality, limits.problem())
+    assert uniform is not None
+    assert uniform.loss == quality(uniform.architecture)
+    found = uniform.architecture
     assert limits.keeps(found)
     assert len({str(FULL.block(found, slot)) for slot in FULL.slots}) == 1
     dearer = [

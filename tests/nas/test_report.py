@@ -1,0 +1,81 @@
+"""What a report says in words, and what a run of an earlier version goes on with."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.report.report import drift, who_won
+from nas.run.run_folder import RunFolder, Settings
+from search_spaces import InputError
+from supernet import TrainingPlan
+
+
+def row(network: str, layout: str, above: float = 0.0, **measured: float) -> dict[str, Any]:
+    return {
+        "network": network, "layout": layout, "above_winner": above, "above_winner_error": 0.001,
+        "predicted_ms": 10.0, "low_ms": 9.0, "high_ms": 11.0, "measured_ms": None, **measured,
+    }  # fmt: skip
+
+
+def said(origin: str, *rows: dict[str, Any]) -> str:
+    return who_won({"winner_origin": origin, "compared": list(rows)})
+
+
+def test_the_report_says_who_won_and_by_how_much() -> None:
+    searched, picked = row("best of the search", "a"), row("best random pick", "b", 0.005)
+    words = said("search", row("winner", "a"), searched, picked)
+    assert "best of the search" in words
+    assert "best random pick is 0.0050 \u00b1 0.0010 above it" in words
+    near = row("best random pick", "b", 0.0015)
+    assert "not told apart from it (+0.0015" in said("search", row("winner", "a"), searched, near)
+    lost = row("best of the search", "a", 0.004)
+    words = said("random", row("winner", "b"), lost, row("best random pick", "b"))
+    assert "No network of the search won, but the best random pick" in words
+    assert "best of the search is 0.0040" in words
+    wrong = row("best random pick", "b", -0.005)
+    assert "below it, so the race chose wrongly" in said("search", row("winner", "a"), wrong)
+    both = said("search", row("winner", "a"), searched, row("best random pick", "a"))
+    assert both == "The winner is the best of the search.", "they found the same network"
+
+
+def test_a_busier_machine_is_said_in_plain_words() -> None:
+    assert drift([row("winner", "a"), row("image network", "b")]) is None
+    found_ms = {"a": 12.0, "b": 12.5, "c": 10.9}
+    slower = [row(name, name, measured_ms=ms) for name, ms in found_ms.items()]
+    words = drift(slower)
+    assert words is not None
+    assert "20% slower than when it was calibrated" in words
+    assert "1 of 3 are inside their 90% bounds" in words
+    same = drift([row("a", "a", measured_ms=10.1), row("b", "b", measured_ms=9.9)])
+    assert same is not None
+    assert "slower" not in same
+    assert "2 of 2" in same
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_was_begun(tmp_path: Path) -> None:
+    former = Settings(
+        recipe="fair",
+        plan=TrainingPlan(
+            image_steps=400, image_clips=8, video_steps=760, video_clips=8, optimizer="adamw",
+            learning_rate=2e-3,
+        ),
+    )  # fmt: skip
+    folder = tmp_path / "run"
+    with RunFolder(folder, former, None, resume=False).opened():
+        pass
+    content = json.loads((folder / "run.json").read_text())
+    del content["settings"]["winner_steps"]
+    for name in ("optimizer", "learning_rate"):
+        del content["settings"]["plan"][name]
+    (folder / "run.json").write_text(json.dumps(content))
+    other = RunFolder(folder, replace(Settings(), recipe="sandwich"), None, resume=True)
+    refused = pytest.raises(InputError, match="was begun with recipe fair, not sandwich")
+    with refused, other.opened():
+        pass
+    for _ in range(2):  # what is written then is what the run was begun with, too
+        again = RunFolder(folder, Settings(), None, resume=True)
+        with again.opened():
+            assert again.settings == former
