@@ -75,8 +75,8 @@ def test_two_workers_train_what_one_trains(tiny: Path, call: Call) -> None:
         assert "train the supernet: done" in words
         files = json.loads(printed)
         found[workers] = [load_file(tiny / files[name]) for name in ("backbone", "supernet")]
-    # Adam makes a whole step of a gradient that is nothing but rounding: weights are compared
-    # together, by how far the training moved them.
+    # Adam and Muon make a whole step of a gradient that is nothing but rounding: weights are
+    # compared together, by how far the training moved them.
     space = load("tiny_space:SPACE")
     assert isinstance(space, TemporalSpace)
     torch.manual_seed(0)
@@ -88,7 +88,7 @@ def test_two_workers_train_what_one_trains(tiny: Path, call: Call) -> None:
     for start, alone, together in zip(begun, *found.values(), strict=True):
         assert start.keys() == alone.keys() == together.keys()
         first, one, two = (flat(weights[n] for n in start) for weights in (start, alone, together))
-        assert (two - one).norm() < 0.1 * (one - first).norm()
+        assert (two - one).norm() < 0.3 * (one - first).norm()
 
 
 @pytest.mark.parametrize(
