@@ -18,10 +18,16 @@ PAPER, INK = (255, 255, 255), (34, 34, 34)
 
 
 def preview_gif(x_BCTHW: Tensor, samples: Samples) -> bytes:
-    """The first few of what a network generated, looping; what was asked for stands below."""
-    shown = COLUMNS * ROWS
-    clips = pictures(samples.source, x_BCTHW[:shown])
-    words = captions(samples.source, samples.real.context_BLC[:shown])
+    """A few of what a network generated, looping; what was asked for stands below.
+
+    The first row has the first clips of those that were asked for the least: they are read at once.
+    """
+    asked_B = samples.real.context_BLC.any(-1).sum(1)
+    first = asked_B.argsort(stable=True)[:COLUMNS].tolist()
+    rest = [index for index in range(len(asked_B)) if index not in first]
+    shown = [*first, *rest][: COLUMNS * ROWS]
+    clips = pictures(samples.source, x_BCTHW[shown])
+    words = captions(samples.source, samples.real.context_BLC[shown])
     frames = [_grid(clips[:, :, t], words) for t in range(clips.shape[2])]
     buffer = io.BytesIO()
     frames[0].save(

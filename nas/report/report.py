@@ -19,6 +19,7 @@ PROPOSED = {
     "random": "best random pick",
     "uniform": "best uniform layout",
 }
+ORIGINS = {"search": "search", "random": "random pick", "uniform": "uniform layout"}
 TOLD_APART = 2.0  # standard errors
 DRIFTED = 0.05
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -46,7 +47,7 @@ def write(
         results=results,
         drawing=_embedded(drawing, "png"),
         race=results.get("finalists"),
-        origins=PROPOSED,
+        origins=ORIGINS,
         space=space,
         settings=folder.settings,
         data=Path(folder.settings.plan.data).name,
@@ -103,11 +104,10 @@ def drift(compared: list[dict[str, Any]]) -> str | None:
     counted = f"{inside} of {len(rows)} are inside their 90% bounds"
     if abs(ratio - 1) < DRIFTED:
         return f"Measured after the search, all together: {counted}."
-    changed = f"{abs(ratio - 1) * 100:.0f}% {'slower' if ratio > 1 else 'faster'}"
     return (
-        f"Measured after the search, all together: this machine ran {changed} than when it was "
-        f"calibrated, so {counted}. That is the machine's load, not the networks: compare the "
-        "measured figures with each other."
+        f"Measured after the search, all together: a call took {ratio:.2f} times as long as was "
+        f"predicted when this machine was calibrated, so {counted}. That is the machine's load, "
+        "not the networks: compare the measured figures with each other."
     )
 
 
