@@ -124,7 +124,7 @@ def test_bf16_computes_networks_only(supernet: Supernet, batch: Batch) -> None:
 def test_training_by_it(execution: Execution, tmp_path: Path) -> None:
     def trained(file: str, how: Execution) -> tuple[list[float], Supernet]:
         losses: list[float] = []
-        plan = TrainingPlan(video_steps=6, video_clips=2)
+        plan = TrainingPlan(video_steps=6, video_clips=2, optimizer="adamw")
         torch.manual_seed(0)
         backbone = build_backbone(SMALL.unet)
         found = train_supernet(
