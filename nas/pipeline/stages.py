@@ -130,7 +130,9 @@ class Job:
         """Train, search, race, and train the winner on."""
         supernet = self.supernet()
         exam = Validation(self.inputs.splits["validation"], self.settings.validation_clips)
-        with closing(CachedEvaluator(_evaluator(supernet, exam, self.settings, workers))) as evaluator:
+        with closing(
+            CachedEvaluator(_evaluator(supernet, exam, self.settings, workers))
+        ) as evaluator:
             if self.settings.scores_blocks:
                 self._score_blocks(studies, supernet)
             evaluated = self._evaluated(SEARCH, "search", studies.searched, evaluator, limits)
