@@ -16,7 +16,6 @@ from supernet.evaluation.temporal_metrics import Metric, Playback, load_metric
 from supernet.training.recipes import Recipe, load_recipe
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-MEMORY_MEND = "give --memory-mb, or memory_limit_mb in the device's file"
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def open_inputs(settings: Settings) -> Inputs:
     if settings.device == HOST and learned is not space:
         raise InputError(
             f"space {space.name!r} is searched by a twin because it is large, and measuring all of "
-            "its blocks on this machine would take hours; give a --device"
+            "its blocks on this machine would take hours; give a `device=`"
         )
     splits = {split: load_clips(settings.plan.data, learned.unet, split) for split in SPLITS}
     metrics = {name: load_metric(name) for name in settings.metrics}
@@ -100,7 +99,8 @@ def _check_memory(device: Device, settings: Settings) -> None:
     ):
         raise InputError(
             f"device {device.name!r} names no memory limit, and some blocks of space "
-            f"{settings.space!r} need gigabytes; {MEMORY_MEND}"
+            f"{settings.space!r} need gigabytes; give `memory_mb=`, or memory_limit_mb "
+            "in the device's file"
         )
 
 
@@ -108,9 +108,9 @@ def _measured_in(unit: str, name: str) -> Device:
     """A device that predicts times, or energies; InputError where it is the other kind."""
     device = load_device(name)
     if device.unit != unit:
-        wanted, option = ("an energy (_mj)", "--device") if unit == "mJ" else ("a time", "--energy")
+        wanted, field = ("an energy (_mj)", "device") if unit == "mJ" else ("a time", "energy")
         raise InputError(
             f"{name}: was calibrated on {device.facts.get('column', 'latency_ms')}, not on "
-            f"{wanted}; it is one for {option}"
+            f"{wanted}; it is one for `{field}=`"
         )
     return device

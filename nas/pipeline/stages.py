@@ -23,7 +23,7 @@ from nas.evaluators.serial import Serial
 from nas.evaluators.workers import Workers
 from nas.pipeline import finalists
 from nas.pipeline.host_profile import profiled_host
-from nas.pipeline.inputs import MEMORY_MEND, Inputs
+from nas.pipeline.inputs import Inputs
 from nas.pipeline.outcome import Outcome
 from nas.progress import Progress, counter
 from nas.run.results import Found, Origin, found, winner
@@ -87,7 +87,8 @@ class Job:
         limits = resolve(self.settings.budget, *costs, energy=energy)
         if limits.memory_mb is None and inputs.device is not None:
             self.progress.say(
-                f"{device.name} names no memory limit, so nothing is excluded for it; {MEMORY_MEND}"
+                f"{device.name} names no memory limit, so nothing is excluded for it; a budget "
+                "of memory would, or memory_limit_mb in the device's file"
             )
         if limits.too_large:
             self.progress.say(_excluded(limits))
@@ -194,8 +195,7 @@ class Job:
         self.folder.results["finalists"] = finalists.summary(verdict, racing)
         if not verdict.decided:
             self.progress.say(
-                f"finalists: {clips} clips of each do not tell the best of them apart; give more "
-                "--finalist-clips"
+                f"finalists: {clips} clips of each do not tell the best of them apart; more would"
             )
         return next(network for network in racing if network.architecture == verdict.best)
 

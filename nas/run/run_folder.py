@@ -82,16 +82,16 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("trials", "validation_clips", "test_clips", "finalists"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name.replace('_', '-')} must be at least 1")
+                raise InputError(f"`{name}=` must be at least 1")
         for name in ("warm_start", "winner_steps"):
             if getattr(self, name) < 0:
-                raise InputError(f"{name.replace('_', '-')} must be at least 0")
+                raise InputError(f"`{name}=` must be at least 0")
         for name in ("calibration_networks", "unseen_networks", "finalist_clips"):
             if getattr(self, name) < 2:
-                raise InputError(f"{name.replace('_', '-')} must be at least 2")
+                raise InputError(f"`{name}=` must be at least 2")
         for name in ("image_steps", "video_steps", "image_clips", "video_clips"):
             if getattr(self.plan, name) < 1:
-                raise InputError(f"{name.replace('_', '-')} must be at least 1")
+                raise InputError(f"`{name}=` must be at least 1")
 
 
 class RunFolder:
@@ -116,7 +116,8 @@ class RunFolder:
         occupied = path.exists() and any(path.iterdir())
         if occupied and not resume:
             raise InputError(
-                f"{path}: exists; go on with it by --resume, or choose another folder for --out"
+                f"{path}: exists; go on with it by `resume=True`, or choose another folder "
+                "for `out=`"
             )
         if occupied and not (self.file("run.json").exists() or self.file(".lock").exists()):
             raise InputError(f"{path}: is no run folder (it has no run.json); choose another")
@@ -211,7 +212,7 @@ class RunFolder:
         begun = _flat({**found.get("settings", {}), "storage": found.get("storage")})
         if begun.pop("budget.fixed_ms", 0.0):
             raise InputError(
-                f"{self.path}: was begun with --fixed-ms, which is now --part NAME=MS; choose "
+                f"{self.path}: was begun with a fixed time, which is now `parts=NAME=MS`; choose "
                 "another folder"
             )
         return {**_flat(_plain(Settings())), **FORMERLY, **begun}
