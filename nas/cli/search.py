@@ -130,6 +130,7 @@ def search(
     from nas.evaluators.workers import Workers
     from nas.pipeline.deliver import INHERITED
     from nas.pipeline.search import search as run_search
+    from nas.report.report import who_won
     from nas.run.run_folder import Settings
     from supernet import TrainingPlan
 
@@ -206,6 +207,12 @@ def search(
         print_line(
             f"layouts of the published kind: {found} ms predicted, beside "
             f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
+        )
+    print_line(who_won(summary))
+    if asked := summary["asked"]:
+        print_line(
+            f"{asked['what']} found of those asked for: {asked['found']['value']:.0%} in generated "
+            f"clips, {asked['data']['value']:.0%} in the data's own"
         )
     race = summary.get("finalists")
     if race and not race["decided"]:

@@ -212,6 +212,8 @@ def test_a_finished_run_resumes_to_the_same(
     again = nas("search", "--out", "run", *arguments, "--resume", cwd=run.parent)
     assert again.returncode == 0, again.stderr
     assert (run / "trials.csv").read_text() == before
+    assert re.search(r"^(The winner is|No network of the search won)", again.stdout, re.MULTILINE)
+    assert re.search(r"digits found of those asked for: \d+% in generated", again.stdout)
 
 
 def study_name(run: Path) -> str:
