@@ -108,7 +108,11 @@ def _trace(module: nn.Module, shapes: Sequence[InputShape], name: str) -> Worklo
     placed: list[Tensor] = []
     keywords: dict[str, Tensor] = {}
     for shape in shapes:
-        x = torch.empty(shape.sizes, dtype=shape.dtype or number, device="meta")
+        try:
+            x = torch.empty(shape.sizes, dtype=shape.dtype or number, device="meta")
+        except (RuntimeError, OverflowError, TypeError) as error:  # more than a size can count
+            sizes = ",".join(map(str, shape.sizes))
+            raise InputError(f"`shape={sizes}`: no tensor is so large") from error
         if shape.name is None:
             placed.append(x)
         else:

@@ -80,6 +80,8 @@ def _report_path(out: Path, tables: "Sequence[Path]") -> Path:
         raise InputError(f"--out {out}: a device is a JSON file; call it {out.stem}.json")
     if taken := {out.resolve(), report.resolve()} & {table.resolve() for table in tables}:
         raise InputError(f"--out {out}: would be written over the table {taken.pop().name}")
+    if report.exists() and not out.exists():
+        raise InputError(f"{report}: exists, and its report would be written over it; rename --out")
     return report
 
 

@@ -37,6 +37,8 @@ def content_of(path: Path) -> Content:
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: is a device, a pipe or a socket; name a file or a folder")
     refuse_pointer(path)
     if path.suffix in CORE_ML:
         return _core_ml(path)

@@ -33,6 +33,10 @@ def costs(
     from nas.tables import write_rows
     from search_spaces.shipped.loading import load_temporal
 
+    if memory_mb is not None and not memory_mb > 0:
+        raise InputError(f"--memory-mb {memory_mb:g}: is not positive")
+    if out is not None and out.exists():
+        raise InputError(f"{out}: exists; choose another file for --out, or remove it")
     if device == HOST:
         raise InputError("host has no costs before it is measured; nas profile, nas calibrate")
     found, known = load_temporal(space), load_device(device)

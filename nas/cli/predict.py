@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
+from nas.cli.contents import TABLES
 from nas.cli.output import print_json, print_line, print_note, print_table
 from search_spaces.files.errors import InputError
 
@@ -52,10 +53,14 @@ def predict(
         raise InputError("--shape is of a --model; give both")
     if out is not None and model is not None:
         raise InputError("--out is a table of --architectures; leave it out, or print --json")
+    if out is not None:
+        _check_out(out, device, architecture, architectures)
     chosen = load_device(device)
     if model is not None:
         with redirect_stdout(sys.stderr):  # what the network prints is no result
             workload = read_model(model, shape)
+        if not workload.operations:
+            raise InputError(f"{model}: runs no operation, so there is nothing to predict")
         _print_model(chosen, workload, json=json)
         return
     within = load(space) if space else None
@@ -65,6 +70,14 @@ def predict(
         assert architectures is not None
         networks = read_architectures(architectures, chosen, within)
     _print_networks(chosen, networks, out, json=json)
+
+
+def _check_out(out: Path, device: str, *inputs: Path | None) -> None:
+    """Refuse to write predictions over what they come from, or under another kind's name."""
+    if not out.name.endswith(TABLES):
+        raise InputError(f"--out {out}: is a table; call it {out.stem}.csv")
+    if out.resolve() in {each.resolve() for each in (Path(device), *inputs) if each is not None}:
+        raise InputError(f"--out {out}: would be written over what is read; name another file")
 
 
 def _print_networks(

@@ -198,6 +198,10 @@ def test_the_costs_of_all_blocks_are_told(
         assert all(row["low_ms"] < row["predicted_ms"] < row["high_ms"] for row in rows)
     excluded = {f"{slot}={option}" for (slot, option), row in told.items() if row["notes"]}
     assert excluded == set(costs.too_large(1.2))
+    code, _, err = call(*asked)
+    assert (code, "costs.csv: exists; choose another file" in err) == (2, True)
+    code, _, err = call(*asked[:3], "--memory-mb", "nan")
+    assert (code, err) == (2, "nas: --memory-mb nan: is not positive\n")
     assert read_table(tmp_path / "costs.csv").of_blocks, "a table of blocks, as any other"
     code, out, err = call(*asked[:3], "--memory-mb", "1.2")
     assert "excluded, as they pass 1.2 MB" in out or not excluded

@@ -108,6 +108,8 @@ def test_networks_out_of_a_project_that_stands_outside_of_the_environment(tmp_pa
         ("own:Net --shape 1,7", "Long.*1,77:int64"),
         ("own:Net --shape 1,7:int65", "no type 'int65'"),
         ("own:Net", "needs --shape 1,3,224,224"),
+        ("own:Net --shape 3,99999999999999999999", "--shape 3,9+: no tensor is so large"),
+        ("torch.nn:Identity --shape 1,3", "runs no operation, so there is nothing to predict"),
         ("own.py", "name what builds the network in it, as own:build"),
         ("no.mlpackage/", "no.mlpackage: no such package"),
         ("old.mlmodel", "old.mlmodel: is a file; an .mlpackage is a folder"),
@@ -193,6 +195,22 @@ def test_predictions_are_written_as_a_table(name: str, call: Call, table_device:
     assert list(table["predicted_ms"]) == pytest.approx([p["latency_ms"] for p in found])
     again = json.loads(call(*asked[:-1], name, "--json")[1])["predictions"]
     assert again == found, "which may be asked about again"
+
+
+def test_predictions_are_not_written_over_what_they_come_from(
+    call: Call, table_device: Path
+) -> None:
+    Path("t.csv").write_text("op,kernel,latency_ms\nconv,3,9.5\n")
+    before = Path("t.csv").read_bytes(), table_device.read_bytes()
+    asked = ("predict", "--device", str(table_device), "--architectures", "t.csv", "--out")
+    for out, says in (
+        ("t.csv", "would be written over what is read"),
+        ("./t.csv", "would be written over what is read"),
+        (str(table_device), "is a table; call it"),
+    ):
+        code, _, err = call(*asked, out)
+        assert (code, says in err) == (2, True), err
+    assert (Path("t.csv").read_bytes(), table_device.read_bytes()) == before
 
 
 def test_out_is_of_networks_alone(call: Call) -> None:

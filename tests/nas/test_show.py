@@ -1,6 +1,7 @@
 """`nas show` of everything that the toolkit writes: what it is, and what to do with it."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +113,10 @@ def test_what_is_nothing_of_ours_is_said(name: str, text: str, message: str, cal
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"nas: {name}: ")
     assert message in err
+
+
+def test_what_has_no_end_is_not_read(call: Call) -> None:
+    os.mkfifo("endless")
+    assert call("show", "endless")[::2] == (
+        2, "nas: endless: is a device, a pipe or a socket; name a file or a folder\n",
+    )  # fmt: skip
