@@ -24,6 +24,7 @@ from supernet.autoencoders.autoencoder import ImageAutoencoder
 from supernet.data.encoding import Encoding
 from supernet.data.latents import LatentFolder
 from supernet.data.video_folder import SkippedVideoWarning
+from supernet.evaluation.sampling import Samples
 
 pytestmark = pytest.mark.slow
 Call = Callable[..., tuple[int, str, str]]
@@ -197,11 +198,12 @@ def test_previews_show_pictures_and_no_latents(place: Path) -> None:
     Encoding(place / "films", place / "ae.safetensors", 4, 4).run(place / "latents")
     shape = UNetShape(4, (8, 8), 4, 4, 4, 1, 4)
     data = LatentFolder(place / "latents", shape, "test")
-    with Image.open(io.BytesIO(preview_gif(still, data, 0))) as gif:
+    samples = Samples(data, clips=8)
+    with Image.open(io.BytesIO(preview_gif(samples.drawn(still), samples))) as gif:
         assert gif.n_frames == 4  # type: ignore[attr-defined]
         rgb = np.asarray(gif.convert("RGB"), np.int16)
-    assert rgb.shape == (2 * (128 + 16), 4 * (128 + 2), 3), "32 x 32 pixels, four times as large"
-    tile = rgb[:128, :128]
+    assert rgb.shape == (2 * (176 + 8) - 8, 4 * (176 + 8) - 8, 3), "pictures to look at, in a grid"
+    tile = rgb[:176, :176]
     assert np.abs(tile[..., 0] - tile[..., 2]).mean() > 2, "in colours"
 
 
