@@ -99,7 +99,7 @@ def search(
         float | None,
         typer.Option(help="A worker's evaluation that takes longer is stopped and tried again."),
     ] = None,
-    image_steps: options.ImageSteps = 1500,
+    image_steps: options.ImageSteps = 1200,
     video_steps: options.VideoSteps = 1400,
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,

@@ -20,7 +20,7 @@ def train(
     ] = None,
     data: options.Data = "digits",
     recipe: options.Recipe = "uniform",
-    image_steps: options.ImageSteps = 1500,
+    image_steps: options.ImageSteps = 1200,
     video_steps: options.VideoSteps = 1400,
     clips: Annotated[
         int | None, typer.Option(min=1, help="Clips of a step: 3 of the image U-Net's, then 4.")
