@@ -108,7 +108,7 @@ from nas.study.record import Record
 from nas.study.storage import StorageError, sqlite
 from nas.strategies import random
 from nas.study.study import Study
-from search_spaces import document
+from search_spaces.files import document
 run = Path(sys.argv[1])
 document.write_atomically(run / "run.json", "{}")
 study = Study(PROBLEM, random, Record(sqlite(run / "study.db"), "full", PROBLEM))
