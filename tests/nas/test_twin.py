@@ -172,7 +172,7 @@ def test_the_best_uniform_layout_keeps_the_budget(run: Path) -> None:
     ("changed", "said"),
     [
         ({"twin": f"{__name__}:OTHER"}, "is no twin of 'full'"),
-        ({"device": "host"}, "give a --device"),
+        ({"device": "host"}, "give a `device=`"),
         ({"backbone": "nowhere"}, "no folder of a U-Net"),
         ({"supernet": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"budget": Budget("3", parts=(FixedPart("decoder", 2.5),))}, "and 2.5 ms of decoder"),
