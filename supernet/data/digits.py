@@ -10,6 +10,7 @@ best by who looks at every frame, what moves by who looks at the neighbours in s
 that no kind of temporal block is the best everywhere.
 """
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -56,19 +57,10 @@ class MovingDigits:
         """Height and width in pixels."""
         return self.shape.height * self.folded, self.shape.width * self.folded
 
-    @cached_property
+    @property
     def scans(self) -> tuple[Tensor, Tensor]:
         """The split's digit images (n, size, size) in [0, 1], and their labels (n,)."""
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        order = np.random.default_rng(0).permutation(len(digits.target))
-        start, stop = (round(share * len(order)) for share in SHARES[self.split])
-        chosen = order[start:stop]
-        small = torch.tensor(digits.images[chosen] / 16.0, dtype=torch.float32)[:, None]
-        size = min(self.sides) // 2
-        images = F.interpolate(small, size=(size, size), mode="bicubic", align_corners=False)
-        return images[:, 0].clamp(0, 1), torch.tensor(digits.target[chosen])
+        return _scans(self.split, min(self.sides) // 2)
 
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone."""
@@ -114,3 +106,16 @@ class MovingDigits:
         """What finds digits in clips; it has seen those of the training split alone."""
         seen = replace(self, split="train")
         return train_classifier(*seen.scans, seen.sides, self.decode)
+
+
+@functools.cache  # read from a file, and `images` asks for them with each clip that it draws
+def _scans(split: Split, size: int) -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    start, stop = (round(share * len(order)) for share in SHARES[split])
+    chosen = order[start:stop]
+    small = torch.tensor(digits.images[chosen] / 16.0, dtype=torch.float32)[:, None]
+    images = F.interpolate(small, size=(size, size), mode="bicubic", align_corners=False)
+    return images[:, 0].clamp(0, 1), torch.tensor(digits.target[chosen])
