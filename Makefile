@@ -11,6 +11,9 @@ BENCHMARKS := search_nb201 search_peers first_hour storage_overhead workers rank
     export_full_size operator_forms bundle_equality supernet_overhead training_executions \
     paired_evaluation open_sd15
 
+# Where Python may not keep what it compiled, each of our many processes starts seconds later.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup search test tests test-fast test-kernels kernels benchmarks lint format clean
 
 setup: $(READY)
