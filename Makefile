@@ -14,7 +14,7 @@ BENCHMARKS := search_nb201 search_peers first_hour storage_overhead workers rank
 # Where Python may not keep what it compiled, each of our many processes starts seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup search test tests test-fast test-kernels kernels benchmarks lint format clean
+.PHONY: setup search test tests test-long test-fast test-kernels kernels benchmarks lint format clean
 
 setup: $(READY)
 	@$(SAY)
@@ -36,13 +36,17 @@ test: $(READY)
 	$(MAKE) -j 2 lint tests
 
 tests: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not long' $(ARGS)
 	cd examples/temporal_bundle && ../../$(BIN)/pytest -n 2
 	cd examples/adversarial_finetune && ../../$(BIN)/pytest -n 2
 
+# What drills: kills by the dozen, clusters that lose nodes, a million rows. CI runs it too.
+test-long: $(READY)
+	$(BIN)/pytest -m long $(ARGS)
+
 # What tells most a second: no searches, no trainings, no conversions to Core ML.
 test-fast: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow' $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not slow and not long' $(ARGS)
 
 # What networks answer, by the kernels of other processors, on one thread and on two.
 test-kernels: $(READY)

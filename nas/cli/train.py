@@ -20,8 +20,8 @@ def train(
     ] = None,
     data: options.Data = "digits",
     recipe: options.Recipe = "uniform",
-    image_steps: options.ImageSteps = 1200,
-    video_steps: options.VideoSteps = 1400,
+    image_steps: options.ImageSteps = 1000,
+    video_steps: options.VideoSteps = 1100,
     clips: Annotated[
         int | None, typer.Option(min=1, help="Clips of a step: 3 of the image U-Net's, then 4.")
     ] = None,

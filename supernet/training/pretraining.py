@@ -36,9 +36,9 @@ class TrainingPlan:
     Many steps on few clips bring small networks further in the same time than few steps on many.
     """
 
-    image_steps: int = 1200
+    image_steps: int = 1000
     image_clips: int = 4  # a clip's frames are that many images
-    video_steps: int = 1400  # passes: a step of one path is one, whatever the recipe
+    video_steps: int = 1100  # passes: a step of one path is one, whatever the recipe
     video_clips: int = 4
     images: float = 0.0  # share of the video steps that see clips of one frame
     freeze_backbone: bool = False

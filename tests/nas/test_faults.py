@@ -38,6 +38,7 @@ def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
     return started.url
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_thirty_drivers_are_killed(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from nas.benchmark import of_table
 from nas.evaluators.serial import Serial
@@ -11,6 +12,7 @@ from nas.strategies import load_strategy
 from nas.study.study import Study
 
 
+@pytest.mark.long
 def test_a_million_rows_are_searched(tmp_path: Path) -> None:
     rng, count = np.random.default_rng(0), 10**6
     rows = np.sort(rng.permutation(count)[: count - 1000])  # not all of the space: they are listed

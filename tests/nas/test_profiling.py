@@ -43,6 +43,7 @@ def profiled_until(folder: Path, lines: int, stop: signal.Signals, *arguments: s
     return words
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_any_moment_it_loses_one_visit_and_goes_on(tmp_path: Path, call: Call) -> None:
     wanted = ["--blocks", "--rounds", "12", "--seed", "3", "--out", "b.csv"]

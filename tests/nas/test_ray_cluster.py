@@ -94,6 +94,7 @@ def evaluated(address: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_cluster_that_wants_a_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = subprocess.run(
@@ -116,6 +117,7 @@ def test_a_cluster_that_wants_a_token(home: Path, monkeypatch: pytest.MonkeyPatc
             check_address(address)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_cluster_without_a_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with head(home) as address:

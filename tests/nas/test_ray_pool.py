@@ -66,7 +66,7 @@ def plain(weights: Any) -> Callable[[Architecture], float]:
 WEIGHTS = {"first": np.ones(1000)}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_that_die_hang_raise_and_return_nan(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     url = sqlite(tmp_path / "s.db")
@@ -86,7 +86,7 @@ def test_workers_that_die_hang_raise_and_return_nan(tmp_path: Path) -> None:
     assert all(t.state.is_finished() for t in trials)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cluster_that_loses_a_node_accounts_for_every_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

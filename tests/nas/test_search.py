@@ -239,6 +239,7 @@ def evaluated(run: Path) -> int:
         return 0
 
 
+@pytest.mark.long
 def test_a_run_killed_at_any_moment_loses_no_finished_trial(
     tmp_path: Path, device_file: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tiny: Path, call:
         assert torch.equal(tensor, killed[name]), name
 
 
+@pytest.mark.long
 @pytest.mark.kernels
 def test_two_workers_train_what_one_trains(tiny: Path, call: Call) -> None:
     """Through Ray Train; `tests/supernet/test_workers.py` compares exactly, without it."""
