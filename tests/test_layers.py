@@ -152,6 +152,7 @@ def test_no_two_files_import_each_other(package: str) -> None:
         pytest.fail(f"a circle: {circle}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [

@@ -171,6 +171,7 @@ ANY = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_broken_document_is_an_input_error(data: st.DataObject) -> None:

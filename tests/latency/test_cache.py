@@ -26,6 +26,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.json"))
 
 
+@pytest.mark.slow
 def test_is_found_again_whatever_its_weights_name_and_device(tmp_path: Path) -> None:
     first = traced(block(), (X,), "first", tmp_path, key="block", packages=PACKAGES)
     [file] = files(tmp_path)
@@ -101,6 +102,7 @@ print(len(traced(Net(), (x,), folder=kept, key="net", packages=("blocks",)).oper
 """
 
 
+@pytest.mark.slow
 def test_edited_code_is_other_code(tmp_path: Path) -> None:
     package = tmp_path / "blocks"
     package.mkdir()

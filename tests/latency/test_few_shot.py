@@ -163,6 +163,7 @@ def test_left_out_predictions_are_those_of_fits_without_the_network(
         assert whole.leave_one_out[out] == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_ten_public_measurements_rank_the_rest(shared_data: Path) -> None:
     table = read_table(shared_data / "nb201.csv.gz")
     rows = np.random.default_rng(1).permutation(len(table.choices))[:3000]

@@ -84,6 +84,7 @@ def part_of(path: str) -> str:
     return path.split(".")[1] if path.startswith("parts.") else "rest"
 
 
+@pytest.mark.slow
 def test_each_part_is_told_its_own(tmp_path: Path) -> None:
     write_package(export_program(Parts().eval(), (X,), part_of), tmp_path / "a.mlpackage")
     found = lint(tmp_path / "a.mlpackage")

@@ -305,6 +305,7 @@ def test_journals_of_something_else_are_refused(tmp_path: Path) -> None:
         assert journal.visits == []
 
 
+@pytest.mark.slow
 def test_nas_profile_by_core_ml(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -306,6 +306,7 @@ def changed(content: Any, way: tuple[Any, ...], change: str, value: Any) -> None
         pass  # an earlier change took this place away
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(
     places=st.lists(st.sampled_from(WAYS), min_size=8, max_size=8, unique=True),

@@ -175,6 +175,7 @@ def test_what_is_never_reached_counts_as_never() -> None:
     assert [share.evaluations for share in best.shares] == [50, 100]
 
 
+@pytest.mark.slow
 def test_differences_are_sure_only_where_seeds_agree() -> None:
     rng = np.random.default_rng(0)
     noise = rng.random((12, 60)) * 0.1
@@ -189,6 +190,7 @@ def test_differences_are_sure_only_where_seeds_agree() -> None:
     assert max(ps.values()) > 0.5
 
 
+@pytest.mark.slow
 def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None:
     (tmp_path / "own_strategy.py").write_text(OWN)
     words = [
@@ -215,6 +217,7 @@ def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None
     assert [strategy["rank"] for strategy in found["strategies"]] == [1.5, 1.5]
 
 
+@pytest.mark.slow
 def test_a_benchmark_on_a_slice_of_nb201(call: Call, shared_data: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(shared_data / "nb201.csv.gz").sample(600, random_state=0)
     columns = [*(f"edge{i}" for i in range(6)), "cifar100_error_pct", "pixel3_latency_ms"]

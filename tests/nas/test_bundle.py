@@ -87,7 +87,9 @@ def copied(bundle: Path, to: Path) -> Path:
         ("small", 1),
         ("small", 2),
         ("moving_digits", 1),
-        ("snapgen_v(frames=5,height=16,width=16,channels=32)", 2),
+        pytest.param(
+            "snapgen_v(frames=5,height=16,width=16,channels=32)", 2, marks=pytest.mark.long
+        ),
     ],
 )
 def test_what_a_bundle_answers_is_what_the_network_answers(
@@ -120,6 +122,7 @@ def test_what_a_bundle_answers_is_what_the_network_answers(
         check_close(again(*case), network(*case))
 
 
+@pytest.mark.slow
 def test_a_copy_keeps_what_this_version_does_not_know(bundle: Path, tmp_path: Path) -> None:
     later = copied(bundle, tmp_path / "later")
     (later / "notes.txt").write_text("of a later version")

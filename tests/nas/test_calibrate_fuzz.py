@@ -32,6 +32,7 @@ def tables(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(tables())
 def test_every_table_calibrates_or_is_refused_in_one_line(

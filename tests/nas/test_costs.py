@@ -222,6 +222,7 @@ def test_a_large_space_needs_a_memory_limit(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_costs_of_repeats_are_those_of_the_module() -> None:
     slot_shape = UNetShape(1, (16,), 4, 8, 8, 2, 10)
     operator = SELF_ATTENTION_3D.elastic(WINDOW, REPEATS)

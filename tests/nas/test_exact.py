@@ -97,6 +97,7 @@ def test_a_warm_start_is_the_best_of_all_under_each_budget() -> None:
         assert not beaten_by_new, f"{architecture} costs as much as a better one"
 
 
+@pytest.mark.slow
 def test_guesses_that_lie_are_outvoted_by_evaluations() -> None:
     problem = replace(PROBLEM, proxy=lambda found: -losses(found))
     study = Study(problem, exact)
@@ -123,6 +124,7 @@ def test_with_guesses_the_first_proposal_is_a_good_one() -> None:
     assert ranks["guessed"] < ranks["unknown"] / 2, ranks
 
 
+@pytest.mark.slow
 def test_a_study_begins_with_what_it_is_given(tmp_path: Path) -> None:
     given = warm_start(PROBLEM, 4)
     dear = next(a for a in ALL if not PROBLEM.keeps([a])[0])
@@ -186,6 +188,7 @@ def test_guesses_that_are_no_numbers_score_nothing() -> None:
     assert len({each.architecture for each in evaluated}) == 12
 
 
+@pytest.mark.slow
 def test_budgets_that_do_not_add_leave_enough_to_begin_with() -> None:
     def over(architectures: Sequence[Architecture]) -> dict[str, Vector]:
         parts = [

@@ -122,6 +122,7 @@ def run_chunks(chunks: list[Exported], inputs: Mapping[str, Tensor]) -> dict[str
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 @pytest.mark.parametrize("count", [2, 4])
 def test_chunks_in_a_row_are_the_network(
@@ -153,6 +154,7 @@ def test_chunks_that_fit(whole: Exported) -> None:
         split(whole, 100_000)
 
 
+@pytest.mark.slow
 def test_a_bundle_is_exported_and_looked_over(call: Call, tuned: Path) -> None:
     code, printed, said = call(
         "export", str(tuned), "--to", "coreml", "--out", "w.mlpackage", "--json"
@@ -180,6 +182,7 @@ def test_a_bundle_is_exported_and_looked_over(call: Call, tuned: Path) -> None:
     assert json.loads(printed) == found["lint"]
 
 
+@pytest.mark.slow
 def test_chunks_of_a_bundle_add_up(call: Call, half_tuned: Path, whole: Exported) -> None:
     arguments = ("export", str(half_tuned), "--to", "coreml", "--out", "w.mlpackage")
     flags = ("--weights", "searched", "--chunks", "2", "--palettise", "6")
@@ -224,6 +227,7 @@ def test_palettes_are_near_and_small(bits: int) -> None:
         np.testing.assert_array_equal(table[indices], special)
 
 
+@pytest.mark.slow
 def test_other_operations_than_were_traced_are_refused(
     space: TemporalSpace, network: VideoUNet
 ) -> None:
@@ -332,6 +336,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there(bundle_path: Path, tmp_path: Path) -> None:
     """No file may grow beyond a limit, which is what a full disk does to one."""
     (tmp_path / "w.mlpackage").mkdir()

@@ -46,6 +46,7 @@ def limits_of(costs: Costs, latency_ms: float, parameters: int, memory_mb: float
     return Limits(budget, (Target(costs, latency_ms, "latency_ms"),), memory_mb)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(*(st.floats(0, 1.1) for _ in range(3))))
 def test_agrees_with_looking_at_every_network(costs: Costs, shares: tuple[float, ...]) -> None:
@@ -92,6 +93,7 @@ def test_two_budgets_that_contradict_each_other_are_named(costs: Costs) -> None:
     assert "raise one of them" in said
 
 
+@pytest.mark.slow
 def test_a_memory_budget_is_kept_by_who_needs_least_memory(
     plain_costs: SpaceCosts, device: Device
 ) -> None:

@@ -73,6 +73,7 @@ def table_device(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_networks_out_of_a_project_that_stands_outside_of_the_environment(tmp_path: Path) -> None:
     """Its helpers come by PYTHONPATH, it prints, and it holds what must not be looked at."""
     (tmp_path / "project").mkdir()
@@ -144,6 +145,7 @@ def test_packages_are_refused_in_the_words_of_lint(call: Call) -> None:
             assert call("predict", "--device", "iphone-13", "--model", spelled) == wanted
 
 
+@pytest.mark.slow
 def test_a_palettised_package_has_the_parameters_of_its_network(call: Call) -> None:
     network = randomised(nn.Sequential(nn.Conv2d(8, 64, 3), nn.ReLU(), nn.Conv2d(64, 32, 1))).eval()
     x = torch.zeros(1, 8, 8, 8)

@@ -81,6 +81,7 @@ def test_killed_at_any_moment_it_loses_one_visit_and_goes_on(tmp_path: Path, cal
     assert "is whole, and holds something other" in words
 
 
+@pytest.mark.slow
 def test_a_search_does_not_measure_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = nas_api.Settings(calibration_networks=2, unseen_networks=2)
     made: list[tuple[str, int]] = []
@@ -181,6 +182,7 @@ def test_a_plan_says_what_and_how_long(call: Call, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_networks_of_a_table_are_planned_filled_in_and_calibrated(
     call: Call, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from conftest import Call
 from PIL import Image
 from processes import kill_when
 from runs import NAS, SMALL
@@ -198,22 +199,22 @@ def test_a_bundle_is_read_without_this_toolkit(
 
 
 def test_a_finished_run_resumes_to_the_same(
-    run: Path, device_file: Path, supernet_file: Path, tmp_path: Path
+    run: Path, device_file: Path, supernet_file: Path, call: Call, tmp_path: Path
 ) -> None:
     run = shutil.copytree(run, tmp_path / "run")
     before = (run / "trials.csv").read_text()
     arguments = ["--device", str(device_file), "--supernet", str(supernet_file), *SMALL]
-    refused = nas("search", "--out", "run", *arguments, cwd=run.parent)
-    assert refused.returncode == 2
-    assert "run: exists; go on with it by --resume" in refused.stderr
-    other = nas("search", "--out", "run", *arguments, "--seed", "5", "--resume", cwd=run.parent)
-    assert other.returncode == 2
-    assert "was begun with" in other.stderr
-    again = nas("search", "--out", "run", *arguments, "--resume", cwd=run.parent)
-    assert again.returncode == 0, again.stderr
+    code, _, err = call("search", "--out", "run", *arguments)
+    assert code == 2
+    assert "run: exists; go on with it by --resume" in err
+    code, _, err = call("search", "--out", "run", *arguments, "--seed", "5", "--resume")
+    assert code == 2
+    assert "was begun with" in err
+    code, out, err = call("search", "--out", "run", *arguments, "--resume")
+    assert code == 0, err
     assert (run / "trials.csv").read_text() == before
-    assert re.search(r"^(The winner is|No network of the search won)", again.stdout, re.MULTILINE)
-    assert re.search(r"digits found of those asked for: \d+% in generated", again.stdout)
+    assert re.search(r"^(The winner is|No network of the search won)", out, re.MULTILINE)
+    assert re.search(r"digits found of those asked for: \d+% in generated", out)
 
 
 def study_name(run: Path) -> str:
@@ -279,7 +280,9 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
     assert not list((tmp_path / "run").glob("*.training.safetensors"))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_being_stopped_prints_the_command_that_resumes(
     sent: signal.Signals, tmp_path: Path, device_file: Path
 ) -> None:
@@ -301,26 +304,27 @@ def test_being_stopped_prints_the_command_that_resumes(
 
 
 def test_a_budget_below_the_fastest_network_is_refused_before_training(
-    tmp_path: Path, device_file: Path
+    tmp_path: Path, device_file: Path, call: Call
 ) -> None:
     arguments = ["search", "--out", "run", "--device", str(device_file), *SMALL]
-    done = nas(*arguments, "--latency-ms", "1.5", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "below the fastest network: the image network" in done.stderr
-    assert re.search(r"takes [\d.]+ ms \(4 steps\) on made-up", done.stderr)
+    code, _, err = call(*arguments, "--latency-ms", "1.5")
+    assert code == 2
+    assert "below the fastest network: the image network" in err
+    assert re.search(r"takes [\d.]+ ms \(4 steps\) on made-up", err)
     assert not (tmp_path / "run").exists(), "the same command may be given again, mended"
     # In a folder that stays nothing was evaluated yet: it takes another budget, no other change.
     (tmp_path / "run").mkdir()
-    assert nas(*arguments, "--latency-ms", "1.5", cwd=tmp_path).returncode == 2
+    assert call(*arguments, "--latency-ms", "1.5")[0] == 2
     mended = [*arguments, "--latency-ms", "80%", "--resume"]
-    done = nas(*mended, "--video-steps", "2", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "was begun with plan.video_steps" in done.stderr
-    done = nas(*mended, "--storage", "nosuch://x", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "was begun with storage None" in done.stderr
+    code, _, err = call(*mended, "--video-steps", "2")
+    assert code == 2
+    assert "was begun with plan.video_steps" in err
+    code, _, err = call(*mended, "--storage", "nosuch://x")
+    assert code == 2
+    assert "was begun with storage None" in err
 
 
+@pytest.mark.long
 def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path) -> None:
     settings = nas_api.Settings(
         supernet=str(supernet_file), trials=3, validation_clips=8, test_clips=8,

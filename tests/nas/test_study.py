@@ -84,6 +84,7 @@ class Quality:
         return 100.0 - sum(weights.get(str(operator), 2.0) for operator in operators)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_evaluates_each_network_once_and_inside_the_budget(
     name: str, tmp_path: Path, limits: Limits
@@ -140,6 +141,7 @@ def test_an_interrupted_study_goes_on(name: str, tmp_path: Path, limits: Limits)
     assert quality.asked[0] == problem.space.architecture(lost.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [random, tpe, nsga2])
 def test_maximised_objectives_numbers_and_conditions(strategy: object, tmp_path: Path) -> None:
     record = Record(sqlite(tmp_path / "s.db"), "s", LETTERS)
@@ -244,6 +246,7 @@ def test_what_fails_at_first_is_tried_again(tmp_path: Path, result: float | None
     assert [t.user_attrs["attempt"] for t in trials] == list(range(1, ATTEMPTS + 1)) * 5
 
 
+@pytest.mark.slow
 def test_one_that_always_fails_is_given_up_and_the_search_goes_on(tmp_path: Path) -> None:
     url = sqlite(tmp_path / "s.db")
     tried: list[Architecture] = []

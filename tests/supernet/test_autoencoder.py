@@ -79,6 +79,7 @@ def test_a_stopped_training_ends_as_if_it_had_not_been(trained: Path, tmp_path: 
     assert path.read_bytes() == trained.read_bytes()
 
 
+@pytest.mark.slow
 def test_bad_files_and_sides_are_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frames of 20 x 24 pixels make no whole number .* by 8"):
         load_autoencoder(trained).encode(torch.zeros(1, 3, 20, 24))
@@ -115,6 +116,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return vae, folder
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 def test_a_vae_of_diffusers_gives_what_diffusers_gives(theirs: tuple[Any, Path]) -> None:
     vae, folder = theirs

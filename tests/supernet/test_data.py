@@ -60,6 +60,7 @@ def test_single_frames_are_of_as_many_clips() -> None:
 FOLDED = UNetShape(4, (16, 32), 5, 16, 16, 2, 10)  # digits of 16 pixels, four a latent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [UNET, FOLDED])
 def test_digits_are_found_where_they_are_and_nowhere_else(shape: UNetShape) -> None:
     data = MovingDigits(shape, "test")

@@ -110,6 +110,7 @@ def test_clips_are_shown_as_the_autoencoder_decodes_them(latents: Path, autoenco
     assert pictures(films, pixels) is pixels
 
 
+@pytest.mark.slow
 def test_a_vae_of_diffusers_leaves_its_name(tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers")
     vae = diffusers.AutoencoderKL(

@@ -85,6 +85,7 @@ def test_a_copy_stays_in_its_split(tmp_path: Path) -> None:
         assert copies == before[split] | wanted
 
 
+@pytest.mark.slow
 def test_clips_depend_on_the_seed_alone(tmp_path: Path) -> None:
     for number in range(3):
         write_video(tmp_path / f"{number}.mp4", 90)
