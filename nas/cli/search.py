@@ -99,11 +99,11 @@ def search(
         float | None,
         typer.Option(help="A worker's evaluation that takes longer is stopped and tried again."),
     ] = None,
-    image_steps: options.ImageSteps = 1000,
-    video_steps: options.VideoSteps = 1100,
+    image_steps: options.ImageSteps = 1800,
+    video_steps: options.VideoSteps = 700,
     freeze_backbone: options.FreezeBackbone = False,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
-    test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 512,
+    test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 384,
     finalists: Annotated[
         int, typer.Option(min=1, help="Best networks seen on more clips at last; 1 for none.")
     ] = 4,
@@ -115,7 +115,7 @@ def search(
         typer.Option(
             min=0, help="Steps that train the winner on by itself; 0 keeps the supernet's weights."
         ),
-    ] = 600,
+    ] = 450,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric on generated clips, package.module:name; several times."),

@@ -20,8 +20,8 @@ def train(
     ] = None,
     data: options.Data = "digits",
     recipe: options.Recipe = "uniform",
-    image_steps: options.ImageSteps = 1000,
-    video_steps: options.VideoSteps = 1100,
+    image_steps: options.ImageSteps = 1800,
+    video_steps: options.VideoSteps = 700,
     clips: Annotated[
         int | None, typer.Option(min=1, help="Clips of a step: 3 of the image U-Net's, then 4.")
     ] = None,

@@ -55,8 +55,8 @@ class Settings:
     validation_clips: int = 128
     finalists: int = 4  # raced against each other after the search; 1 for no race
     finalist_clips: int = 1024  # of each, at most
-    winner_steps: int = 600  # the winner is trained on by itself; 0 for the supernet's weights
-    test_clips: int = 512
+    winner_steps: int = 450  # the winner is trained on by itself; 0 for the supernet's weights
+    test_clips: int = 384
     metrics: tuple[str, ...] = ()  # of a user's own, on what the compared networks generate
     calibration_networks: int = 24
     unseen_networks: int = 24
