@@ -40,7 +40,7 @@ tests: $(READY)
 	cd examples/temporal_bundle && ../../$(BIN)/pytest -n 2
 	cd examples/adversarial_finetune && ../../$(BIN)/pytest -n 2
 
-# What drills: kills by the dozen, clusters that lose nodes, a million rows. CI runs it too.
+# What takes long: kills by the dozen, clusters that lose nodes, whole conversions. CI runs it too.
 test-long: $(READY)
 	$(BIN)/pytest -m long $(ARGS)
 

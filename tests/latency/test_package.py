@@ -136,7 +136,7 @@ def test_a_weight_without_a_bias_gets_one_of_zeros(tmp_path: Path) -> None:
     assert found.weight_bytes == wanted.weight_bytes + 2 * 16
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_whole_video_unet(tmp_path: Path) -> None:
     space = load("moving_digits")
     one_of_each = {block.operator: block for block in space.blocks()}.values()

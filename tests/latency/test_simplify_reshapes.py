@@ -111,7 +111,7 @@ def moves(program: torch.export.ExportedProgram) -> int:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(chains(), st.lists(st.integers(0, 5), max_size=2))
 def test_programs_give_equal_outputs_with_no_more_moves(chain: Chain, read: list[int]) -> None:

@@ -336,7 +336,7 @@ main()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_leaves_what_was_there(bundle_path: Path, tmp_path: Path) -> None:
     """No file may grow beyond a limit, which is what a full disk does to one."""
     (tmp_path / "w.mlpackage").mkdir()

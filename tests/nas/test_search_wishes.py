@@ -156,6 +156,7 @@ def test_wishes_that_cannot_be_met_are_refused_at_once(
     assert not [line for line in progress if line.startswith("nas: ")]
 
 
+@pytest.mark.long
 def test_energy_is_calibrated_and_kept(
     call: Call,
     tmp_path: Path,

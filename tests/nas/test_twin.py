@@ -228,6 +228,7 @@ def test_given_parts_take_the_place_of_those_published() -> None:
             parts_of(space(), phone, wrong)
 
 
+@pytest.mark.long
 def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
     published = published_of("snapgen_v")
     assert published is not None

@@ -90,7 +90,7 @@ def test_diffusers_opens_what_is_saved_and_gives_the_same(tmp_path: Path) -> Non
             check_close(again(x_NCHW, torch.tensor([0.017, 0.9]), context_NLC), found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_moving_average_that_diffusers_saved_opens(folder: Path, tmp_path: Path) -> None:
     """Its config.json holds the average's settings beside the network's."""
     diffusers = pytest.importorskip("diffusers")

@@ -152,7 +152,7 @@ def test_exports_for_any_number_of_clips_and_frames(tmp_path: Path) -> None:
             check_close(program.module()(*given), network(*given))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_converts_to_core_ml_with_the_flops_that_were_traced(tmp_path: Path) -> None:
     space = small_space(tmp_path, "BK-SDM v2, two stages")
     backbone, inputs = build_backbone(space.unet).eval(), image_inputs(space)

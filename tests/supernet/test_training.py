@@ -122,6 +122,7 @@ def test_muon_turns_matrices_and_leaves_what_has_no_gradient() -> None:
     assert torch.equal(weights["idle"], before["idle"])
 
 
+@pytest.mark.long
 @pytest.mark.kernels
 def test_training_lowers_the_loss_of_every_operator(tmp_path: Path) -> None:
     plan = TrainingPlan(image_steps=150, image_clips=4, video_steps=200, video_clips=4)
