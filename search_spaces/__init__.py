@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.files.errors import InputError
 from search_spaces.shipped.loading import load
 from search_spaces.space.architecture import Architecture
-from search_spaces.space.choice import Choice, Condition, NumericChoice, Option
+from search_spaces.space.cell_graph import CellGraph, Edge
+from search_spaces.space.choice import Choice, NumericChoice
+from search_spaces.space.conditions import AllOf, AnyOf, Condition, Not, Option
 from search_spaces.space.one_hot_encoding import counts, encode, feature_names
 from search_spaces.space.space import SearchSpace
 from search_spaces.unet.slots import Slot
@@ -53,12 +55,17 @@ __all__ = [
     "SEPARABLE_CONV3D",
     "WIDTH",
     "WINDOW",
+    "AllOf",
+    "AnyOf",
     "AnyUNetShape",
     "Architecture",
     "Block",
+    "CellGraph",
     "Choice",
     "Condition",
+    "Edge",
     "InputError",
+    "Not",
     "NumericChoice",
     "Operator",
     "Option",

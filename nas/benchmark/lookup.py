@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from search_spaces import Architecture, InputError, NumericChoice, Table
-from search_spaces.space.choice import Choice, Option
+from search_spaces.space.choice import Choice
+from search_spaces.space.conditions import Option
 from search_spaces.space.integer_encoding import Codes, IntegerEncoder, scaled
 
 Rows = npt.NDArray[np.int64]

@@ -26,7 +26,7 @@ def tpe(problem: Problem) -> "BaseSampler":
         return OrdinalTPE(
             seed=problem.seed,
             multivariate=True,
-            group=any(choice.when is not None for choice in problem.space.choices),
+            group=bool(problem.space.may_not_matter),
             warn_independent_sampling=False,
         )
 

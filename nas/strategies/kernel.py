@@ -44,13 +44,13 @@ class Features:
     def __init__(self, coder: IntegerEncoder) -> None:
         self._sizes: list[int] = []
         self.numeric: list[int] = []
-        alike: dict[object, list[int]] = {}
+        alike: dict[tuple[object, bool], list[int]] = {}
         for place, choice in enumerate(coder.choices):
             if isinstance(choice, NumericChoice):
                 self.numeric.append(place)
                 self._sizes.append(0)
             else:
-                idle = choice.when is not None
+                idle = choice.name in coder.space.may_not_matter
                 self._sizes.append(len(choice.options) + idle)
                 alike.setdefault((choice.options, idle), []).append(place)
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(int)
@@ -58,9 +58,9 @@ class Features:
             _Group(
                 tuple(places),
                 tuple(slice(self._starts[p], self._starts[p + 1]) for p in places),
-                _first_places(coder.choices[places[0]]),
+                _first_places(coder.choices[places[0]], may_idle=options_and_idle[1]),
             )
-            for places in alike.values()
+            for options_and_idle, places in alike.items()
         ]
         self.choices = len(coder.choices)
         self.width = int(self._starts[-1])
@@ -91,7 +91,7 @@ class Features:
         return np.concatenate(found, axis=1) if found else np.zeros((len(one_hot), 0))
 
 
-def _first_places(choice: Choice | NumericChoice) -> Matrix:
+def _first_places(choice: Choice | NumericChoice, *, may_idle: bool) -> Matrix:
     """Options equally far apart, at a squared distance of 1; numbers in a line of length 1."""
     assert isinstance(choice, Choice)
     count = len(choice.options)
@@ -102,7 +102,7 @@ def _first_places(choice: Choice | NumericChoice) -> Matrix:
     else:
         places = np.eye(count + 1)[:count] / np.sqrt(2)
         idle = np.eye(count + 1)[count:] / np.sqrt(2)
-    return np.concatenate([places, idle]) if choice.when is not None else places
+    return np.concatenate([places, idle]) if may_idle else places
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,9 @@ def parts_of(coder: IntegerEncoder) -> Parts:
     Raises:
         InputError: a part has too many options to list.
     """
-    root = list(range(len(coder.choices)))
-    for place, parent in enumerate(coder.parents):
-        if parent is not None:
-            root[place] = root[parent[0]]
-    places = [tuple(p for p in range(len(root)) if root[p] == r) for r in sorted(set(root))]
+    at = {choice.name: place for place, choice in enumerate(coder.choices)}
+    groups = (tuple(sorted(at[name] for name in each)) for each in coder.space.dependent)
+    places = sorted(groups)
     return Parts(tuple(places), tuple(_options(coder, each) for each in places))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from search_spaces.files.document import Json, check
 from search_spaces.files.errors import InputError
-from search_spaces.space.choice import Option
+from search_spaces.space.conditions import Option
 
 FORMAT = "temporal-nas/architecture"
 MAJOR = 1

@@ -1,30 +1,20 @@
 """Choices: the categorical, conditional and numeric decisions that a search space is made of."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_spaces.files.errors import InputError
-
-Option = str | int | float | bool
-Values = Mapping[str, Option]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """Condition: a choice is active only where `choice` is decided as one of `options`."""
-
-    choice: str
-    options: tuple[Option, ...]
+from search_spaces.space.conditions import AnyCondition, Option
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A categorical choice with ordered options; conditional on an earlier choice by `when`."""
+    """A categorical choice with ordered options; conditional on other choices by `when`."""
 
     name: str
     options: tuple[Option, ...]
-    when: Condition | None = None
+    when: AnyCondition | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

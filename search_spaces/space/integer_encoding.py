@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.space.architecture import Architecture
-from search_spaces.space.choice import AnyChoice, Choice, NumericChoice, Option
+from search_spaces.space.cell_graph import CellGraph
+from search_spaces.space.choice import AnyChoice, Choice, NumericChoice
+from search_spaces.space.conditions import Condition, Mask, Option
+from search_spaces.space.dependencies import leaves
 from search_spaces.space.space import SearchSpace
 
 INACTIVE = -1.0
@@ -41,19 +44,6 @@ class IntegerEncoder:
     def option_counts(self) -> list[int]:
         """How many options each choice has; 0 where numbers vary freely."""
         return [len(options) for options in self._options]
-
-    @cached_property
-    def parents(self) -> list[tuple[int, tuple[int, ...]] | None]:
-        """Of each choice: the place of the choice that it depends on, and the options' places."""
-        found: list[tuple[int, tuple[int, ...]] | None] = []
-        for choice in self.choices:
-            when = choice.when
-            if when is None:
-                found.append(None)
-            else:
-                place = self._place[when.choice]
-                found.append((place, tuple(self._options[place][o] for o in when.options)))
-        return found
 
     def codes(self, architectures: Sequence[Architecture]) -> Codes:
         """Encode n architectures, (n, choices)."""
@@ -106,10 +96,35 @@ class IntegerEncoder:
 
     def canonical(self, codes: Codes) -> Codes:
         """Make rows canonical in place: `INACTIVE` where a choice doesn't matter."""
-        for place, parent in enumerate(self.parents):
-            if parent is not None:
-                codes[~np.isin(codes[:, parent[0]], parent[1]), place] = INACTIVE
+        for step in self.space.steps:
+            if isinstance(step, CellGraph):
+                self._drop_dead(codes, step)
+            elif step.when is not None:
+                holds = step.when.mask(partial(self._decided_so, codes))
+                codes[~holds, self._place[step.name]] = INACTIVE
         return codes
+
+    def _decided_so(self, codes: Codes, leaf: Condition) -> Mask:
+        place = self._place[leaf.choice]
+        wanted = [self._options[place][option] for option in leaf.options]
+        return np.isin(codes[:, place], wanted)
+
+    def _drop_dead(self, codes: Codes, graph: CellGraph) -> None:
+        """Leave what matters on a graph's edges, where all that are absent are spelled alike."""
+        places = [self._place[name] for name in graph.choices]
+        found = codes[:, places]
+        present = found != INACTIVE
+        for column, absent in enumerate(self._absent(graph)):
+            gone = np.isin(found[:, column], absent)
+            present[:, column] &= ~gone
+            found[gone, column] = absent[:1] or INACTIVE
+        _, matters = graph.live(present)
+        codes[:, places] = np.where(matters, found, INACTIVE)
+
+    def _absent(self, graph: CellGraph) -> list[list[int]]:
+        """The codes of each edge that mean that it is not there."""
+        options = (self._options[self._place[name]] for name in graph.choices)
+        return [[code for option, code in o.items() if option in graph.absent] for o in options]
 
     def sample(self, count: int, rng: np.random.Generator) -> Codes:
         """Sample `count` random rows, every option of a choice as likely; canonical."""
@@ -136,7 +151,9 @@ class IntegerEncoder:
         count = len(codes)
         complete = self.completed(codes, rng)
         weights = rng.random(codes.shape)
-        weights[codes == INACTIVE] = np.inf  # decisions that matter come first
+        idle = codes == INACTIVE
+        idle[:, self._on_graphs] = False  # an edge that is off every path may become part of one
+        weights[idle] = np.inf  # decisions that matter come first
         order = np.argsort(weights, axis=1)
         for turn in range(int(changes.max(initial=0))):
             rows = np.flatnonzero(changes > turn)
@@ -152,9 +169,8 @@ class IntegerEncoder:
         child = self.completed(first, rng)
         other = self.completed(second, rng)
         take = rng.random(first.shape) < 0.5
-        for place, parent in enumerate(self.parents):
-            if parent is not None:
-                take[:, place] = take[:, parent[0]]
+        for place, asked in self._asked:
+            take[:, place] = take[:, asked]
         return self.canonical(np.where(take, other, child))
 
     def completed(self, codes: Codes, rng: np.random.Generator) -> Codes:
@@ -164,7 +180,27 @@ class IntegerEncoder:
             idle = np.flatnonzero(codes[:, place] == INACTIVE)
             if idle.size:
                 filled[idle, place] = self._column(place, len(idle), rng)
+        if self._on_graphs:  # several dead edges may make a path: then none of them is there
+            changed = (self.canonical(filled.copy()) != codes).any(axis=1)
+            for graph in self.space.graphs:
+                for name, absent in zip(graph.choices, self._absent(graph), strict=True):
+                    place = self._place[name]
+                    if absent:
+                        filled[changed & (codes[:, place] == INACTIVE), place] = absent[0]
         return filled
+
+    @cached_property
+    def _on_graphs(self) -> list[int]:
+        return [self._place[name] for graph in self.space.graphs for name in graph.choices]
+
+    @cached_property
+    def _asked(self) -> list[tuple[int, int]]:
+        """Choices that depend on others, and what each asks about first, as they are decided."""
+        return [
+            (self._place[step.name], self._place[next(leaves(step)).choice])
+            for step in self.space.steps
+            if not isinstance(step, CellGraph) and step.when is not None
+        ]
 
     def _column(self, place: int, count: int, rng: np.random.Generator) -> Codes:
         options = self.option_counts[place]

@@ -1,9 +1,9 @@
-"""Search space: an ordered list of conditional choices; sample, enumerate, neighbours, size."""
+"""Search space: conditional choices and cell graphs; sample, enumerate, neighbours, size."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,16 @@ from search_spaces.files.document import Json
 from search_spaces.files.errors import InputError
 from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.space.architecture import Architecture, choices_of
-from search_spaces.space.choice import AnyChoice, Choice, Condition, NumericChoice, Option, Values
+from search_spaces.space.cell_graph import CellGraph, graphs_from_json
+from search_spaces.space.choice import AnyChoice, Choice, NumericChoice
+from search_spaces.space.conditions import Option, Values, condition_from_json
+from search_spaces.space.dependencies import (
+    Step,
+    check_edges,
+    in_order,
+    leaves,
+    with_spelled_condition,
+)
 
 FORMAT = "temporal-nas/search-space"
 MAJOR = 1
@@ -36,34 +45,60 @@ class Trial(Protocol):
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A search space: an ordered list of choices; a condition may name only an earlier choice."""
+    """A search space: choices in order, which may depend on each other, or stand on graphs.
+
+    Args:
+        name: that its architectures carry.
+        choices: a condition may name any other choice that has options.
+        graphs: whose edges are some of the choices; what is off every path of them is dropped.
+    """
 
     name: str
     choices: tuple[AnyChoice, ...]
+    graphs: tuple[CellGraph, ...] = ()
 
     def __post_init__(self) -> None:
-        seen: dict[str, AnyChoice] = {}
         if not self.choices:
             raise InputError(f"space {self.name!r} has no choices")
-        for given in self.choices:
-            choice = given
-            if choice.name in seen:
+        by_name: dict[str, AnyChoice] = {}
+        for choice in self.choices:
+            if choice.name in by_name:
                 raise InputError(f"space {self.name!r} has two choices named {choice.name!r}")
-            if isinstance(choice, Choice) and choice.when is not None:
-                parent = seen.get(choice.when.choice)
-                if not isinstance(parent, Choice):
-                    raise InputError(
-                        f"space {self.name!r}: choice {choice.name!r} depends on "
-                        f"{choice.when.choice!r}, which is no earlier choice with options"
-                    )
-                wanted = tuple(parent.resolve(option) for option in choice.when.options)
-                choice = replace(choice, when=Condition(parent.name, wanted))
-            seen[choice.name] = choice
-        object.__setattr__(self, "choices", tuple(seen.values()))  # conditions in one spelling
+            by_name[choice.name] = choice
+        try:
+            spelled = tuple(with_spelled_condition(choice, by_name) for choice in self.choices)
+            object.__setattr__(self, "choices", spelled)  # conditions in one spelling
+            check_edges(self.graphs, by_name)
+            _ = self.steps
+        except InputError as error:
+            raise InputError(f"space {self.name!r}: {error}") from None
 
     @cached_property
     def _by_name(self) -> dict[str, AnyChoice]:
         return {choice.name: choice for choice in self.choices}
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Choices and graphs in the order in which they are decided."""
+        return in_order(self.choices, self.graphs)
+
+    @cached_property
+    def may_not_matter(self) -> frozenset[str]:
+        """The choices that do not matter in some architectures."""
+        edges = {name for graph in self.graphs for name in graph.choices}
+        return frozenset(edges | {c.name for c in self.choices if c.when is not None})
+
+    @cached_property
+    def dependent(self) -> tuple[frozenset[str], ...]:
+        """Choices that say of each other whether they matter, in groups as large as needed."""
+        groups = [set(graph.choices) for graph in self.graphs]
+        groups += [{c.name, *(leaf.choice for leaf in leaves(c))} for c in self.choices]
+        joined: list[set[str]] = []
+        for group in groups:
+            apart = [other for other in joined if not other & group]
+            touched = [other for other in joined if other & group]
+            joined = [*apart, group.union(*touched)]
+        return tuple(map(frozenset, joined))
 
     def architecture(self, values: Mapping[str, object]) -> Architecture:
         """Validate `values` and make the canonical architecture that they spell.
@@ -79,42 +114,86 @@ class SearchSpace:
                     f"space {self.name!r} has no choice {name!r}; its choices: "
                     + ", ".join(self._by_name)
                 )
-        decided: dict[str, Option] = {}
-        for choice in self.choices:
-            if not _is_active(choice, decided):
-                continue
+
+        def given(choice: AnyChoice) -> Option:
             if choice.name not in values:
                 raise InputError(f"space {self.name!r}: choice {choice.name!r} is not decided")
-            decided[choice.name] = choice.resolve(values[choice.name])
-        return Architecture(self.name, tuple(decided.items()))
+            return choice.resolve(values[choice.name])
+
+        def stands(edge: Choice) -> Option | None:
+            return edge.resolve(values[edge.name]) if edge.name in values else None
+
+        return self._decided(given, stands)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """Sample a random architecture: each active choice is decided uniformly, in order."""
-        decided: dict[str, Option] = {}
-        for choice in self.choices:
-            if not _is_active(choice, decided):
-                continue
+        """Sample a random architecture: each active choice is decided uniformly, in order.
+
+        Every edge of a graph, too, and what then is off every path is dropped.
+        """
+
+        def drawn(choice: AnyChoice) -> Option:
             if isinstance(choice, NumericChoice):
-                value = rng.uniform(choice.low, choice.high)
-                decided[choice.name] = _rounded(choice, float(value))
-            else:
-                decided[choice.name] = choice.options[int(rng.integers(len(choice.options)))]
-        return Architecture(self.name, tuple(decided.items()))
+                return _rounded(choice, float(rng.uniform(choice.low, choice.high)))
+            return choice.options[int(rng.integers(len(choice.options)))]
+
+        return self._decided(drawn, drawn)
 
     def suggest(self, trial: Trial) -> Architecture:
-        """Let an Optuna trial decide (define-by-run); inactive choices are never suggested."""
-        decided: dict[str, Option] = {}
-        for choice in self.choices:
-            if not _is_active(choice, decided):
-                continue
+        """Let an Optuna trial decide (define-by-run); inactive choices are never suggested.
+
+        Of a graph every edge is, as none is known to be off every path before all are decided.
+        """
+
+        def suggested(choice: AnyChoice) -> Option:
             if isinstance(choice, Choice):
-                decided[choice.name] = trial.suggest_categorical(choice.name, choice.options)
-            elif choice.integer:
-                low, high = int(choice.low), int(choice.high)
-                decided[choice.name] = trial.suggest_int(choice.name, low, high)
-            else:
-                decided[choice.name] = trial.suggest_float(choice.name, choice.low, choice.high)
-        return Architecture(self.name, tuple(decided.items()))
+                option: Option = trial.suggest_categorical(choice.name, choice.options)
+                return option
+            if choice.integer:
+                return trial.suggest_int(choice.name, int(choice.low), int(choice.high))
+            return trial.suggest_float(choice.name, choice.low, choice.high)
+
+        return self._decided(suggested, suggested)
+
+    def _decided(
+        self,
+        decide: Callable[[AnyChoice], Option],
+        stands: Callable[[Choice], Option | None],
+    ) -> Architecture:
+        """Ask for every decision that matters, and for all edges of graphs; None: not there."""
+        decided: dict[str, Option] = {}
+        for step in self.steps:
+            if isinstance(step, CellGraph):
+                decided |= self._on_graph(step, stands)
+            elif step.when is None or step.when.holds(decided):
+                decided[step.name] = decide(step)
+        return self._made(decided)
+
+    def _on_graph(
+        self, graph: CellGraph, stands: Callable[[Choice], Option | None]
+    ) -> dict[str, Option]:
+        edges = [self._edge(name) for name in graph.choices]
+        found = {edge.name: option for edge in edges if (option := stands(edge)) is not None}
+        matters: dict[str, Option] = {}
+        for name, option in graph.canonical(found).items():
+            if option is None:
+                raise InputError(f"space {self.name!r}: choice {name!r} is not decided")
+            gone = next(o for o in self._edge(name).options if o in graph.absent or o == option)
+            matters[name] = gone if option in graph.absent else option  # absent in one spelling
+        return matters
+
+    def _edge(self, name: str) -> Choice:
+        edge = self._by_name[name]
+        assert isinstance(edge, Choice)
+        return edge
+
+    def _made(self, decided: Mapping[str, Option]) -> Architecture:
+        names = decided if self._as_listed else [n for n in self._by_name if n in decided]
+        return Architecture(self.name, tuple((name, decided[name]) for name in names))
+
+    @cached_property
+    def _as_listed(self) -> bool:
+        """Whether choices are decided in the order in which they stand in the space."""
+        return not self.graphs and self.steps == self.choices
 
     def enumerate(self) -> Iterator[Architecture]:
         """Enumerate every architecture once, lazily, in the order of the options.
@@ -122,7 +201,7 @@ class SearchSpace:
         Raises:
             InputError: a numeric choice varies freely, so there is no list.
         """
-        return self._completions({})
+        return self._completions({}, on_graphs=False)
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Neighbourhood (local search): architectures that differ in one decision.
@@ -132,6 +211,7 @@ class SearchSpace:
         Symmetric where every choice has options: a is a neighbour of b if b is one of a. Numeric
         choices step by a tenth of their range.
         """
+        edges = {name for graph in self.graphs for name in graph.choices}
         for name, current in architecture.items():
             choice = self._by_name[name]
             if isinstance(choice, NumericChoice):
@@ -142,9 +222,19 @@ class SearchSpace:
                     if moved != architecture:
                         yield moved
                 continue
+            if name in edges:
+                continue
             for option in choice.options:
                 if option != current:
                     yield from self._completions({**architecture, name: option})
+        for graph in self.graphs:
+            here = {n: option for n, option in architecture.items() if n in graph.choices}
+            rest = {n: option for n, option in architecture.items() if n not in graph.choices}
+            for near in graph.neighbours(here, self._options_of(graph)):
+                yield from self._completions({**rest, **near})
+
+    def _options_of(self, graph: CellGraph) -> dict[str, tuple[Option, ...]]:
+        return {name: self._edge(name).options for name in graph.choices}
 
     @cached_property
     def size(self) -> float:
@@ -155,20 +245,38 @@ class SearchSpace:
         """
         if any(isinstance(choice, NumericChoice) for choice in self.choices):
             return math.inf
-        last_asked = {c.when.choice: i for i, c in enumerate(self.choices) if c.when}
+        last_asked = {
+            leaf.choice: index
+            for index, step in enumerate(self.steps)
+            if not isinstance(step, CellGraph)
+            for leaf in leaves(step)
+        }
         states: dict[tuple[tuple[str, Option], ...], int] = {(): 1}
-        for index, choice in enumerate(self.choices):
-            assert isinstance(choice, Choice)
+        for index, step in enumerate(self.steps):
             grown: dict[tuple[tuple[str, Option], ...], int] = {}
             for state, count in states.items():
                 decided = dict(state)
-                options = choice.options if _is_active(choice, decided) else (None,)
-                for option in options:
-                    after = dict(decided) if option is None else {**decided, choice.name: option}
+                for more, ways in self._ways(step, decided, last_asked):
+                    after = {**decided, **more}
                     kept = tuple((n, v) for n, v in after.items() if last_asked.get(n, -1) > index)
-                    grown[kept] = grown.get(kept, 0) + count
+                    grown[kept] = grown.get(kept, 0) + count * ways
             states = grown
         return sum(states.values())
+
+    def _ways(
+        self, step: Step, decided: Values, asked: Collection[str]
+    ) -> Iterator[tuple[dict[str, Option], int]]:
+        """What a step may decide of what others ask about, and in how many ways."""
+        if isinstance(step, CellGraph):
+            kept = [name for name in step.choices if name in asked]
+            for key, count in step.count(self._options_of(step), kept).items():
+                found = zip(kept, key, strict=True)
+                yield {name: option for name, option in found if option is not None}, count
+        elif step.when is not None and not step.when.holds(decided):
+            yield {}, 1
+        else:
+            assert isinstance(step, Choice)
+            yield from (({step.name: option}, 1) for option in step.options)
 
     def to_json(self) -> Json:
         """As a JSON document: name, choices, options, conditions."""
@@ -177,6 +285,7 @@ class SearchSpace:
             "version": f"{MAJOR}.0",
             "name": self.name,
             "choices": [_choice_to_json(choice) for choice in self.choices],
+            **({"graphs": [graph.to_json() for graph in self.graphs]} if self.graphs else {}),
         }
 
     def read_architecture(self, path: Path) -> Architecture:
@@ -200,26 +309,38 @@ class SearchSpace:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
 
-    def _completions(self, fixed: Values) -> Iterator[Architecture]:
-        """Enumerate the architectures that keep the fixed decisions wherever those matter."""
+    def _completions(self, fixed: Values, *, on_graphs: bool = True) -> Iterator[Architecture]:
+        """Enumerate the architectures that keep the fixed decisions wherever those matter.
+
+        Args:
+            fixed: decisions.
+            on_graphs: whether all edges of graphs that matter are among them, or none is.
+        """
 
         def walk(index: int, decided: dict[str, Option]) -> Iterator[Architecture]:
-            while index < len(self.choices):
-                choice = self.choices[index]
+            while index < len(self.steps):
+                step = self.steps[index]
                 index += 1
-                if not _is_active(choice, decided):
+                if isinstance(step, CellGraph):
+                    if not on_graphs:
+                        for found in step.networks(self._options_of(step)):
+                            yield from walk(index, {**decided, **found})
+                        return
+                    decided |= {name: fixed[name] for name in step.choices if name in fixed}
                     continue
-                if choice.name in fixed:
-                    decided[choice.name] = fixed[choice.name]
+                if step.when is not None and not step.when.holds(decided):
                     continue
-                if isinstance(choice, NumericChoice):
+                if step.name in fixed:
+                    decided[step.name] = fixed[step.name]
+                    continue
+                if isinstance(step, NumericChoice):
                     raise InputError(
-                        f"space {self.name!r} cannot be listed: {choice.name!r} varies freely"
+                        f"space {self.name!r} cannot be listed: {step.name!r} varies freely"
                     )
-                for option in choice.options:
-                    yield from walk(index, {**decided, choice.name: option})
+                for option in step.options:
+                    yield from walk(index, {**decided, step.name: option})
                 return
-            yield Architecture(self.name, tuple(decided.items()))
+            yield self._made(decided)
 
         return walk(0, {})
 
@@ -231,15 +352,10 @@ def space_from_json(content: object, where: str) -> SearchSpace:
     if not isinstance(name, str) or not isinstance(choices, list):
         raise InputError(f"{where}: a space needs a 'name' and a list of 'choices'")
     try:
-        return SearchSpace(name, tuple(_choice_from_json(choice) for choice in choices))
+        found = tuple(_choice_from_json(choice) for choice in choices)
+        return SearchSpace(name, found, graphs_from_json(checked.get("graphs", [])))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-
-
-def _is_active(choice: AnyChoice, decided: Values) -> bool:
-    """Whether a choice matters, given the earlier decisions that its condition asks about."""
-    when = choice.when
-    return when is None or (when.choice in decided and decided[when.choice] in when.options)
 
 
 def _rounded(choice: NumericChoice, value: float) -> Option:
@@ -256,7 +372,7 @@ def _choice_to_json(choice: AnyChoice) -> Json:
         }
     entry: Json = {"name": choice.name, "options": list(choice.options)}
     if choice.when is not None:
-        entry["when"] = {"choice": choice.when.choice, "options": list(choice.when.options)}
+        entry["when"] = choice.when.to_json()
     return entry
 
 
@@ -271,9 +387,5 @@ def _choice_from_json(entry: object) -> AnyChoice:
     options, when = entry.get("options"), entry.get("when")
     if not isinstance(options, list):
         raise InputError(f"choice {name!r} needs a list of 'options' (or 'low' and 'high')")
-    condition = None
-    if when is not None:
-        if not isinstance(when, dict) or not isinstance(when.get("options"), list):
-            raise InputError(f"choice {name!r}: 'when' needs a 'choice' and a list of 'options'")
-        condition = Condition(str(when.get("choice")), tuple(when["options"]))
+    condition = None if when is None else condition_from_json(when, f"choice {name!r}, when")
     return Choice(name, tuple(options), condition)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from search_spaces.files.errors import InputError
-from search_spaces.space.choice import AnyChoice, Choice, Condition, NumericChoice
+from search_spaces.space.choice import AnyChoice, Choice, NumericChoice
+from search_spaces.space.conditions import Condition
 
 Place = tuple[Path, int]  # the file and the line of a row
 Rows = npt.NDArray[np.bool_]

@@ -13,7 +13,8 @@ from search_spaces.files import document
 from search_spaces.files.document import Json
 from search_spaces.files.errors import InputError
 from search_spaces.space.architecture import Architecture
-from search_spaces.space.choice import AnyChoice, Choice, Condition, Option
+from search_spaces.space.choice import AnyChoice, Choice
+from search_spaces.space.conditions import Condition, Option
 from search_spaces.space.space import FORMAT, MAJOR, SearchSpace, space_from_json
 from search_spaces.unet.slots import Slot
 from search_spaces.unet.stable_diffusion import KIND, StableDiffusionShape, shape_from_json

@@ -11,16 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import (
+    AllOf,
+    AnyOf,
     Choice,
     Condition,
     InputError,
+    Not,
     NumericChoice,
     SearchSpace,
     counts,
     encode,
     feature_names,
 )
+from search_spaces.space.conditions import AnyCondition
+from search_spaces.space.integer_encoding import IntegerEncoder
 from search_spaces.space.space import space_from_json
+
+SMALL = {"depth": 2, "width": 32}
 
 
 @st.composite
@@ -33,15 +40,33 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
     )
     choices: list[Choice] = []
     for index in range(draw(st.integers(1, 5))):
-        when = None
-        if choices and draw(st.booleans()):
-            parent = draw(st.sampled_from(choices))
-            wanted = draw(
-                st.lists(st.sampled_from(parent.options), min_size=1, max_size=2, unique=True)
-            )
-            when = Condition(parent.name, tuple(wanted))
+        when = draw(conditions(choices)) if choices and draw(st.booleans()) else None
         choices.append(Choice(f"c{index}", tuple(draw(options)), when))
-    return SearchSpace("random", tuple(choices))
+    return SearchSpace("random", tuple(draw(st.permutations(choices))))
+
+
+def conditions(choices: list[Choice]) -> st.SearchStrategy[AnyCondition]:
+    """On any of these, and on several."""
+    asked = st.sampled_from(choices).flatmap(
+        lambda choice: st.builds(
+            Condition,
+            st.just(choice.name),
+            st.lists(st.sampled_from(choice.options), min_size=1, max_size=2, unique=True).map(
+                tuple
+            ),
+        )
+    )
+    return st.recursive(
+        asked,
+        lambda inner: st.one_of(
+            st.builds(Not, inner),
+            *(
+                st.builds(kind, st.lists(inner, min_size=1, max_size=2).map(tuple))
+                for kind in (AllOf, AnyOf)
+            ),
+        ),
+        max_leaves=3,
+    )
 
 
 @given(spaces())
@@ -91,6 +116,37 @@ def test_encoding_tells_all_architectures_apart(space: SearchSpace) -> None:
     assert len({row.tobytes() for row in matrix}) == len(listed)
     assert (matrix.sum(axis=1) == [len(architecture) for architecture in listed]).all()
     assert (counts(space, listed).sum(axis=1) == matrix.sum(axis=1)).all()
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_codes_are_architectures(space: SearchSpace, seed: int) -> None:
+    check_codes(space, seed)
+
+
+def check_codes(space: SearchSpace, seed: int) -> None:
+    """Rows of codes say what architectures say, and what is made of them stays in the space."""
+    coder, rng = IntegerEncoder(space), np.random.default_rng(seed)
+    listed = list(space.enumerate())
+    codes = coder.codes(listed)
+    assert coder.architectures(codes) == listed
+    assert np.array_equal(coder.canonical(codes.copy()), codes)
+    full = np.stack([rng.integers(n, size=50) for n in coder.option_counts], axis=1).astype(float)
+    spelled = [
+        space.architecture(
+            {c.name: c.options[int(at)] for c, at in zip(space.choices, row, strict=True)}  # type: ignore[union-attr]
+        )
+        for row in full
+    ]
+    assert coder.architectures(coder.canonical(full.copy())) == spelled
+    some = codes[rng.integers(len(codes), size=20)]
+    assert np.array_equal(coder.canonical(coder.completed(some, rng)), some)
+    for made in (
+        coder.sample(20, rng),
+        coder.balanced_sample(20, rng),
+        coder.mutate(some, rng.integers(0, 4, size=20), rng),
+        coder.crossover(some, some[::-1], rng),
+    ):
+        assert set(coder.architectures(made)) <= set(listed)
 
 
 @given(spaces(), st.integers(0, 2**32))
@@ -166,7 +222,52 @@ def test_broken_choices_are_said(choice: object) -> None:
         space_from_json({**document, "choices": [choice]}, "here")
 
 
-def test_a_condition_on_a_later_choice_is_refused() -> None:
-    early = Choice("kernel", (3, 5), Condition("op", ("conv",)))
-    with pytest.raises(InputError, match="no earlier choice"):
-        SearchSpace("broken", (early, Choice("op", ("none", "conv"))))
+def test_a_condition_may_ask_about_a_later_choice() -> None:
+    kernel = Choice("kernel", (3, 5), Condition("op", ("conv",)))
+    space = SearchSpace("late", (kernel, Choice("op", ("none", "conv"))))
+    assert [str(a) for a in space.enumerate()] == [
+        "op=none", "kernel=3 op=conv", "kernel=5 op=conv",
+    ]  # fmt: skip
+    assert space.size == 3
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (
+            [Choice("a", (1, 2), Condition("b", (1,))), Choice("b", (1, 2), Condition("a", (1,)))],
+            "space 'x': conditions refer to each other in a circle, among 'a', 'b'$",
+        ),
+        ([Choice("a", (1, 2), Condition("a", (1,)))], "in a circle, among 'a'$"),
+        ([Choice("a", (1, 2), Condition("c", (1,)))], "'a' depends on 'c', which is no choice"),
+        (
+            [Choice("a", (1, 2)), Choice("b", (1,), Not(Condition("a", (3,))))],
+            "choice 'b' has a condition: choice 'a' has no option 3",
+        ),
+    ],
+)
+def test_conditions_that_cannot_be_are_said(choices: list[Choice], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SearchSpace("x", tuple(choices))
+
+
+def test_conditions_combine() -> None:
+    deep, wide = Condition("depth", (4,)), Condition("width", (64,))
+    space = SearchSpace(
+        "both",
+        (
+            Choice("depth", (2, 4)),
+            Choice("width", (32, 64)),
+            Choice("skip", ("yes", "no"), AllOf((deep, wide))),
+            Choice("warm", ("yes", "no"), AnyOf((deep, wide))),
+            Choice("plain", ("yes", "no"), Not(AnyOf((deep, wide)))),
+        ),
+    )
+    assert space.size == 2 + 2 + 2 + 4
+    assert str(space.architecture(dict.fromkeys(("skip", "warm", "plain"), "no") | SMALL)) == (
+        "depth=2 width=32 plain=no"
+    )
+    broken = space.to_json()
+    broken["choices"][2]["when"] = {"every": []}
+    with pytest.raises(InputError, match="here: choice 'skip', when: a condition has a 'choice'"):
+        space_from_json(broken, "here")
