@@ -1,5 +1,6 @@
 """Tables of measurements and of what is to be measured, from rows to files."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
@@ -8,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from search_spaces import Architecture, InputError, SearchSpace, Table
+from search_spaces import Architecture, InputError, NumericChoice, SearchSpace, Table
 from search_spaces.files.document import write_atomically
-from search_spaces.tables.columns import in_kept_unit
+from search_spaces.space.choice import AnyChoice, is_ordinal
+from search_spaces.tables.columns import RESERVED, in_kept_unit
 
 Row = dict[str, Any]
 MOST_NAMED = 6  # columns of a role in a line for people
@@ -67,6 +69,64 @@ def columns_in_words(table: Table, used: Collection[str] = ()) -> list[str]:
     elif unused and not table.of_blocks:
         lines.append(f"{path}: if one of the metrics is a choice, say `choice_columns=NAME`")
     return lines
+
+
+def described(table: Table) -> dict[str, Any]:
+    """What a table holds, in words by their names: rows, choices, metrics, networks, gaps."""
+    rows = len(table.choices)
+    found: dict[str, Any] = {"rows": rows, "of": "blocks" if table.of_blocks else "networks"}
+    if not table.of_blocks and not table.choices.empty:
+        try:
+            found |= _networks(table)
+        except InputError as error:  # a few rows may need their space beside them
+            found["no space of its own"] = str(error)
+    by_role = table.columns_by_role
+    if by_role["metric"]:
+        found["metrics"] = {name: _range(table, name) for name in by_role["metric"]}
+    else:
+        found["measured"] = "nothing yet: add what each row took, as latency_ms, and calibrate"
+    if reserved := [each for each in table.columns if each.role == "reserved"]:
+        found["reserved"] = ", ".join(
+            column.name + f" ({column.why})" * (column.name not in RESERVED) for column in reserved
+        )
+    return found
+
+
+def _networks(table: Table) -> dict[str, Any]:
+    """How many networks there are, of how many, and which rows repeat earlier ones."""
+    space, first = table.space, dict[Architecture, int]()
+    again = [
+        (row, first[architecture])
+        for row, architecture in enumerate(table.architectures, start=2)
+        if first.setdefault(architecture, row) != row
+    ]
+    size = f"{space.size:,}" if math.isfinite(space.size) else "numbers that vary freely"
+    found: dict[str, Any] = {"networks": f"{len(first):,} of {size} in its space"}
+    if again:
+        row, earlier = again[0]
+        found["duplicates"] = (
+            f"{len(again):,} rows are networks of earlier rows, as row {row} is that of row "
+            f"{earlier}; they count once"
+        )
+    found["choices"] = {choice.name: _options(choice) for choice in space.choices}
+    return found
+
+
+def _options(choice: AnyChoice) -> str:
+    if isinstance(choice, NumericChoice):
+        return f"a {'whole ' * choice.integer}number from {choice.low:g} to {choice.high:g}"
+    kind = "ordered" if is_ordinal(choice.options) else "named"
+    when = "" if choice.when is None else ", where it matters"
+    return f"{kind}{when}: {', '.join(map(str, choice.options))}"
+
+
+def _range(table: Table, name: str) -> str:
+    cells = table.metrics[in_kept_unit(name)]
+    held, unit = cells.dropna(), f" ({in_kept_unit(name)})" * (in_kept_unit(name) != name)
+    if held.empty:
+        return "no number in any row"
+    gaps = "" if len(held) == len(cells) else f"; {len(held)} of {len(cells)} rows have one"
+    return f"{held.min():.6g} to {held.max():.6g}{unit}{gaps}"
 
 
 def columns_in_json(table: Table) -> list[dict[str, str]]:

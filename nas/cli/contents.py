@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from search_spaces.files.git_lfs import refuse_pointer
 
 if TYPE_CHECKING:
     from nas.bundle import Bundle
+    from search_spaces import SearchSpace
 
 Content = dict[str, Any]
 TABLES = (".csv", ".csv.gz", ".parquet")
@@ -48,7 +49,7 @@ def content_of(path: Path) -> Content:
     if path.is_dir():
         return _folder(path)
     if path.name.endswith(TABLES):
-        return _table(path)
+        return table_content(path)
     readers = {".safetensors": _tensors, ".jsonl": _journal}
     return readers.get(path.suffix, _document)(path)
 
@@ -146,32 +147,28 @@ def _tensors(path: Path) -> Content:
     return content | {"holds": f"{len(shapes)} tensors", "numbers": numbers}
 
 
-def _table(path: Path) -> Content:
-    from nas.tables import columns_in_json
+def table_content(
+    path: Path, space: "SearchSpace | None" = None, choice_columns: Collection[str] = ()
+) -> Content:
+    """What a table holds: its networks, choices, metrics and reserved columns.
+
+    Args:
+        path: the table.
+        space: that its rows are of; without one their values make it.
+        choice_columns: columns that are choices whatever their names end in.
+
+    Raises:
+        InputError: it is no table, or not of the space.
+    """
+    from nas.tables import columns_in_json, described
     from search_spaces import read_table
 
-    table = read_table(path, measured=False)
-    rows = len(table.choices)
-    content: Content = {
-        "table": str(path),
-        "rows": rows,
-        "of": "blocks" if table.of_blocks else "networks",
-    }
+    table = read_table(path, space, measured=False, choice_columns=choice_columns)
+    content: Content = {"table": str(path), **described(table)}
     content |= {f"{role} columns": list(names) for role, names in table.columns_by_role.items()}
     content["columns"] = columns_in_json(table)
-    partly = {name: int(cells.notna().sum()) for name, cells in table.metrics.items()}
-    if table.metrics.empty:
-        content["measured"] = "nothing yet: add what each row took, as latency_ms, and calibrate"
-    elif missing := {name: count for name, count in partly.items() if count < rows}:
-        content["measured"] = {name: f"{count} of {rows}" for name, count in missing.items()}
     if (path.with_suffix(".json")).exists() and {"strategy", "trial"} <= set(table.reserved):
         content["results of"] = f"nas bench; {path.with_suffix('.json').name} says of what"
-    if not table.of_blocks and not table.choices.empty:
-        try:
-            size = table.space.size
-            content["networks in its space"] = size if math.isfinite(size) else "not to be counted"
-        except InputError as error:  # a few rows may need their space beside them
-            content["no space of its own"] = str(error)
     return content
 
 

@@ -8,9 +8,12 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from search_spaces import Operator
+
+DESCRIBED = ("choices", "metrics")  # of a table, a line each
 
 
 def spaces(json: options.AsJson = False) -> None:
@@ -55,23 +58,50 @@ def _spelled(operator: "Operator") -> str:
     return f"{operator.name}: {sizes}" if sizes else operator.name
 
 
+def _print(content: dict[str, Any]) -> None:
+    for key, value in content.items():
+        if key == "columns" or key.endswith(" columns"):  # for scripts
+            continue
+        if isinstance(value, dict) and key in DESCRIBED:
+            print_line(f"{key}:")
+            alike: dict[str, list[str]] = {}
+            for name, said in value.items():
+                alike.setdefault(said, []).append(name)
+            for said, names in alike.items():
+                print_line(f"  {', '.join(names)}: {said}")
+        else:
+            print_line(f"{key}: {value if isinstance(value, str) else json_.dumps(value)}")
+
+
 def show(
     path: Annotated[Path, typer.Argument(help="A run, a bundle, a device, a space, a table ...")],
+    space: options.MaybeSpace = None,
+    choice_columns: options.ChoiceColumns = None,
     json: options.AsJson = False,
 ) -> None:
     """Say what a file or folder holds that this toolkit writes or reads."""
-    from nas.cli.contents import TABLES, content_of
+    from nas.cli.contents import TABLES, content_of, table_content
 
-    content = content_of(path)
+    is_table = path.name.endswith(TABLES)
+    if (space or choice_columns) and not is_table:
+        raise InputError(f"{path}: is no table; --space and --choice-columns are for tables")
+    named = options.words(choice_columns)
+    given = None
+    if space:
+        from search_spaces import load
+
+        given = load(space)
+    # Whatever is at fault with a file that only looks like a table, `content_of` says.
+    plain = not is_table or not path.is_file()
+    content = content_of(path) if plain else table_content(path, given, named)
     if json:
         print_json(content)
         return
-    for key, value in content.items():
-        if key != "columns":  # for scripts: their names stand above it
-            print_line(f"{key}: {value if isinstance(value, str) else json_.dumps(value)}")
-    if path.name.endswith(TABLES):
+    _print(content)
+    if is_table:
         from nas.tables import columns_in_words
         from search_spaces import read_table
 
-        for line in columns_in_words(read_table(path, measured=False))[1:]:
+        table = read_table(path, given, measured=False, choice_columns=named)
+        for line in columns_in_words(table)[1:]:
             print_note(line)

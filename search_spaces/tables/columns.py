@@ -26,6 +26,7 @@ RESERVED = frozenset(
     {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
     | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
 )
+SAID = OF_THE_SPACE, SAID_TO_BE = "a choice of the space", "said to be one"
 BLOCK_COLUMNS = ("slot", "option")
 Role = Literal["choice", "metric", "reserved"]
 
@@ -55,9 +56,9 @@ def _role_of(
     path: Path, name: str, of_space: Collection[str], choice_columns: Collection[str]
 ) -> Column:
     if name in of_space:
-        return Column(name, "choice", "a choice of the space")
+        return Column(name, "choice", OF_THE_SPACE)
     if name in choice_columns:
-        return Column(name, "choice", "said to be one")
+        return Column(name, "choice", SAID_TO_BE)
     if name in RESERVED:
         return Column(name, "reserved", "a reserved name")
     if (suffix := suffix_of(name)) is not None:

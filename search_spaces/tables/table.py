@@ -22,6 +22,7 @@ from search_spaces.space.architecture import Architecture
 from search_spaces.space.space import SearchSpace
 from search_spaces.tables.columns import (
     BLOCK_COLUMNS,
+    SAID,
     UNITS,
     Column,
     Role,
@@ -35,6 +36,8 @@ from search_spaces.tables.columns import (
 from search_spaces.tables.table_space import choices_of, typed
 
 MAY_BE_NEGATIVE = ("_loss",)
+NAMELESS = ("", "unnamed: 0")  # as pandas writes an index, and reads it again
+INDEX_NAMES = (*NAMELESS, "index", "idx", "row")
 SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
@@ -43,11 +46,13 @@ class Table:
     """A checked table; metrics carry canonical units, rows keep the order of the file."""
 
     path: Path
-    metrics: pd.DataFrame
+    metrics: pd.DataFrame  # not a number where a cell is none; `metric` refuses that
     choices: pd.DataFrame  # choice columns, or slot and option
     reserved: pd.DataFrame
     given_space: SearchSpace | None
     columns: tuple[Column, ...]  # of the file, in its order: what each was taken for, and why
+    cells: pd.DataFrame  # of the metrics, as the file spells them
+    measured: bool = True  # whether a metric that is asked for must be there in every row
 
     @property
     def of_blocks(self) -> bool:
@@ -90,12 +95,29 @@ class Table:
         return in_kept_unit(name) in self.metrics
 
     def metric(self, name: str) -> "pd.Series[float]":
-        """A metric column by its name, in the unit that the name ends in (ms for every time)."""
+        """A metric column by its name, in the unit that the name ends in (ms for every time).
+
+        Raises:
+            InputError: no such column, or a row in which it is no number. Columns that nobody
+                asks for may have gaps.
+        """
         name = in_kept_unit(name)
         if name not in self.metrics:
             listed = ", ".join(map(str, self.metrics.columns)) or "none"
             raise InputError(f"{self.path}: no metric column {name!r}; its metrics: {listed}")
-        return self.metrics[name]
+        found = self.metrics[name]
+        if self.measured and found.isna().any():
+            self._refuse_gap(name, int(np.flatnonzero(found.isna())[0]))
+        return found
+
+    def _refuse_gap(self, name: str, row: int) -> None:
+        spelled = next(n for n in self.columns_by_role["metric"] if in_kept_unit(n) == name)
+        cell = str(self.cells[spelled].iloc[row])
+        rule = "a number" if suffix_of(name) in MAY_BE_NEGATIVE else "a number of at least 0"
+        mend = "mend or remove the row" if cell.strip() else "measure or remove the row"
+        raise InputError(
+            f"{self.path}, row {row + 2}, column {spelled!r}: {cell!r} is not {rule}; {mend}"
+        )
 
 
 def joined(tables: Sequence[Table]) -> list[Table]:
@@ -158,12 +180,19 @@ def read_table(
     frame = _read_frame(path)
     names = [str(column) for column in frame.columns]
     columns = roles_of(path, names, space, choice_columns)
+    columns = tuple(_as_index(each) if _counts_rows(each, frame) else each for each in columns)
+    for column in columns:
+        if column.role == "choice" and column.why not in SAID and column.name.lower() in NAMELESS:
+            raise InputError(
+                f"{path}: the first line must name every column; the one without a name counts no "
+                "rows"
+            )
     metrics: dict[str, pd.Series[float]] = {}
     for name in named(columns, "metric"):
         kept = in_kept_unit(name)
         if kept in metrics:
             raise InputError(f"{path}: two columns hold {kept!r} in different units; keep one")
-        metrics[kept] = _numbers(path, name, frame[name], measured=measured)
+        metrics[kept] = _numbers(name, frame[name])
     if not metrics and space is None and measured:
         units = ", ".join(UNITS)
         raise InputError(
@@ -182,7 +211,23 @@ def read_table(
     choices = pd.DataFrame({name: typed(frame[name]) for name in choice_names}, index=frame.index)
     reserved = frame[list(named(columns, "reserved"))]
     held = pd.DataFrame(metrics, index=frame.index)
-    return Table(path, held, choices, reserved, space, columns)
+    cells = frame[list(named(columns, "metric"))]
+    return Table(path, held, choices, reserved, space, columns, cells, measured)
+
+
+def _counts_rows(column: Column, frame: pd.DataFrame) -> bool:
+    """Whether a column is an index by its name and its cells: it says which row it stands in."""
+    if column.role != "choice" or column.why in SAID:
+        return False
+    if column.name.lower() not in INDEX_NAMES:
+        return False
+    cells = frame[column.name].str.strip()
+    counts = (pd.Series(range(n, n + len(cells)), index=cells.index) for n in (0, 1))
+    return any((cells == count.astype(str)).all() for count in counts)
+
+
+def _as_index(column: Column) -> Column:
+    return Column(column.name, "reserved", "counts the rows, so it is left out")
 
 
 def _check_choices(path: Path, names: list[str], space: SearchSpace) -> None:
@@ -254,7 +299,7 @@ def _check_header(path: Path) -> None:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
         header = [name.strip() for name in next(csv.reader(stream), [])]
-    if not header or not all(header):
+    if not header or not all(header[1:]):
         raise InputError(f"{path}: the first line must name every column")
     if len(header) == 1 and (other := {";", "\t"} & set(header[0])):
         raise InputError(f"{path}: cells are separated by {other.pop()!r}; separate them by commas")
@@ -262,18 +307,9 @@ def _check_header(path: Path) -> None:
         raise InputError(f"{path}: columns named twice: {doubled}")
 
 
-def _numbers(
-    path: Path, name: str, cells: "pd.Series[str]", *, measured: bool
-) -> "pd.Series[float]":
-    """A metric in its kept unit; where it need not be measured, not a number where it was not."""
+def _numbers(name: str, cells: "pd.Series[str]") -> "pd.Series[float]":
+    """A metric in its kept unit; not a number where it is none, or below what it may be."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    may_be_negative = suffix_of(name) in MAY_BE_NEGATIVE
-    wrong = ~np.isfinite(numbers) | (numbers < (-np.inf if may_be_negative else 0.0))
-    if wrong.any() and measured:
-        row = int(np.flatnonzero(wrong)[0])
-        rule = "a number" if may_be_negative else "a number of at least 0"
-        mend = "mend or remove the row" if cells.iloc[row].strip() else "measure or remove the row"
-        raise InputError(
-            f"{path}, row {row + 2}, column {name!r}: {cells.iloc[row]!r} is not {rule}; {mend}"
-        )
+    least = -np.inf if suffix_of(name) in MAY_BE_NEGATIVE else 0.0
+    wrong = ~np.isfinite(numbers) | (numbers < least)
     return numbers.mask(wrong) * factor_of(name)

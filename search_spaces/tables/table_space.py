@@ -60,14 +60,15 @@ def choices_of(cells: pd.DataFrame, places: Sequence[Place]) -> Iterator[AnyChoi
 
 
 def _choice_of(cells: "pd.Series[Any]", path: Path, *, conditional: bool) -> AnyChoice:
-    """Few values make options; parts of whole numbers vary freely, unless some rows have none."""
+    """Few values make options; parts of whole numbers do so where several rows share them."""
     name = str(cells.name)
     distinct = sorted(set(cells), key=_order)
     if not distinct:
         raise InputError(f"{path}: column {name!r} is empty; fill or remove it")
     numeric = not any(isinstance(value, str) for value in distinct)
     broken = any(isinstance(value, float) and not value.is_integer() for value in distinct)
-    if numeric and (len(distinct) > FEW_OPTIONS or (broken and not conditional)):
+    free = broken and not conditional and 2 * len(distinct) > len(cells)
+    if numeric and (len(distinct) > FEW_OPTIONS or free):
         low, high = float(distinct[0]), float(distinct[-1])
         if max(-low, high) > LARGEST:
             wrong = high if high > LARGEST else low

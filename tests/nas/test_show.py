@@ -14,7 +14,7 @@ from latency.sources.journal import Journal
 from latency.sources.visits import Visit
 from nas.run.run_folder import RunFolder, Settings
 from nas.training.clip_files import write_clips
-from search_spaces import TemporalSpace
+from search_spaces import Choice, SearchSpace, TemporalSpace
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -120,3 +120,36 @@ def test_what_has_no_end_is_not_read(call: Call) -> None:
     assert call("show", "endless")[::2] == (
         2, "nas: endless: is a device, a pipe or a socket; name a file or a folder\n",
     )  # fmt: skip
+
+
+TABLE = (
+    ",width,op,layer_count,latency_ms,error_pct\n0,0.25,x,2,3,\n1,0.5,x,4,3,9\n2,0.25,y,2,3,8\n"
+    "3,0.5,y,4,4,\n4,0.25,x,2,3.1,7\n"
+)
+
+
+def test_a_table_is_described(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+    code, out, err = call("show", "t.csv")
+    assert code == 0
+    for line in (
+        "networks: 4 of 4 in its space",
+        "duplicates: 1 rows are networks of earlier rows, as row 6 is that of row 2; they count",
+        "  width: named: 0.25, 0.5",
+        "  error_pct: 7 to 9; 3 of 5 rows have one",
+        "reserved: Unnamed: 0 (counts the rows, so it is left out)",
+    ):
+        assert line in out
+    assert "layer_count has few values; if it is a choice, rename it or say --choice-columns" in err
+    code, out, err = call("show", "t.csv", "--choice-columns", "layer_count")
+    assert code == 0
+    assert err == "nas: t.csv: if one of the metrics is a choice, say --choice-columns NAME\n"
+    assert "networks: 4 of 8 in its space" in out
+    space = SearchSpace("own", (Choice("width", (0.25, 0.5, 1.0)), Choice("op", ("x", "y"))))
+    (tmp_path / "s.json").write_text(json.dumps(space.to_json()))
+    code, out, err = call("show", "t.csv", "--space", "s.json")
+    assert code == 0, err
+    assert "networks: 4 of 6 in its space" in out
+    code, out, err = call("show", "s.json", "--space", "s.json")
+    assert code == 2
+    assert "s.json: is no table; --space and --choice-columns are for tables" in err

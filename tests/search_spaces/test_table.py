@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -69,7 +70,7 @@ def test_many_numbers_make_a_numeric_choice(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "t.csv", text)
     with pytest.raises(InputError, match=message) as caught:
-        read_table(path)
+        read_table(path).metric("latency_ms")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -176,7 +177,41 @@ def test_a_choice_may_bear_any_name(name: str, tmp_path: Path) -> None:
 def test_choices_alone_are_enough_where_nothing_need_be_measured(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "op,latency_ms\na,3\nb,\nc,later\n")
     with pytest.raises(InputError, match="row 3, column 'latency_ms': .* measure or remove"):
-        read_table(path)
+        read_table(path).metric("latency_ms")
     table = read_table(path, measured=False)
     assert [architecture["op"] for architecture in table.architectures] == ["a", "b", "c"]
     assert list(table.metric("latency_ms").notna()) == [True, False, False]
+
+
+def test_a_gap_in_a_column_that_nobody_asks_for_is_no_fault(tmp_path: Path) -> None:
+    rows = "".join(f"{op},{n},{n if op == 'a' else ''}\n" for n in (1, 2) for op in "ab")
+    table = read_table(write(tmp_path / "t.csv", f"op,latency_ms,energy_mj\n{rows}"))
+    assert list(table.metric("latency_ms")) == [1, 1, 2, 2]
+    with pytest.raises(InputError, match="row 3, column 'energy_mj': '' is not a number of at"):
+        table.metric("energy_mj")
+
+
+def test_few_numbers_are_an_ordered_choice(tmp_path: Path) -> None:
+    rows = "".join(f"{w},{d},{w}\n" for w in (1.0, 0.25, 0.75, 0.5) for d in (3, 1))
+    table = read_table(write(tmp_path / "t.csv", f"width,depth,latency_ms\n{rows}"))
+    assert table.space.choices == (
+        Choice("width", (0.25, 0.5, 0.75, 1.0)), Choice("depth", (1, 3)),
+    )  # fmt: skip
+    drawn = [table.space.sample(np.random.default_rng(n))["width"] for n in range(2000)]
+    assert all(abs(drawn.count(width) / 2000 - 0.25) < 0.05 for width in (0.25, 0.5, 0.75, 1.0))
+
+
+@pytest.mark.parametrize(("name", "first"), [("", 0), ("index", 1), ("row", 0)])
+def test_a_column_that_counts_the_rows_is_left_out(tmp_path: Path, name: str, first: int) -> None:
+    rows = "".join(f"{n + first},{'ab'[n % 2]},{n + 1}\n" for n in range(20))
+    table = read_table(write(tmp_path / "t.csv", f"{name},op,latency_ms\n{rows}"))
+    assert [choice.name for choice in table.space.choices] == ["op"]
+    assert table.columns[0].why == "counts the rows, so it is left out"
+    said = read_table(tmp_path / "t.csv", choice_columns=[table.columns[0].name])
+    assert said.columns[0].role == "choice"
+
+
+def test_a_nameless_column_of_anything_else_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", ",op,latency_ms\n3,a,1\n3,b,2\n")
+    with pytest.raises(InputError, match="the first line must name every column"):
+        read_table(path)
