@@ -5,7 +5,17 @@
 
 from nas.benchmark.results import Run
 from nas.benchmark.run import Search, by_study, compared
-from nas.benchmark.statistics import Summary, summary
+from nas.benchmark.statistics import Summary, judged, summary
 from nas.benchmark.tabular import Benchmark, of_table
 
-__all__ = ["Benchmark", "Run", "Search", "Summary", "by_study", "compared", "of_table", "summary"]
+__all__ = [
+    "Benchmark",
+    "Run",
+    "Search",
+    "Summary",
+    "by_study",
+    "compared",
+    "judged",
+    "of_table",
+    "summary",
+]

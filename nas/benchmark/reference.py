@@ -1,14 +1,17 @@
-"""The box that a benchmark is judged in where none is given: the part of a front that is wanted.
+"""The reference point: the corner of the box in which a benchmark's hypervolumes are counted.
 
-A known cost ends at 1.1 times that of the row of the best quality (of several, the costliest). A
-quality in percent ends at nine tenths of the best accuracy, an error being 100 less an accuracy;
-any other quality at the median of the rows.
+`wanted`, the default, is the part of a front that people want. A known cost ends at 1.1 times that
+of the row of the best quality (of several, the costliest). A quality in percent ends at nine tenths
+of the best accuracy, an error being 100 less an accuracy; any other quality at the median of the
+rows. `front` judges all of the front: its worst in each objective (the nadir), and a tenth of its
+range beyond. `corner` is the worst of all rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Objective, Vector
 
 ROOM = 0.1
@@ -16,7 +19,7 @@ ROOM = 0.1
 
 def default_reference(values: Matrix, objectives: Sequence[Objective]) -> Vector:
     """The corner (objectives,) of the box for rows (n, objectives), natural signs."""
-    signs = np.array([-1.0 if each.maximize else 1.0 for each in objectives])
+    signs = _signs(objectives)
     less = values * signs
     # Of rows of equal quality, the cheapest shows what that quality costs.
     by_cost = (
@@ -48,3 +51,31 @@ def _quality(objective: Objective, column: Vector) -> float:
     middle = float(np.median(column))
     # Where half of the rows are as good as the best, the middle of the others.
     return middle if middle != best else float(np.median(column[column != best]))
+
+
+def nadir_of_front(values: Matrix, objectives: Sequence[Objective]) -> Vector:
+    """A tenth of the front's range beyond its worst in each objective, natural signs."""
+    signs = _signs(objectives)
+    less = values * signs
+    front = less[nondominated(less, keep_equal=True)]
+    worst, extent = front.max(axis=0), np.ptp(front, axis=0)
+    # A front of one network, or of equal ones, has no range: then a tenth of what it is.
+    room = np.where(extent > 0, extent, np.maximum(np.abs(worst), 1e-9))
+    return np.asarray((worst + ROOM * room) * signs)
+
+
+def worst_of_rows(values: Matrix, objectives: Sequence[Objective]) -> Vector:
+    """The worst row in each objective, natural signs."""
+    signs = _signs(objectives)
+    return np.asarray((values * signs).max(axis=0) * signs)
+
+
+def _signs(objectives: Sequence[Objective]) -> Vector:
+    return np.array([-1.0 if each.maximize else 1.0 for each in objectives])
+
+
+REFERENCES: Mapping[str, Callable[[Matrix, Sequence[Objective]], Vector]] = {
+    "wanted": default_reference,
+    "front": nadir_of_front,
+    "corner": worst_of_rows,
+}

@@ -6,7 +6,7 @@ run's rows, so a process that is killed midway leaves rows that the next one rem
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,8 @@ class Results:
         self._settings: Mapping[str, Any] = {}
         self._finished: dict[Key, dict[str, Any]] = {}
         self._bytes = 0
+        self._read_at = -1  # bytes, of which `_rows` were read
+        self._rows = pd.DataFrame()
 
     @classmethod
     @contextmanager
@@ -108,40 +110,91 @@ class Results:
         """The settings, and which runs are finished."""
         return self.path.with_suffix(".json")
 
-    @property
-    def finished(self) -> set[Key]:
-        """The runs that are whole."""
-        return set(self._finished)
+    def finished(self, trials: int) -> set[Key]:
+        """The runs that have so many trials, or that ended before because there were no more."""
+        return {
+            key for key, run in self._finished.items() if max(run["trials"], run["asked"]) >= trials
+        }
 
-    def append(self, run: Run) -> None:
-        """Add a run: all of its rows, or none."""
-        found = zip(run.architectures, np.asarray(run.values).tolist(), strict=True)
+    def of_other_source(self, sources: Mapping[str, str]) -> set[Key]:
+        """The runs of strategies whose source was another, by the names of strategies."""
+        return {
+            key
+            for key, run in self._finished.items()
+            if run["source"] is not None and run["source"] != sources.get(key[0], run["source"])
+        }
+
+    def forget(self, keys: Collection[Key]) -> None:
+        """Remove runs. Killed meanwhile, it may have lost others that stood behind them."""
+        if not keys:
+            return
+        frame = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+        rows = zip(frame["strategy"], frame["seed"], strict=True)
+        kept = frame[[(strategy, int(seed)) not in keys for strategy, seed in rows]]
+        finished = {key: run for key, run in self._finished.items() if key not in keys}
+        self._finished, self._bytes = {}, 0
+        self._save()
+        self._write(kept.to_csv(index=False).encode())
+        self._finished = finished
+        self._save()
+
+    def append(self, run: Run, asked: int, source: str | None = None) -> None:
+        """Add a run, or what a longer one has beyond the run that is there: all of it, or nothing.
+
+        Args:
+            run: from its first trial on.
+            asked: how many trials it was to have.
+            source: a digest of the strategy's; None where nobody knows it.
+
+        Raises:
+            InputError: it began otherwise than the run that is there.
+        """
+        values = np.asarray(run.values)
+        before = self._values(run.key) if run.key in self._finished else values[:0]
+        if not np.array_equal(values[: len(before)], before):
+            raise InputError(
+                f"{self.path}: strategy {run.strategy!r} began otherwise with seed {run.seed} than "
+                "when it was run before, so that its run cannot go on; choose another `out=`"
+            )
+        found = zip(run.architectures, values.tolist(), strict=True)
         rows = [
             {"strategy": run.strategy, "seed": run.seed, "trial": trial}
             | choice_columns(self._space, architecture)
-            | dict(zip(self._objectives, values, strict=True))
-            for trial, (architecture, values) in enumerate(found)
+            | dict(zip(self._objectives, row, strict=True))
+            for trial, (architecture, row) in enumerate(found)
+            if trial >= len(before)
         ]
         text = pd.DataFrame(rows, columns=self._columns).to_csv(index=False, header=False)
-        self._write(text.encode())
-        self._finished[run.key] = {"trials": len(rows), "own_ms": round(run.own_ms, 4)}
+        self._write(text.encode() if rows else b"")
+        self._finished[run.key] = {
+            "trials": len(values),
+            "asked": asked,
+            "source": source,
+            "own_ms": round(run.own_ms, 4),
+        }
         self._save()
 
-    def runs(self) -> list[Run]:
-        """All finished runs, as the file has them."""
-        frame = pd.read_csv(
-            self.path, dtype={"strategy": str}, usecols=[*LABELS, *self._objectives]
-        )
-        found = []
-        begins = 0
-        for key, run in self._finished.items():
-            rows = frame.iloc[begins : begins + run["trials"]]
-            begins += run["trials"]
-            if not ((rows["strategy"] == key[0]) & (rows["seed"] == key[1])).all():
-                raise self._changed()
-            values = rows[self._objectives].to_numpy(dtype=np.float64)
-            found.append(Run(*key, (), values, run["own_ms"]))
-        return found
+    def runs(self, trials: int | None = None) -> list[Run]:
+        """All finished runs, as the file has them; of each so many trials, or all."""
+        return [
+            Run(*key, (), self._values(key)[:trials], run["own_ms"])
+            for key, run in self._finished.items()
+        ]
+
+    def _values(self, key: Key) -> Matrix:
+        """The objectives of a finished run, by trial."""
+        frame = self._frame()
+        rows = frame[(frame["strategy"] == key[0]) & (frame["seed"] == key[1])]
+        if rows["trial"].tolist() != list(range(self._finished[key]["trials"])):
+            raise self._changed()
+        return rows[self._objectives].to_numpy(dtype=np.float64)
+
+    def _frame(self) -> pd.DataFrame:
+        if self._read_at != self._bytes:
+            columns = [*LABELS, *self._objectives]
+            self._rows = pd.read_csv(self.path, dtype={"strategy": str}, usecols=columns)
+            self._read_at = self._bytes
+        return self._rows
 
     @property
     def _columns(self) -> list[str]:
@@ -176,7 +229,12 @@ class Results:
         with self.path.open("r+b") as stream:  # rows of a run that was cut off
             stream.truncate(self._bytes)
         self._finished = {
-            (str(run["strategy"]), int(run["seed"])): {k: run[k] for k in ("trials", "own_ms")}
+            (str(run["strategy"]), int(run["seed"])): {
+                "trials": run["trials"],
+                "asked": run.get("asked", before.get("trials", run["trials"])),
+                "source": run.get("source"),
+                "own_ms": run["own_ms"],
+            }
             for run in found.get("runs", ())
         }
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nas.benchmark.results import Results, Run
+from nas.benchmark.sources import source_digest
 from nas.benchmark.tabular import Benchmark, Evaluate
 from nas.problem.problem import Problem
 from nas.progress import Progress
@@ -50,6 +51,9 @@ def compared(
 ) -> list[Run]:
     """Run every strategy with every seed, but for what stands in `out`, and read all back from it.
 
+    How runs are judged is no part of them: another reference needs no run. Where more trials are
+    asked for, a run begins again, as strategies keep no state, and what is new of it is added.
+
     Args:
         benchmark: what they search.
         strategies: names that `search` knows.
@@ -70,16 +74,24 @@ def compared(
     if doubled := sorted({str(name) for name in strategies if list(strategies).count(name) > 1}):
         raise InputError(f"strategy {doubled[0]} is named twice")
     names = [objective.name for objective in benchmark.objectives]
-    settings = {**benchmark.settings, "trials": trials}
-    with Results.opened(out, benchmark.space, names, settings) as results:
-        missing = [job for job in jobs if job not in results.finished]
+    progress = progress or Progress()
+    # Programs that bring a search of their own say themselves when theirs has changed.
+    sources = {name: source_digest(name) for name in strategies} if search is by_study else {}
+    with Results.opened(out, benchmark.space, names, benchmark.settings) as results:
+        changed = results.of_other_source(sources)
+        if changed:
+            listed = ", ".join(sorted({name for name, _ in changed}))
+            progress.say(f"{listed}: changed since {out.name} was written, so it runs anew")
+        results.forget(changed)
+        there = results.finished(trials)
+        missing = [job for job in jobs if job not in there]
         done = len(jobs) - len(missing)
-        with (progress or Progress()).stage(f"bench {', '.join(names)}", len(jobs)) as advance:
+        with progress.stage(f"bench {', '.join(names)}", len(jobs)) as advance:
             for run in _runs(benchmark, missing, trials, workers, search):
-                results.append(run)
+                results.append(run, trials, sources.get(run.strategy))
                 done += 1
                 advance(done)
-        found = {run.key: run for run in results.runs()}
+        found = {run.key: run for run in results.runs(trials)}
     return [found[strategy, seed] for strategy in strategies for seed in seeds]
 
 

@@ -1,10 +1,11 @@
 """How strategies did: shares with their spread, evaluations to a share, ranks and their proof."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from nas.benchmark.results import Run
 from nas.benchmark.tabular import Benchmark
@@ -24,6 +25,15 @@ class ShareAt:
     deviation: float
     low: float  # of the band that holds 90% of the seeds
     high: float
+
+
+@dataclass(frozen=True)
+class RegretAt:
+    """What the best of so many evaluations lacks of the true best, over seeds."""
+
+    evaluations: int
+    mean: float
+    deviation: float
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Standing:
         own_ms: CPU time of the strategy a trial; the median of the seeds' means.
         rank: the mean over seeds, 1 being the best, by the mean of the shares at all counts.
         curve: the share after each evaluation, (seeds, evaluations).
+        regrets: at each count, where there is one objective; else none.
     """
 
     strategy: str
@@ -55,6 +66,7 @@ class Standing:
     own_ms: float
     rank: float
     curve: Matrix
+    regrets: tuple[RegretAt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,11 +115,49 @@ def summary(
     for run in runs:
         curves.setdefault(run.strategy, []).append(_held(benchmark.shares(run.values), length))
         own_ms.setdefault(run.strategy, []).append(run.own_ms)
-    return summary_of(
+    found = summary_of(
         {name: np.stack(each) for name, each in curves.items()},
         {name: float(np.median(each)) for name, each in own_ms.items()},
         counts,
     )
+    if len(benchmark.objectives) > 1:
+        return found
+    standings = tuple(
+        replace(each, regrets=_regrets(benchmark, runs, each, length)) for each in found.standings
+    )
+    return replace(found, standings=standings)
+
+
+def judged(benchmark: Benchmark, runs: Sequence[Run]) -> pd.DataFrame:
+    """Share and regret after every trial of every run: strategy, seed, trial, share, regret."""
+    parts = [
+        pd.DataFrame(
+            {
+                "strategy": run.strategy,
+                "seed": run.seed,
+                "trial": np.arange(len(run.values)),
+                "share": benchmark.shares(run.values),
+                "regret": benchmark.regrets(run.values),
+            }
+        )
+        for run in runs
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _regrets(
+    benchmark: Benchmark, runs: Sequence[Run], standing: Standing, length: int
+) -> tuple[RegretAt, ...]:
+    own = (run for run in runs if run.strategy == standing.strategy)
+    curves = np.stack([_held(benchmark.regrets(np.asarray(run.values)), length) for run in own])
+    columns = ((share.evaluations, curves[:, share.evaluations - 1]) for share in standing.shares)
+    return tuple(
+        RegretAt(count, float(column.mean()), _deviation(column)) for count, column in columns
+    )
+
+
+def _deviation(column: Vector) -> float:
+    return float(column.std(ddof=1)) if len(column) > 1 else 0.0
 
 
 def summary_of(
@@ -147,8 +197,7 @@ def _held(shares: Vector, length: int) -> Vector:
 def _share_at(curve: Matrix, count: int) -> ShareAt:
     column = curve[:, count - 1]
     low, high = np.quantile(column, BAND)
-    deviation = float(column.std(ddof=1)) if len(column) > 1 else 0.0
-    return ShareAt(count, float(column.mean()), deviation, float(low), float(high))
+    return ShareAt(count, float(column.mean()), _deviation(column), float(low), float(high))
 
 
 def _evaluations_to(curve: Matrix, goal: float) -> EvaluationsTo:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nas.benchmark.lookup import Lookup, Rows
-from nas.benchmark.reference import default_reference
+from nas.benchmark.reference import REFERENCES
 from nas.problem.hypervolume import growth, hypervolume
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Objective, Problem, Vector, unconstrained
@@ -84,6 +84,13 @@ class Benchmark:
         return np.asarray(front * self.signs)
 
     @cached_property
+    def front_size(self) -> int:
+        """How many points the true front has, inside the box or not."""
+        rows = self.values[self.feasible] if self.given_front is None else self.given_front
+        kept = nondominated(rows * self.signs, keep_equal=True)
+        return len(np.unique(rows[kept], axis=0))
+
+    @cached_property
     def whole(self) -> float:
         """The hypervolume of the true front."""
         return hypervolume(self.front * self.signs, self.reference * self.signs)
@@ -94,9 +101,19 @@ class Benchmark:
         # What was found in another order may sum to another last digit.
         return np.where(grown > 1 - 1e-12, 1.0, grown)
 
+    def regrets(self, values: Matrix) -> Vector:
+        """What the best of n evaluations lacks of the true best, (n,), never below 0.
+
+        Of one objective in its own unit; of several, the hypervolume that was not found.
+        """
+        if len(self.objectives) > 1:
+            return np.asarray(self.whole * (1 - self.shares(values)))
+        best = np.minimum.accumulate(values[:, 0] * self.signs[0])
+        return np.asarray(np.maximum(best - (self.front * self.signs).min(), 0.0))
+
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What results belong to, as JSON."""
+        """What results belong to, as JSON: all that strategies see. How they are judged is not."""
         said = sha256(json.dumps(self.space.to_json(), sort_keys=True).encode())
         for held in (self.lookup.codes, self.values):
             said.update(np.ascontiguousarray(held).tobytes())
@@ -108,7 +125,6 @@ class Benchmark:
             ],
             "known": [each.name for each in self.objectives if each.known],
             "at_most": dict(self.at_most),
-            "reference": self.reference.tolist(),
         }
 
     @cached_property
@@ -134,7 +150,7 @@ def of_table(
     known: Sequence[str] = (),
     *,
     space: SearchSpace | None = None,
-    reference: Sequence[float] | None = None,
+    reference: Sequence[float] | str = "wanted",
     at_most: Mapping[str, float] | None = None,
     front: Table | Path | str | None = None,
 ) -> Benchmark:
@@ -145,8 +161,8 @@ def of_table(
         objectives: its columns that are traded off; less is better, but for `COLUMN:max`.
         known: those of them that are known before anything is evaluated.
         space: of the architectures; by default what the table's rows make.
-        reference: a limit for each objective, in the unit of its name; by default see
-            `nas.benchmark.reference`.
+        reference: the corner of the box that is judged: `wanted`, `front` or `corner` (see
+            `nas.benchmark.reference`), or a limit for each objective, in the unit of its name.
         at_most: hard budgets on columns that are known beforehand.
         front: a table of the true front, where this one holds only a part of its space; by
             default the rows that no other beats.
@@ -169,14 +185,14 @@ def of_table(
     inside = np.logical_and.reduce([kept, *(each <= 0 for each in over.values())])
     if not inside.any():
         raise InputError(f"{table.path}: no row keeps all of the budgets; allow more")
-    if reference is None:
-        corner = default_reference(values[inside], asked)
+    if isinstance(reference, str):
+        corner = _named(reference)(values[inside], asked)
     else:
         corner = _corner(reference, objectives)
     limits = {in_kept_unit(name): v * factor_of(name) for name, v in (at_most or {}).items()}
     benchmark = Benchmark(table.path, table.space, asked, values, limits, over, corner, lookup)
     if not len(benchmark.front):
-        _refuse_corner(benchmark, given=reference is not None)
+        _refuse_corner(benchmark, given=not isinstance(reference, str))
     return benchmark if front is None else _with_front(benchmark, front)
 
 
@@ -275,6 +291,15 @@ def _over(
 
 def _column(table: Table, name: str) -> Vector:
     return np.asarray(table.metric(name), dtype=np.float64)
+
+
+def _named(reference: str) -> Callable[[Matrix, Sequence[Objective]], Vector]:
+    if reference not in REFERENCES:
+        raise InputError(
+            f"`reference={reference}`: is none of {', '.join(REFERENCES)}; or give a number an "
+            "objective, as 40,12"
+        )
+    return REFERENCES[reference]
 
 
 def _corner(reference: Sequence[float], columns: Sequence[str]) -> Vector:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.benchmark import Benchmark, Summary
     from nas.benchmark.statistics import EvaluationsTo, Standing
 
+FEW_JUDGED = 5
 SURE = 0.05  # p below which a difference is called one
 
 
@@ -27,8 +28,9 @@ def bench(
         Path,
         typer.Option(
             callback=options.checked_file,
-            help="The CSV to fill: every evaluated network in order. The picture (.png) and the "
-            "settings (.json) stand beside it. Called again, what is missing is run.",
+            help="The CSV to fill: every evaluated network in order. Beside it stand shares and "
+            "regrets of every trial (.judged.csv), pictures (.png, .svg, .pdf) and settings "
+            "(.json). Called again, what is missing is run.",
         ),
     ],
     known: Annotated[
@@ -36,14 +38,15 @@ def bench(
         typer.Option(help="An objective that is known before anything is evaluated; A,B for more."),
     ] = None,
     reference: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="The corner of the box that is judged, in the order of the objectives: X,Y. "
-            "Strategies are not told. Default: a known cost ends at 1.1 times that of the row of "
-            "the best quality; a quality in _pct at nine tenths of the best accuracy (an error is "
-            "100 less an accuracy), any other at the median of the rows."
+            help="The corner of the box that is judged; strategies are not told. wanted: a known "
+            "cost ends at 1.1 times that of the row of the best quality; a quality in _pct at nine "
+            "tenths of the best accuracy (an error is 100 less an accuracy), any other at the "
+            "median of the rows. front: all of the front, and a tenth beyond. corner: the worst of "
+            "all rows. Or numbers in the order of the objectives: X,Y."
         ),
-    ] = None,
+    ] = "wanted",
     at_most: Annotated[
         list[str] | None,
         typer.Option(help="A hard budget on a column that is known: COLUMN=VALUE; several times."),
@@ -73,8 +76,8 @@ def bench(
     """Compare strategies by the share of the true front's hypervolume that they find."""
     names, counts = _names(strategies), _counts(at)
     _check_out(out, table)
-    from nas.benchmark import compared, of_table, summary
-    from nas.benchmark.picture import shares_png
+    from nas.benchmark import compared, judged, of_table, summary
+    from nas.benchmark.picture import drawn
     from nas.strategies import load_strategy
     from nas.tables import columns_in_json
     from search_spaces import load, read_table
@@ -88,7 +91,7 @@ def bench(
         measured,
         options.words(objectives),
         [word for each in known or () for word in options.words(each)],
-        reference=_numbers(reference),
+        reference=_reference(reference),
         at_most=_limits(at_most or ()),
         front=front,
     )
@@ -98,12 +101,18 @@ def bench(
         print_note("stopped; the same command goes on with what is missing")
         raise typer.Exit(1) from None
     found = summary(benchmark, runs, counts)
-    picture = out.with_suffix(".png")
-    columns = ", ".join(objective.name for objective in benchmark.objectives)
-    document.write_atomically(picture, shares_png(found, f"{table.name}: {columns}"))
+    for kind, picture in drawn(benchmark, found, runs).items():
+        document.write_atomically(out.with_suffix(f".{kind}"), picture)
+    judged_csv = judged(benchmark, runs).to_csv(index=False)
+    document.write_atomically(out.with_suffix(".judged.csv"), judged_csv)
     ended = max(len(run.values) for run in runs)
     if ended < trials:
         print_note(f"no run got beyond {ended} networks: there are no more inside the budgets")
+    if len(benchmark.front) < min(FEW_JUDGED, benchmark.front_size):
+        print_note(
+            f"only {len(benchmark.front)} of the {benchmark.front_size} networks of the true front "
+            "are judged, so shares say little; --reference front judges all of them"
+        )
     if json:
         read_as = columns_in_json(measured)
         print_json(_summary(benchmark, found, ended, seeds, out) | {"columns": read_as})
@@ -130,13 +139,12 @@ def _counts(at: str | None) -> list[int] | None:
     return [int(word) for word in words]
 
 
-def _numbers(reference: str | None) -> list[float] | None:
-    if reference is None:
-        return None
+def _reference(spelled: str) -> list[float] | str:
+    """Numbers, or the name of a rule."""
     try:
-        return [float(word) for word in reference.split(",")]
+        return [float(word) for word in spelled.split(",")]
     except ValueError:
-        raise InputError(f"--reference {reference}: give a number an objective, as 40,12") from None
+        return spelled
 
 
 def _limits(at_most: Sequence[str]) -> dict[str, float]:
@@ -180,7 +188,9 @@ def _summary(
         "picture": str(out.with_suffix(".png")),
         **benchmark.settings,
         "rows": len(benchmark.values),
+        "reference": benchmark.reference.tolist(),
         "front": len(benchmark.front),
+        "front_size": benchmark.front_size,
         "hypervolume": benchmark.whole,
         "trials": trials,
         "seeds": seeds,
@@ -202,14 +212,26 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
         for each, limit in zip(benchmark.objectives, benchmark.reference, strict=True)
     )
     print_line(
-        f"at N: share of the true front's hypervolume ({len(benchmark.front)} networks"
-        f"{_whence(benchmark)}; {box}) after N evaluations"
+        f"at N: share of the true front's hypervolume ({box}) after N evaluations"
         + (", mean ± standard deviation" if seeds > 1 else "")
+    )
+    print_line(
+        f"judged: {len(benchmark.front)} of the {benchmark.front_size} networks of the true front"
+        f"{_whence(benchmark)}"
     )
     print_line(
         "to X%: evaluations to that share, the median over seeds (- where most seeds failed; 2/5: "
         "two of five reached it); own ms: the strategy's CPU time a trial"
     )
+    if found.standings[0].regrets:
+        print_line(f"regret: {_regrets(benchmark)}")
+        print_table(
+            ["strategy", *(f">at {each.evaluations}" for each in found.standings[0].regrets)],
+            (
+                [s.strategy, *(f"{r.mean:.4g}±{r.deviation:.2g}" for r in s.regrets)]
+                for s in found.standings
+            ),
+        )
     for line in _sureness(found, seeds):
         print_line(line)
     print_line(f"results: {out}")
@@ -217,7 +239,13 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
 
 
 def _whence(benchmark: "Benchmark") -> str:
-    return f" of {len(benchmark.values):,}" if benchmark.given_front is None else ", given"
+    rows = f", which has {len(benchmark.values):,} rows"
+    return rows if benchmark.given_front is None else ", which was given"
+
+
+def _regrets(benchmark: "Benchmark") -> str:
+    [objective] = benchmark.objectives
+    return f"how far {objective.name} is from the best, mean ± standard deviation"
 
 
 def _row(standing: "Standing", seeds: int) -> list[str]:

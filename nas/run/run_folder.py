@@ -80,13 +80,14 @@ class Settings:
         return self.strategy == "exact" or self.warm_start > 0
 
     def __post_init__(self) -> None:
-        for name in ("trials", "validation_clips", "test_clips", "finalists"):
+        for name in ("trials", "finalists"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}=` must be at least 1")
         for name in ("warm_start", "winner_steps"):
             if getattr(self, name) < 0:
                 raise InputError(f"`{name}=` must be at least 0")
-        for name in ("calibration_networks", "unseen_networks", "finalist_clips"):
+        several = ("calibration_networks", "unseen_networks")  # one tells nothing of its error
+        for name in (*several, "validation_clips", "test_clips", "finalist_clips"):
             if getattr(self, name) < 2:
                 raise InputError(f"`{name}=` must be at least 2")
         for name in ("image_steps", "video_steps", "image_clips", "video_clips"):

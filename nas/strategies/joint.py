@@ -79,10 +79,11 @@ class JointSampler(BaseSampler):
     def sample_relative(
         self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
     ) -> dict[str, Any]:
-        """An option of every choice that matters in the trial's architecture."""
+        """An option of every choice that matters in the trial's architecture; no dead edges."""
         with self._lock:
             architecture = self._decided(study, trial.number)
-        return {name: option for name, option in architecture.items() if name in search_space}
+        assigned = self.problem.space.assigned(architecture)
+        return {name: option for name, option in assigned.items() if name in search_space}
 
     def sample_independent(
         self,

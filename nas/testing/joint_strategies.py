@@ -25,7 +25,9 @@ class JointStrategyConformance:
     strategy: ClassVar[Strategy]
     trials: ClassVar[int] = 28
 
-    @pytest.mark.parametrize("kind", ["conditional", "numeric", "budget", "listed", "no cost"])
+    @pytest.mark.parametrize(
+        "kind", ["conditional", "numeric", "budget", "cell", "listed", "no cost"]
+    )
     def test_several_at_once_differ_and_keep_the_budgets(self, kind: str) -> None:
         problem = PROBLEMS[kind]
         study = plain_study(problem, type(self).strategy)

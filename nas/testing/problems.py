@@ -1,11 +1,20 @@
 """Problems of every kind that strategies are checked on: conditions, numbers, budgets, tables."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from nas.problem.problem import Matrix, Objective, Problem, Vector
-from search_spaces import Architecture, Choice, Condition, NumericChoice, SearchSpace
+from search_spaces import (
+    Architecture,
+    CellGraph,
+    Choice,
+    Condition,
+    Edge,
+    NumericChoice,
+    SearchSpace,
+)
 
 PLAIN = SearchSpace("plain", tuple(Choice(f"c{i}", ("a", "b", "c")) for i in range(4)))
 CONDITIONAL = SearchSpace(
@@ -23,6 +32,15 @@ NUMERIC = SearchSpace(
         NumericChoice("layers", 1, 12, integer=True),
         Choice("kind", (True, False)),
     ),
+)
+_PAIRS = tuple(itertools.combinations("abcd", 2))
+CELL = SearchSpace(
+    "cell",
+    (
+        *(Choice(f"{i}{j}", ("none", "conv", "attention")) for i, j in _PAIRS),
+        Choice("heads", (2, 4), Condition("ad", ("attention",))),
+    ),
+    (CellGraph(tuple(Edge(i, j, f"{i}{j}") for i, j in _PAIRS), ("a",), ("d",)),),
 )
 
 
@@ -72,6 +90,7 @@ PROBLEMS: dict[str, Problem] = {
     "budget": Problem(
         CONDITIONAL, (LOSS, LATENCY), one_cost, lambda found: {"ms": scores(found) - 26.0}
     ),
+    "cell": Problem(CELL, (LOSS, LATENCY), one_cost, lambda found: {"ms": scores(found) - 30.0}),
     "listed": Problem(CONDITIONAL, (LOSS, LATENCY), one_cost, listed=listed(CONDITIONAL, 60)),
     "maximised": Problem(PLAIN, (Objective("accuracy_pct", maximize=True), LATENCY), one_cost),
 }

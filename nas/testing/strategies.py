@@ -151,7 +151,9 @@ class StrategyConformance:
             found = problem.values(proposal.architecture, [1.0])
             session.tell(proposal, None if number % 3 == 0 else tuple(found))
 
-    @pytest.mark.parametrize("kind", ["plain", "conditional", "numeric", "no cost", "budget"])
+    @pytest.mark.parametrize(
+        "kind", ["plain", "conditional", "numeric", "no cost", "budget", "cell"]
+    )
     def test_optuna_may_ask_for_several_at_once(self, kind: str) -> None:
         problem = PROBLEMS[kind]
         study = plain_study(problem, self._strategy)

@@ -181,6 +181,19 @@ class SearchSpace:
             matters[name] = gone if option in graph.absent else option  # absent in one spelling
         return matters
 
+    def assigned(self, architecture: Architecture) -> dict[str, Option]:
+        """Assign what a trial has to decide to be an architecture: dead edges, too, as absent.
+
+        An edge that is always there says anything where it is dead.
+        """
+        found = dict(architecture)
+        for graph in self.graphs:
+            for name in graph.choices:
+                absent = (o for o in self._edge(name).options if o in graph.absent)
+                if name not in found and (option := next(absent, None)) is not None:
+                    found[name] = option
+        return found
+
     def _edge(self, name: str) -> Choice:
         edge = self._by_name[name]
         assert isinstance(edge, Choice)

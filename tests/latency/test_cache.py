@@ -102,7 +102,7 @@ print(len(traced(Net(), (x,), folder=kept, key="net", packages=("blocks",)).oper
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_edited_code_is_other_code(tmp_path: Path) -> None:
     package = tmp_path / "blocks"
     package.mkdir()

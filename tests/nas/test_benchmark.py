@@ -1,6 +1,8 @@
 """Strategies on tables: what is run, what is kept, what is said."""
 
 import json
+import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.benchmark import Benchmark, Run, compared, of_table, summary
+from nas.benchmark import Benchmark, Run, Search, compared, of_table, summary
+from nas.benchmark.picture import colours_of, in_words
 from nas.benchmark.run import by_study, run_one
 from nas.benchmark.statistics import summary_of
 from nas.benchmark.tabular import Evaluate
@@ -129,6 +132,115 @@ def test_resumed_is_as_uninterrupted(benchmark: Benchmark, tmp_path: Path) -> No
     assert len(calls) == 3 + 4 + 1
 
 
+def counted(calls: list[tuple[str, int]]) -> Search:
+    def search(
+        strategy: str, problem: Problem, trials: int, evaluate: Evaluate
+    ) -> Sequence[Architecture]:
+        calls.append((strategy, trials))
+        return by_study(strategy, problem, trials, evaluate)
+
+    return search
+
+
+def test_more_trials_extend_what_is_there(benchmark: Benchmark, tmp_path: Path) -> None:
+    out, calls = tmp_path / "grown.csv", list[tuple[str, int]]()
+    names = ["random", "cost-aware"]
+    short = compared(benchmark, names, 10, (0, 1), out, search=counted(calls))
+    lines = out.read_text().splitlines()
+    longer = compared(benchmark, [*names, "nsga2"], 20, (0, 1), out, search=counted(calls))
+    assert told(longer) == told(
+        compared(benchmark, [*names, "nsga2"], 20, (0, 1), tmp_path / "whole.csv")
+    )
+    assert out.read_text().splitlines()[: len(lines)] == lines, "nothing is written anew"
+    calls.clear()
+    assert told(compared(benchmark, names, 10, (0, 1), out, search=counted(calls))) == told(short)
+    assert not calls, "fewer trials are a part of more"
+    every = compared(benchmark, ["random"], 1000, (0,), out, search=counted(calls))
+    assert len(every[0].values) == 80
+    compared(benchmark, ["random"], 1000, (0,), out, search=counted(calls))
+    assert calls == [("random", 1000)], "there are no more, and that is known"
+
+
+def test_the_same_runs_are_judged_by_another_reference(
+    benchmark: Benchmark, table: Path, tmp_path: Path
+) -> None:
+    out, calls = tmp_path / "r.csv", list[tuple[str, int]]()
+    compared(benchmark, ["random"], 20, (0,), out, search=counted(calls))
+    for reference in ("front", "corner", [40, 30]):
+        other = of_table(table, ["error_pct", "latency_ms"], ["latency_ms"], reference=reference)
+        [run] = compared(other, ["random"], 20, (0,), out, search=counted(calls))
+        assert other.shares(run.values)[-1] != benchmark.shares(run.values)[-1]
+    assert len(calls) == 1
+
+
+def test_a_strategy_that_was_edited_runs_anew(call: Call, table: Path, tmp_path: Path) -> None:
+    source = tmp_path / "edited.py"
+    source.write_text(OWN)
+    words = [
+        *("bench", str(table), "--objectives", "error_pct,latency_ms", "--known", "latency_ms"),
+        *("--strategies", "random,edited:mine", "--trials", "10", "--seeds", "2"),
+        *("--reference", "front", "--out", "r.csv"),
+    ]
+    code, _, err = call(*words)
+    assert code == 0, err
+    before = pd.read_csv("r.csv")
+    code, _, err = call(*words)
+    assert "runs anew" not in err
+    source.write_text(OWN.replace("seed=problem.seed", "seed=problem.seed + 100"))
+    sys.modules.pop("edited")
+    code, _, err = call(*words)
+    assert code == 0
+    assert "edited:mine: changed since r.csv was written, so it runs anew" in err
+    after = pd.read_csv("r.csv")
+    for strategy, same in (("random", True), ("edited:mine", False)):
+        rows = [frame[frame["strategy"] == strategy] for frame in (before, after)]
+        assert len(rows[0]) == len(rows[1]) == 20
+        assert (rows[0].to_numpy() == rows[1].to_numpy()).all() == same
+
+
+def test_a_quality_under_a_budget_is_judged_by_regret(call: Call, table: Path) -> None:
+    words = [
+        *("bench", str(table), "--objectives", "error_pct", "--at-most", "latency_ms=20"),
+        *("--strategies", "random,cost-aware", "--trials", "20", "--seeds", "2", "--out", "r.csv"),
+    ]
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert "regret: how far error_pct is from the best" in out
+    frame = pd.read_csv(table)
+    inside = frame[frame["latency_ms"] <= 20]
+    evaluated, judged = pd.read_csv("r.csv"), pd.read_csv("r.judged.csv")
+    assert len(evaluated) == len(judged) == 80
+    for key, rows in evaluated.groupby(["strategy", "seed"]):
+        found = np.minimum.accumulate(rows["error_pct"].to_numpy()) - inside["error_pct"].min()
+        told = judged[(judged["strategy"] == key[0]) & (judged["seed"] == key[1])]
+        assert told["regret"].to_numpy() == pytest.approx(found)
+
+
+def test_a_strategy_keeps_its_colour() -> None:
+    names = ["random", "mine:a", "mine:b", "cost-aware"]
+    alone, together = colours_of(["mine:a"]), colours_of(names)
+    assert alone["mine:a"] == together["mine:a"]
+    assert len(set(together.values())) == 4
+    assert in_words("cifar100_error_pct") == "cifar100 error (%)"
+
+
+def test_how_much_of_the_front_is_judged_is_said(call: Call, table: Path) -> None:
+    words = [
+        *("bench", str(table), "--objectives", "error_pct,latency_ms", "--known", "latency_ms"),
+        *("--strategies", "random", "--trials", "5", "--seeds", "1", "--out", "r.csv"),
+    ]
+    code, out, err = call(*words)
+    assert code == 0, err
+    judged, whole = map(int, re.search(r"judged: (\d+) of the (\d+) networks", out).groups())  # type: ignore[union-attr]
+    assert ("are judged, so shares say little; --reference front" in err) == (judged < 5)
+    code, out, err = call(*words, "--reference", "front")
+    assert f"judged: {whole} of the {whole} networks of the true front" in out
+    assert "say little" not in err
+    code, _, err = call(*words, "--reference", "nadir")
+    assert code == 2
+    assert "--reference nadir: is none of wanted, front, corner; or give a number" in err
+
+
 def test_workers_find_the_same(benchmark: Benchmark, tmp_path: Path) -> None:
     alone = compared(benchmark, ["random", "nsga2"], 10, (0, 1), tmp_path / "alone.csv")
     together = compared(
@@ -142,10 +254,8 @@ def test_other_settings_and_changed_files_are_refused(
 ) -> None:
     out = tmp_path / "results.csv"
     compared(benchmark, ["random"], 5, (0,), out)
-    with pytest.raises(InputError, match="was begun with trials 5, not 6"):
-        compared(benchmark, ["random"], 6, (0,), out)
-    other = of_table(table, ["error_pct", "latency_ms"], ["latency_ms"], reference=[60, 50])
-    with pytest.raises(InputError, match=r"was begun with reference .*, not \[60"):
+    other = of_table(table, ["error_pct", "latency_ms"], reference=[60, 60])
+    with pytest.raises(InputError, match=r"was begun with known \[\"latency_ms\"\], not \[\]"):
         compared(other, ["random"], 5, (0,), out)
     with pytest.raises(InputError, match="random is named twice"):
         compared(benchmark, ["random", "random"], 5, (0,), out)
@@ -203,7 +313,11 @@ def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None
     assert "own_strategy:mine" in out
     assert "3 seeds cannot prove which is better; 6 may" in out
     assert "bench error_pct, latency_ms: done" in err
-    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    for kind, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        assert (tmp_path / f"results.{kind}").read_bytes().startswith(magic)
+    judged = pd.read_csv("results.judged.csv")
+    assert list(judged) == ["strategy", "seed", "trial", "share", "regret"]
+    assert len(judged) == 2 * 3 * 20
     code, out, _ = call(*words, "--at", "5,10", "--json")
     assert code == 0
     found = json.loads(out)

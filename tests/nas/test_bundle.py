@@ -86,7 +86,7 @@ def copied(bundle: Path, to: Path) -> Path:
     [
         ("small", 1),
         ("small", 2),
-        ("moving_digits", 1),
+        pytest.param("moving_digits", 1, marks=pytest.mark.long),
         pytest.param(
             "snapgen_v(frames=5,height=16,width=16,channels=32)", 2, marks=pytest.mark.long
         ),

@@ -90,7 +90,7 @@ def test_bad_input_is_one_line_and_exit_2(
     assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_profile_calibrate_predict(call: object, tmp_path: Path, space: TemporalSpace) -> None:
     fast = ["--rounds", "2"]
     assert call("profile", "--blocks", "--out", "blocks.csv", *fast)[0] == 0  # type: ignore[operator]

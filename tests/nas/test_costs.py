@@ -32,7 +32,7 @@ from search_spaces import (
 from supernet import VideoUNet, parameter_count
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_costs_of_parts_are_the_costs_of_the_network(
     plain_costs: SpaceCosts, device: Device
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_finished_run_is_shown_with_names_and_pictures(run: Path) -> None:
     assert len(list((run / "artifacts").iterdir())) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def test_a_search_is_shown_while_it_goes_on(
     database: str, tmp_path: Path, device_file: Path, supernet_file: Path, call: Call

@@ -150,6 +150,7 @@ def test_data_that_does_not_fit_the_space(place: Path, call: Call) -> None:
         assert not list(place.glob("supernet*"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["encode", "train-autoencoder"])
 def test_what_was_killed_ends_as_if_it_had_not_been(place: Path, call: Call, command: str) -> None:
     arguments, part = ENCODE, "killed.unfinished/*.safetensors"

@@ -145,7 +145,7 @@ def test_a_study_begins_with_what_it_is_given(tmp_path: Path) -> None:
     assert len(asked) == len(set(asked)) == 8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_starts_warm(
     tmp_path: Path,
     space_costs: SpaceCosts,
@@ -188,7 +188,7 @@ def test_guesses_that_are_no_numbers_score_nothing() -> None:
     assert len({each.architecture for each in evaluated}) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_budgets_that_do_not_add_leave_enough_to_begin_with() -> None:
     def over(architectures: Sequence[Architecture]) -> dict[str, Vector]:
         parts = [

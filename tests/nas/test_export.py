@@ -182,7 +182,7 @@ def test_a_bundle_is_exported_and_looked_over(call: Call, tuned: Path) -> None:
     assert json.loads(printed) == found["lint"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_chunks_of_a_bundle_add_up(call: Call, half_tuned: Path, whole: Exported) -> None:
     arguments = ("export", str(half_tuned), "--to", "coreml", "--out", "w.mlpackage")
     flags = ("--weights", "searched", "--chunks", "2", "--palettise", "6")

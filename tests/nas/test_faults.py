@@ -39,7 +39,6 @@ def url_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_thirty_drivers_are_killed(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -148,6 +147,7 @@ def test_a_full_disk_leaves_what_was_written(tmp_path: Path) -> None:
     assert len(after) == len(before) + 10
 
 
+@pytest.mark.long
 def test_a_database_that_another_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "LOCKED_S", 0.1)
     url = sqlite(tmp_path / "study.db")

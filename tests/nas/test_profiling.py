@@ -44,7 +44,6 @@ def profiled_until(folder: Path, lines: int, stop: signal.Signals, *arguments: s
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_killed_at_any_moment_it_loses_one_visit_and_goes_on(tmp_path: Path, call: Call) -> None:
     wanted = ["--blocks", "--rounds", "12", "--seed", "3", "--out", "b.csv"]
     path = journal_path(tmp_path / "b.csv")
@@ -257,7 +256,7 @@ def test_a_source_of_ones_own(call: Call, tmp_path: Path) -> None:
         assert message in words
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("own")
 def test_what_xcode_measured_becomes_a_device(call: Call, tmp_path: Path) -> None:
     """Plan and packages here, Xcode there; its reports come back by the names of the packages."""

@@ -155,6 +155,7 @@ def test_workers_that_make_no_sense(count: int, timeout_s: float | None) -> None
         Workers(count, timeout_s=timeout_s)
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_begin_is_said_in_a_line() -> None:
     def broken(_: Any) -> Callable[[Architecture], float]:
         raise InputError("no such data")

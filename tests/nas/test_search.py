@@ -280,9 +280,8 @@ def test_a_run_killed_at_any_moment_loses_no_finished_trial(
     assert not list((tmp_path / "run").glob("*.training.safetensors"))
 
 
-@pytest.mark.parametrize(
-    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_being_stopped_prints_the_command_that_resumes(
     sent: signal.Signals, tmp_path: Path, device_file: Path
 ) -> None:
@@ -347,6 +346,7 @@ def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path
     assert html.count("data:image/png") == 3
 
 
+@pytest.mark.long
 def test_a_small_space_of_ones_own_without_none(tmp_path: Path) -> None:
     settings = nas_api.Settings(
         space=f"{__name__}:TINY", trials=50, validation_clips=4, test_clips=4, winner_steps=2,
@@ -358,6 +358,7 @@ def test_a_small_space_of_ones_own_without_none(tmp_path: Path) -> None:
     assert "image network" not in {row["network"] for row in result.summary["compared"]}
 
 
+@pytest.mark.long
 def test_two_processes_do_not_share_a_run(tmp_path: Path, device_file: Path) -> None:
     arguments = ["search", "--out", "run", "--device", str(device_file), "--resume"]
     first = subprocess.Popen([*NAS, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -42,6 +42,7 @@ def tiny(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.kernels
 def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tiny: Path, call: Call) -> None:
     """Of one recipe; tests/supernet/test_recipes.py stops each of them."""

@@ -42,7 +42,7 @@ from supernet import (
 from supernet.data.loading import load_clips
 from temporal_bundle.closeness import SHARE, check_close
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 OPERATORS = (NONE, CONV1D.elastic(KERNEL, REPEATS))
 
 
@@ -137,12 +137,11 @@ def test_the_report_says_whose_losses_and_draws_the_layout(run: Path) -> None:
     assert "decoder" in html
 
 
-@pytest.mark.long
 def test_a_given_image_unet_is_handed_over(tmp_path: Path) -> None:
     torch.manual_seed(3)
     backbone = build_backbone(FULL.unet)
     save_backbone(backbone, tmp_path / "unet")
-    given = settings(backbone=str(tmp_path / "unet"), trials=1, test_clips=1)
+    given = settings(backbone=str(tmp_path / "unet"), trials=1, test_clips=2)
     nas_api.search(tmp_path / "run", given)
     found = load_file(tmp_path / "run" / "bundle" / "weights.safetensors")
     for name, wanted in backbone.state_dict().items():
@@ -228,7 +227,6 @@ def test_given_parts_take_the_place_of_those_published() -> None:
             parts_of(space(), phone, wrong)
 
 
-@pytest.mark.long
 def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
     published = published_of("snapgen_v")
     assert published is not None

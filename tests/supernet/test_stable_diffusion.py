@@ -136,7 +136,7 @@ def test_traces_with_the_flops_that_torch_counts(space: TemporalSpace) -> None:
     assert SpaceCosts(space).backbone.parameters == parameter_count(build_backbone(space.unet))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.kernels
 def test_exports_for_any_number_of_clips_and_frames(tmp_path: Path) -> None:
     space = small_space(tmp_path, "BK-SDM v2, two stages")

@@ -47,7 +47,7 @@ def stop_at(step: int, losses: list[float]) -> object:
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", ["muon", pytest.param("adamw", marks=pytest.mark.long)])
 def test_resumed_training_equals_uninterrupted(tmp_path: Path, optimizer: OptimizerName) -> None:
     whole: list[float] = []
     plan = replace(PLAN, optimizer=optimizer)

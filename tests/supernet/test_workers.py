@@ -69,6 +69,7 @@ def work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.long
 @pytest.mark.kernels
 def test_two_workers_train_what_one_trains(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
