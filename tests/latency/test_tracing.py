@@ -185,7 +185,7 @@ def test_a_module_is_left_as_it_was() -> None:
     module[0](torch.randn(2, 1, 4))[0].sum().backward()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_video_unet_counts_as_torch_counts_it() -> None:
     space = load("moving_digits")
     for block in space.blocks()[::4]:

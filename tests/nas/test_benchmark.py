@@ -331,7 +331,7 @@ def test_a_benchmark_by_command(call: Call, table: Path, tmp_path: Path) -> None
     assert [strategy["rank"] for strategy in found["strategies"]] == [1.5, 1.5]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_benchmark_on_a_slice_of_nb201(call: Call, shared_data: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(shared_data / "nb201.csv.gz").sample(600, random_state=0)
     columns = [*(f"edge{i}" for i in range(6)), "cifar100_error_pct", "pixel3_latency_ms"]

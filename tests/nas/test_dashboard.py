@@ -63,6 +63,7 @@ def finished(address: str) -> int:
     return sum(trial["state"] == "Complete" for trial in shown(address)["trials"])
 
 
+@pytest.mark.long
 def test_a_finished_run_is_shown_with_names_and_pictures(run: Path) -> None:
     name = json.loads((run / "run.json").read_text())["study"]
     for _ in range(2):  # asked for again, pictures are not there twice

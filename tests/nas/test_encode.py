@@ -65,6 +65,7 @@ def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_from_films_to_a_supernet_of_their_latents(place: Path, call: Call) -> None:
     (place / "films" / "broken.mp4").write_text("no video")
     done = run(place, *TRAIN, "--steps", "3", "--out", "own.safetensors", "--json")
@@ -175,6 +176,7 @@ def test_what_was_killed_ends_as_if_it_had_not_been(place: Path, call: Call, com
     assert found[0] == found[1]
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_no_half_of_anything(place: Path, call: Call) -> None:
     """No file may grow beyond a limit, which is what a full disk does to one."""
     done = subprocess.run(

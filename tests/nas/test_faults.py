@@ -76,7 +76,7 @@ def test_thirty_drivers_are_killed(
     assert max(t.user_attrs["attempt"] for t in trials) <= ATTEMPTS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_stops_midway_loses_nothing(server: postgres.Server) -> None:
     evaluated: list[Architecture] = []
 
@@ -126,7 +126,7 @@ except OSError as error:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_leaves_what_was_written(tmp_path: Path) -> None:
     """No file may grow beyond a limit, which is what a full disk does to one."""
     done = subprocess.run(

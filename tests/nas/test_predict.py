@@ -73,7 +73,7 @@ def table_device(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_networks_out_of_a_project_that_stands_outside_of_the_environment(tmp_path: Path) -> None:
     """Its helpers come by PYTHONPATH, it prints, and it holds what must not be looked at."""
     (tmp_path / "project").mkdir()

@@ -80,7 +80,7 @@ def test_killed_at_any_moment_it_loses_one_visit_and_goes_on(tmp_path: Path, cal
     assert "is whole, and holds something other" in words
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_does_not_measure_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = nas_api.Settings(calibration_networks=2, unseen_networks=2)
     made: list[tuple[str, int]] = []

@@ -198,6 +198,7 @@ def test_a_bundle_is_read_without_this_toolkit(
             ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_finished_run_resumes_to_the_same(
     run: Path, device_file: Path, supernet_file: Path, call: Call, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def settings(films: Path, metric: str = "brightness") -> nas_api.Settings:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_search_on_videos(tmp_path: Path, films: Path) -> None:
     (films / "broken.mp4").write_text("no video")
     with pytest.warns(SkippedVideoWarning, match=r"broken\.mp4: cannot be read as video"):

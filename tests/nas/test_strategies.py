@@ -28,6 +28,7 @@ class TestNSGA2(StrategyConformance):
     strategy = strategies.nsga2
 
 
+@pytest.mark.long
 class TestGP(StrategyConformance):
     strategy = strategies.gp
     trials = 14  # seconds a trial where there are many

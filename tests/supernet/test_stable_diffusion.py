@@ -126,7 +126,7 @@ def test_features_are_those_of_the_down_path(space: TemporalSpace) -> None:
     assert shapes == [(s.channels, s.frames, s.height, s.width) for s in slots]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_traces_with_the_flops_that_torch_counts(space: TemporalSpace) -> None:
     network = VideoUNet(space, space.uniform(space.parse_block("self_attention1d"))).eval()
     inputs = clip_inputs(space)

@@ -80,6 +80,7 @@ def test_resumed_training_equals_uninterrupted(tmp_path: Path, optimizer: Optimi
     assert torch.equal(loaded.backbone.enter.weight, second.backbone.enter.weight)
 
 
+@pytest.mark.long
 def test_one_network_trained_on_resumes_and_is_answered_from_its_file(tmp_path: Path) -> None:
     plan = replace(PLAN, image_steps=2)
     backbone = train_backbone(SMALL, plan, tmp_path / "a.safetensors")

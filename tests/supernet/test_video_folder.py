@@ -108,6 +108,7 @@ def test_clips_depend_on_the_seed_alone(tmp_path: Path) -> None:
     assert done.stdout.strip() == hashlib.sha256(first.numpy().tobytes()).hexdigest()
 
 
+@pytest.mark.long
 def test_memory_is_bounded(tmp_path: Path) -> None:
     for number in range(4):
         write_video(tmp_path / f"{number}.avi", 90)
