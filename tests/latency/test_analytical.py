@@ -193,6 +193,7 @@ def test_a_broken_document_is_an_input_error(data: st.DataObject) -> None:
         assert estimate.low_ms <= estimate.latency_ms <= estimate.high_ms
 
 
+@pytest.mark.slow
 @given(times=st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=8))
 @settings(max_examples=30, deadline=None)
 def test_any_times_give_finite_bounds(times: list[float]) -> None:

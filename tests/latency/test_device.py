@@ -222,6 +222,7 @@ def damaged(draw: st.DrawFn) -> tuple[Json, list[Workload]]:
     return content, asked
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(damaged())
 def test_no_damage_to_a_device_file_crashes_the_reader(found: tuple[Json, list[Workload]]) -> None:

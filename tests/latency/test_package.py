@@ -96,6 +96,7 @@ def by_kind(workload: Workload, field: str) -> dict[str, int]:
     return {kind: value for kind, value in sums.items() if value}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAME)
 def test_both_routes_agree(name: str, tmp_path: Path) -> None:
     module, shapes = SAME[name]
@@ -180,6 +181,7 @@ def test_tables_are_gathered_from(tmp_path: Path) -> None:
     assert found.flops == wanted.flops
 
 
+@pytest.mark.slow
 def test_compressed_weights_are_counted_as_stored(tmp_path: Path) -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:

@@ -245,6 +245,7 @@ def test_what_cannot_be_traced_is_said() -> None:
         latency.trace(Data(), torch.ones(3))
 
 
+@pytest.mark.slow
 def test_a_workload_is_json_and_back() -> None:
     space = load("moving_digits")
     whole = concatenate(

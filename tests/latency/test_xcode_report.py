@@ -328,6 +328,7 @@ def test_malformed_reports(
         outcome(write(folder, content), content)
 
 
+@pytest.mark.slow
 @settings(max_examples=700)
 @given(cut=st.integers(0, len(json.dumps(report())) - 1), byte=st.integers(-1, 255))
 def test_damaged_files(cut: int, byte: int, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -345,6 +346,7 @@ def test_damaged_files(cut: int, byte: int, tmp_path_factory: pytest.TempPathFac
         outcome(file, content)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(content=ANYTHING)
 def test_documents_that_are_something_else(

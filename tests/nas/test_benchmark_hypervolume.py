@@ -26,6 +26,7 @@ def counted(points: Matrix, corner: int) -> float:
     return float(sum((points <= np.array(cell)).all(axis=1).any() for cell in cells))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])
 def test_volumes_are_what_counting_cells_finds(objectives: int) -> None:
     @given(clouds(objectives))

@@ -193,6 +193,7 @@ def test_what_there_is(call: object) -> None:
     assert call("spaces")[0] == call("devices")[0] == 0  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_python_may_start_it_and_it_says_its_version() -> None:
     def said(*arguments: str) -> str:
         command = [sys.executable, "-m", "nas", *arguments]

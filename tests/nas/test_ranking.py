@@ -14,6 +14,7 @@ def some(seed: int, count: int = 40) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=count)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(0, 3))
 def test_tau_is_scipys_where_nothing_is_equal(seed: int, noise: float) -> None:
     losses = some(seed)
@@ -39,6 +40,7 @@ def test_a_score_that_sees_only_the_worse_half_knows_nothing_of_the_better() -> 
     assert abs(found.tau_better_half.value) < 0.15
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     # With noise of the losses' own spread, Kendall's tau tends to 2/pi asin(1/sqrt(2)) = 0.5.
     held = 0

@@ -109,6 +109,7 @@ def test_every_strategy_evaluates_each_network_once_and_inside_the_budget(
         assert problem.space.architecture(trial.params) == each.architecture
 
 
+@pytest.mark.slow
 def test_cost_aware_beats_random_picks(limits: Limits) -> None:
     best = {}
     for name in ("random", "cost-aware"):
@@ -120,6 +121,7 @@ def test_cost_aware_beats_random_picks(limits: Limits) -> None:
     assert best["cost-aware"] < best["random"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cost-aware", "tpe", "nsga2"])
 def test_an_interrupted_study_goes_on(name: str, tmp_path: Path, limits: Limits) -> None:
     problem, strategy, url = limits.problem(), load_strategy(name), sqlite(tmp_path / "s.db")

@@ -134,6 +134,7 @@ def test_no_gradient_of_the_taught_reaches_the_teacher(batch: Batch) -> None:
     assert supernet.backbone.get_parameter("enter.weight").grad is not None
 
 
+@pytest.mark.slow
 def test_curriculum_opens_slots_from_the_deepest(supernet: Recorded, batch: Batch) -> None:
     recipe = RECIPES["curriculum"]
 
