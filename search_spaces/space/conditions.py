@@ -6,7 +6,7 @@ nothing, so that no condition on it holds, and the negation of one does.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -49,60 +49,57 @@ class Condition:
 
 @dataclass(frozen=True)
 class _Several:
+    """What conjunctions and disjunctions share."""
+
     conditions: "tuple[AnyCondition, ...]"
+    word: ClassVar[str]  # in a space's document
 
     def __post_init__(self) -> None:
         if not self.conditions:
             raise InputError(f"{type(self).__name__} needs at least one condition")
 
     def leaves(self) -> Iterator[Condition]:
-        """The conditions on one choice that it is made of."""
+        """See Condition."""
         for condition in self.conditions:
             yield from condition.leaves()
+
+    def replaced(self, change: Callable[[Condition], Condition]) -> Self:
+        """See Condition."""
+        return type(self)(tuple(condition.replaced(change) for condition in self.conditions))
+
+    def to_json(self) -> Json:
+        """See Condition."""
+        return {self.word: [condition.to_json() for condition in self.conditions]}
 
 
 @dataclass(frozen=True)
 class AllOf(_Several):
     """Conjunction: holds where all of its conditions do."""
 
+    word = "all"
+
     def holds(self, decided: Values) -> bool:
         """See Condition."""
         return all(condition.holds(decided) for condition in self.conditions)
 
-    def replaced(self, change: Callable[[Condition], Condition]) -> "AllOf":
-        """See Condition."""
-        return AllOf(tuple(condition.replaced(change) for condition in self.conditions))
-
     def mask(self, leaf: Callable[[Condition], Mask]) -> Mask:
         """See Condition."""
-        found: Mask = np.logical_and.reduce([c.mask(leaf) for c in self.conditions])
-        return found
-
-    def to_json(self) -> Json:
-        """See Condition."""
-        return {"all": [condition.to_json() for condition in self.conditions]}
+        return np.asarray(np.logical_and.reduce([c.mask(leaf) for c in self.conditions]))
 
 
 @dataclass(frozen=True)
 class AnyOf(_Several):
     """Disjunction: holds where any of its conditions does."""
 
+    word = "any"
+
     def holds(self, decided: Values) -> bool:
         """See Condition."""
         return any(condition.holds(decided) for condition in self.conditions)
 
-    def replaced(self, change: Callable[[Condition], Condition]) -> "AnyOf":
-        """See Condition."""
-        return AnyOf(tuple(condition.replaced(change) for condition in self.conditions))
-
     def mask(self, leaf: Callable[[Condition], Mask]) -> Mask:
         """See Condition."""
-        found: Mask = np.logical_or.reduce([c.mask(leaf) for c in self.conditions])
-        return found
-
-    def to_json(self) -> Json:
-        """See Condition."""
-        return {"any": [condition.to_json() for condition in self.conditions]}
+        return np.asarray(np.logical_or.reduce([c.mask(leaf) for c in self.conditions]))
 
 
 @dataclass(frozen=True)
@@ -144,9 +141,9 @@ def condition_from_json(entry: Any, where: str) -> AnyCondition:
     if isinstance(entry, dict):
         if isinstance(entry.get("choice"), str) and isinstance(entry.get("options"), list):
             return Condition(entry["choice"], tuple(entry["options"]))
-        for word, kind in (("all", AllOf), ("any", AnyOf)):
-            if isinstance(entry.get(word), list):
-                return kind(tuple(condition_from_json(each, where) for each in entry[word]))
+        for kind in (AllOf, AnyOf):
+            if isinstance(listed := entry.get(kind.word), list):
+                return kind(tuple(condition_from_json(each, where) for each in listed))
         if "not" in entry:
             return Not(condition_from_json(entry["not"], where))
     raise InputError(

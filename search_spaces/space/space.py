@@ -17,7 +17,8 @@ from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.space.architecture import Architecture, choices_of
 from search_spaces.space.cell_graph import CellGraph, graphs_from_json
 from search_spaces.space.choice import AnyChoice, Choice, NumericChoice
-from search_spaces.space.conditions import Option, Values, condition_from_json
+from search_spaces.space.choice_json import choice_from_json, choice_to_json
+from search_spaces.space.conditions import Option, Values
 from search_spaces.space.dependencies import (
     Step,
     check_edges,
@@ -297,7 +298,7 @@ class SearchSpace:
             "format": FORMAT,
             "version": f"{MAJOR}.0",
             "name": self.name,
-            "choices": [_choice_to_json(choice) for choice in self.choices],
+            "choices": [choice_to_json(choice) for choice in self.choices],
             **({"graphs": [graph.to_json() for graph in self.graphs]} if self.graphs else {}),
         }
 
@@ -365,7 +366,7 @@ def space_from_json(content: object, where: str) -> SearchSpace:
     if not isinstance(name, str) or not isinstance(choices, list):
         raise InputError(f"{where}: a space needs a 'name' and a list of 'choices'")
     try:
-        found = tuple(_choice_from_json(choice) for choice in choices)
+        found = tuple(choice_from_json(choice) for choice in choices)
         return SearchSpace(name, found, graphs_from_json(checked.get("graphs", [])))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
@@ -373,32 +374,3 @@ def space_from_json(content: object, where: str) -> SearchSpace:
 
 def _rounded(choice: NumericChoice, value: float) -> Option:
     return round(value) if choice.integer else value
-
-
-def _choice_to_json(choice: AnyChoice) -> Json:
-    if isinstance(choice, NumericChoice):
-        return {
-            "name": choice.name,
-            "low": choice.low,
-            "high": choice.high,
-            "integer": choice.integer,
-        }
-    entry: Json = {"name": choice.name, "options": list(choice.options)}
-    if choice.when is not None:
-        entry["when"] = choice.when.to_json()
-    return entry
-
-
-def _choice_from_json(entry: object) -> AnyChoice:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise InputError(f"a choice must be an object with a name, found {entry!r}")
-    name: str = entry["name"]
-    if "low" in entry or "high" in entry:
-        low = document.finite(entry.get("low"), f"choice {name!r}, low")
-        high = document.finite(entry.get("high"), f"choice {name!r}, high")
-        return NumericChoice(name, low, high, bool(entry.get("integer", False)))
-    options, when = entry.get("options"), entry.get("when")
-    if not isinstance(options, list):
-        raise InputError(f"choice {name!r} needs a list of 'options' (or 'low' and 'high')")
-    condition = None if when is None else condition_from_json(when, f"choice {name!r}, when")
-    return Choice(name, tuple(options), condition)
