@@ -63,8 +63,7 @@ class Results:
         self._settings: Mapping[str, Any] = {}
         self._finished: dict[Key, dict[str, Any]] = {}
         self._bytes = 0
-        self._read_at = -1  # bytes, of which `_rows` were read
-        self._rows = pd.DataFrame()
+        self._rows: pd.DataFrame | None = None  # as the file has them; None: to be read
 
     @classmethod
     @contextmanager
@@ -125,7 +124,7 @@ class Results:
         }
 
     def forget(self, keys: Collection[Key]) -> None:
-        """Remove runs. Killed meanwhile, it may have lost others that stood behind them."""
+        """Remove runs. A process that is killed meanwhile loses the others, too: they run again."""
         if not keys:
             return
         frame = pd.read_csv(self.path, dtype=str, keep_default_na=False)
@@ -190,10 +189,9 @@ class Results:
         return rows[self._objectives].to_numpy(dtype=np.float64)
 
     def _frame(self) -> pd.DataFrame:
-        if self._read_at != self._bytes:
+        if self._rows is None:
             columns = [*LABELS, *self._objectives]
             self._rows = pd.read_csv(self.path, dtype={"strategy": str}, usecols=columns)
-            self._read_at = self._bytes
         return self._rows
 
     @property
@@ -252,6 +250,7 @@ class Results:
             stream.flush()
             os.fsync(stream.fileno())
         self._bytes += len(data)
+        self._rows = None
 
     def _save(self) -> None:
         runs = [
