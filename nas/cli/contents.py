@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from search_spaces.files.git_lfs import refuse_pointer
 
 if TYPE_CHECKING:
     from nas.bundle import Bundle
-    from search_spaces import SearchSpace
+    from search_spaces import Table
 
 Content = dict[str, Any]
 TABLES = (".csv", ".csv.gz", ".parquet")
@@ -49,7 +49,9 @@ def content_of(path: Path) -> Content:
     if path.is_dir():
         return _folder(path)
     if path.name.endswith(TABLES):
-        return table_content(path)
+        from search_spaces import read_table
+
+        return table_content(read_table(path, measured=False))
     readers = {".safetensors": _tensors, ".jsonl": _journal}
     return readers.get(path.suffix, _document)(path)
 
@@ -147,23 +149,11 @@ def _tensors(path: Path) -> Content:
     return content | {"holds": f"{len(shapes)} tensors", "numbers": numbers}
 
 
-def table_content(
-    path: Path, space: "SearchSpace | None" = None, choice_columns: Collection[str] = ()
-) -> Content:
-    """What a table holds: its networks, choices, metrics and reserved columns.
-
-    Args:
-        path: the table.
-        space: that its rows are of; without one their values make it.
-        choice_columns: columns that are choices whatever their names end in.
-
-    Raises:
-        InputError: it is no table, or not of the space.
-    """
+def table_content(table: "Table") -> Content:
+    """What a table holds: its networks, choices, metrics and reserved columns."""
     from nas.tables import columns_in_json, described
-    from search_spaces import read_table
 
-    table = read_table(path, space, measured=False, choice_columns=choice_columns)
+    path = table.path
     content: Content = {"table": str(path), **described(table)}
     content |= {f"{role} columns": list(names) for role, names in table.columns_by_role.items()}
     content["columns"] = columns_in_json(table)

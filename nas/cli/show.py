@@ -73,6 +73,22 @@ def _print(content: dict[str, Any]) -> None:
             print_line(f"{key}: {value if isinstance(value, str) else json_.dumps(value)}")
 
 
+def _show_table(path: Path, space: str | None, choice_columns: list[str], *, json: bool) -> None:
+    from nas.cli.contents import table_content
+    from nas.tables import columns_in_words
+    from search_spaces import load, read_table
+
+    given = load(space) if space else None
+    table = read_table(path, given, measured=False, choice_columns=choice_columns)
+    content = table_content(table)
+    if json:
+        print_json(content)
+        return
+    _print(content)
+    for line in columns_in_words(table)[1:]:
+        print_note(line)
+
+
 def show(
     path: Annotated[Path, typer.Argument(help="A run, a bundle, a device, a space, a table ...")],
     space: options.MaybeSpace = None,
@@ -80,28 +96,13 @@ def show(
     json: options.AsJson = False,
 ) -> None:
     """Say what a file or folder holds that this toolkit writes or reads."""
-    from nas.cli.contents import TABLES, content_of, table_content
+    from nas.cli.contents import TABLES, content_of
 
     is_table = path.name.endswith(TABLES)
     if (space or choice_columns) and not is_table:
         raise InputError(f"{path}: is no table; --space and --choice-columns are for tables")
-    named = options.words(choice_columns)
-    given = None
-    if space:
-        from search_spaces import load
-
-        given = load(space)
-    # Whatever is at fault with a file that only looks like a table, `content_of` says.
-    plain = not is_table or not path.is_file()
-    content = content_of(path) if plain else table_content(path, given, named)
-    if json:
-        print_json(content)
-        return
-    _print(content)
-    if is_table:
-        from nas.tables import columns_in_words
-        from search_spaces import read_table
-
-        table = read_table(path, given, measured=False, choice_columns=named)
-        for line in columns_in_words(table)[1:]:
-            print_note(line)
+    if is_table and path.is_file():
+        _show_table(path, space, options.words(choice_columns), json=json)
+    else:
+        content = content_of(path)
+        print_json(content) if json else _print(content)
