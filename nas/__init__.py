@@ -1,4 +1,4 @@
-"""Hardware-aware search for the temporal layers of video diffusion models.
+"""Hardware-aware neural architecture search: temporal layers of video diffusion models, and any network.
 
 What is exported here is the public API; it loads when it is first asked for.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nas.evaluators.workers import Workers
     from nas.pipeline.search import SearchResult, search
     from nas.run.results import Found
-    from nas.run.run_folder import Settings
+    from nas.temporal.settings import Settings
 
 __all__ = [
     "Budget",
@@ -20,6 +20,7 @@ __all__ = [
     "Found",
     "SearchResult",
     "Settings",
+    "Task",
     "Workers",
     "read_architectures",
     "read_model",
@@ -31,11 +32,12 @@ _HOMES = {
     "Bundle": "nas.bundle",
     "Found": "nas.run.results",
     "SearchResult": "nas.pipeline.search",
-    "Settings": "nas.run.run_folder",
+    "Settings": "nas.temporal.settings",
+    "Task": "nas.task.task",
     "Workers": "nas.evaluators.workers",
     "read_architectures": "nas.costs.networks",
     "read_model": "nas.costs.networks",
-    "search": "nas.pipeline.search",
+    "search": "nas.searching",
 }
 
 

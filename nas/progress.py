@@ -18,6 +18,10 @@ class Progress:
         self._begun = 0
         self._stream = stream or sys.stderr
 
+    def expect(self, stages: int) -> None:
+        """Say how many stages there will be, where that is known only now."""
+        self._stages = stages
+
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Advance]:
         """A stage of `total` steps; call what it yields with the number of finished steps."""

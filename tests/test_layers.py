@@ -160,7 +160,7 @@ def test_no_two_files_import_each_other(package: str) -> None:
         ("import nas.cli", {"torch", "optuna", "pandas", "matplotlib", "sklearn"}),
         ("import latency", {"torch", "optuna", "coremltools"}),
         (
-            "import nas.costs.costs, nas.costs.fixed_parts, nas.costs.published, nas.costs.resolve",
+            "import nas.costs.block_costs, nas.costs.fixed_parts, nas.costs.published, nas.costs.resolve",
             {"torch", "optuna", "supernet"},
         ),
         ("import supernet", {"optuna", "coremltools", "sklearn", "matplotlib"}),

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from latency.predictor.shipped import load_device
-from nas.costs.costs import Costs, layout
+from nas.costs.block_costs import BlockCosts, layout
 from nas.costs.workloads import SpaceCosts
 from search_spaces.shipped.loading import load_temporal
 
@@ -37,7 +37,7 @@ def main() -> None:
         os.environ["TEMPORAL_NAS_CACHE"] = folder
         for label in ("first", "kept"):
             begun = time.perf_counter()
-            costs = Costs(SpaceCosts(space), device)
+            costs = BlockCosts(SpaceCosts(space), device)
             print(f"costs of every block, {label}: {time.perf_counter() - begun:.1f} s")
     torch.set_num_threads(1)
     table = costs.table

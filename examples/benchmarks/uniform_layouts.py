@@ -28,11 +28,11 @@ from safetensors.torch import load_file
 
 from latency.predictor.shipped import load_device
 from nas import strategies
-from nas.costs.costs import Costs, layout
+from nas.costs.block_costs import BlockCosts, layout
 from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
-from nas.evaluators.quality import Quality
+from nas.temporal.quality import Quality
 from nas.evaluators.serial import Serial
 from nas.pipeline import finalists
 from nas.progress import Progress
@@ -66,7 +66,7 @@ class Asked:
 
     def limits(self, latency: str | None) -> Limits:
         space = load_temporal(self.space)
-        return resolve(Budget(latency), Costs(SpaceCosts(space), load_device(self.device)))
+        return resolve(Budget(latency), BlockCosts(SpaceCosts(space), load_device(self.device)))
 
 
 def main() -> None:

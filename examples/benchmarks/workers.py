@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from nas.evaluators import Evaluator
-from nas.evaluators.quality import Quality, elsewhere
+from nas.temporal.quality import Quality, elsewhere
 from nas.evaluators.ray_pool import RayPool
 from nas.evaluators.serial import Serial
 from nas.problem.problem import Objective, Problem

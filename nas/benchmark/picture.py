@@ -15,6 +15,7 @@ from nas.benchmark.statistics import BAND, Summary
 from nas.benchmark.tabular import Benchmark
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Vector
+from search_spaces.tables.columns import in_words
 
 # Okabe and Ito's colours, told apart by most eyes, and some between them.
 OURS = {
@@ -27,7 +28,6 @@ OURS = {
 }
 OTHERS = ("#e69f00", "#a0a000", "#7b3294", "#a6611a", "#01665e", "#c51b7d", "#222222", "#b2182b")
 FIRST_SHOWN = 10  # evaluations: before that every strategy guesses
-UNITS = {"_pct": "%", "_ms": "ms", "_mj": "mJ", "_mb": "MB"}
 Kind = Literal["png", "svg", "pdf"]
 KINDS: tuple[Kind, ...] = ("png", "svg", "pdf")
 
@@ -67,14 +67,6 @@ def colours_of(strategies: Sequence[str]) -> dict[str, str]:
         if found[name] in left:
             left.remove(found[name])
     return found
-
-
-def in_words(name: str) -> str:
-    """The name of a column as people read it, with its unit: error_pct is error (%)."""
-    for suffix, unit in UNITS.items():
-        if name.endswith(suffix):
-            return f"{name.removesuffix(suffix).replace('_', ' ')} ({unit})"
-    return name.removesuffix("_count").replace("_", " ")
 
 
 def _title(benchmark: Benchmark) -> str:

@@ -3,12 +3,14 @@
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from latency.tracing.reasons import first_line
 from nas.costs.modules import clip_inputs
-from search_spaces import Architecture, TemporalSpace
+from search_spaces import Architecture, InputError, TemporalSpace
 from supernet import DownFeatures, VideoUNet
 from temporal_bundle.manifest import MOST_CLIPS
 
@@ -38,6 +40,23 @@ def export_programs(
     return Programs(_export(network, space), _export(down, space))
 
 
+def export_network_program(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """Export any network at the sizes of its inputs, as functions of tensors alone.
+
+    Raises:
+        InputError: torch.export cannot.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(module.eval(), inputs).run_decompositions({})
+        except Exception as error:  # whatever somebody's network makes of it
+            raise InputError(
+                f"torch.export cannot take the network: {first_line(error)}"
+            ) from error
+        return _saved(program, {name for name, _ in module.named_parameters()})
+
+
 def _export(module: nn.Module, space: TemporalSpace) -> bytes:
     learned = {name for name, _ in module.named_parameters()}
     clips = torch.export.Dim("clips", min=1, max=MOST_CLIPS)
@@ -51,12 +70,17 @@ def _export(module: nn.Module, space: TemporalSpace) -> bytes:
             (x_BCTHW, time_B, context_BLC),
             dynamic_shapes=({0: clips, 2: frames}, {0: clips}, {0: clips}),
         )
-        for name, tensor in list(program.state_dict.items()):
-            bare = torch.empty_like(tensor, device="meta")
-            program.state_dict[name] = nn.Parameter(bare) if name in learned else bare
-        for node in program.graph.nodes:  # where our source files stood is nobody's business
-            node.meta.pop("stack_trace", None)
-        program.example_inputs = None  # megabytes of pickled zeros
-        buffer = io.BytesIO()
-        torch.export.save(program, buffer)
+        return _saved(program, learned)
+
+
+def _saved(program: Any, learned: set[str]) -> bytes:
+    """A program as a file's bytes, with shapes in place of what was learned."""
+    for name, tensor in list(program.state_dict.items()):
+        bare = torch.empty_like(tensor, device="meta")
+        program.state_dict[name] = nn.Parameter(bare) if name in learned else bare
+    for node in program.graph.nodes:  # where our source files stood is nobody's business
+        node.meta.pop("stack_trace", None)
+    program.example_inputs = None  # megabytes of pickled zeros
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
     return buffer.getvalue()

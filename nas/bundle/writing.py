@@ -1,18 +1,29 @@
 """Write a bundle: whole, or not at all."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from nas.bundle.programs import Programs
 from nas.run.run_folder import versions
 from search_spaces import Architecture, TemporalSpace
 from search_spaces.files import document
 from supernet import DownFeatures, VideoUNet
-from temporal_bundle import FORMAT, MANIFEST, VERSION, WEIGHTS, sha256
-from temporal_bundle.manifest import ARCHITECTURE, DENOISER, FEATURES, LATENCY
+from temporal_bundle import (
+    FORMAT,
+    MANIFEST,
+    NETWORK_FORMAT,
+    VERSION,
+    WEIGHTS,
+    NetworkInput,
+    sha256,
+)
+from temporal_bundle.manifest import ARCHITECTURE, DENOISER, FEATURES, LATENCY, NETWORK
 
 
 def write_bundle(
@@ -47,17 +58,59 @@ def write_bundle(
         "preview.gif": preview_gif,
         "report.html": report_html.encode(),
     }
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    _write(path, files, network.state_dict(), FORMAT, called(space, architecture), study)
+
+
+def write_network_bundle(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    architecture: Architecture,
+    program: bytes,
+    inputs: Sequence[NetworkInput],
+    latency: dict[str, Any],
+    study: dict[str, Any],
+    report_html: str,
+) -> None:
+    """Write a bundle of any network, which replaces one that stood there.
+
+    Args:
+        path: the folder.
+        weights: under the names that the program uses.
+        architecture: that the network is.
+        program: of the network, without weights.
+        inputs: how it is called.
+        latency: latency.json.
+        study: what the search was asked for; no paths, no secrets.
+        report_html: of the search.
+    """
+    files = {
+        ARCHITECTURE: document.dumps(architecture.to_json()).encode(),
+        NETWORK: program,
+        LATENCY: document.dumps(latency).encode(),
+        "report.html": report_html.encode(),
+    }
+    _write(path, files, weights, NETWORK_FORMAT, {"inputs": [asdict(x) for x in inputs]}, study)
+
+
+def _write(
+    path: Path,
+    files: Mapping[str, bytes],
+    weights: Mapping[str, Tensor],
+    format_name: str,
+    network: dict[str, Any],
+    study: dict[str, Any],
+) -> None:
+    held = {name: tensor.contiguous() for name, tensor in weights.items()}
     with document.replacing_folder(path) as temporary:
         for name, data in files.items():
             (temporary / name).write_bytes(data)
         file = temporary / WEIGHTS
-        save_file(weights, file)  # gigabytes, perhaps: not a second time in memory
+        save_file(held, file)  # gigabytes, perhaps: not a second time in memory
         manifest = {
-            "format": FORMAT,
+            "format": format_name,
             "version": VERSION,
             "files": {name: sha256(temporary / name) for name in (*files, file.name)},
-            "network": called(space, architecture),
+            "network": network,
             "study": study,
             "versions": versions(),
         }

@@ -15,7 +15,7 @@ from latency import Measurement, from_choices
 from latency.sources.contract import Inputs, Job, Protocol, Source
 from latency.sources.journal import Journal
 from latency.sources.visits import Measured, gather, visits
-from nas.costs.costs import layout
+from nas.costs.block_costs import layout
 from nas.costs.modules import block_inputs, block_run, clip_inputs, image_inputs
 from nas.costs.workloads import (
     BACKBONE_OPTION,

@@ -27,7 +27,7 @@ def costs(
     """Say what the blocks of a space cost on a device: latency, parameters, memory."""
     from latency.predictor.shipped import HOST, load_device
     from nas.calibration.validated import status, trust
-    from nas.costs.costs import Costs
+    from nas.costs.block_costs import BlockCosts
     from nas.costs.workloads import SpaceCosts
     from nas.progress import Progress
     from nas.tables import write_rows
@@ -43,7 +43,7 @@ def costs(
     space_costs = SpaceCosts(found)
     with Progress().stage("trace the blocks", len(space_costs.pieces)) as advance:
         space_costs.trace_all(advance)
-    every = Costs(space_costs, known)
+    every = BlockCosts(space_costs, known)
     limit_mb = known.memory_limit_mb if memory_mb is None else memory_mb
     excluded = set() if limit_mb is None else set(every.too_large(limit_mb))
     rows = [

@@ -128,10 +128,8 @@ def search(
     from nas.costs.fixed_parts import parse_part
     from nas.costs.limits import Budget
     from nas.evaluators.workers import Workers
-    from nas.pipeline.deliver import INHERITED
-    from nas.pipeline.search import search as run_search
-    from nas.report.report import who_won
-    from nas.run.run_folder import Settings
+    from nas.searching import search as run_search
+    from nas.temporal.settings import Settings
     from supernet import TrainingPlan
 
     main, *others = device or ["host"]
@@ -180,45 +178,6 @@ def search(
     if json:
         print_json({"out": str(out), **result.summary})
         return
-    print_table(
-        ["network", "layout", ">test loss", ">ms a call", ">measured"],
-        [
-            (
-                row["network"],
-                row["layout"],
-                f"{row['test_loss']:.4f}",
-                f"{row['predicted_ms']:.2f}",
-                f"{row['measured_ms']:.2f}" if row["measured_ms"] else "",
-            )
-            for row in result.summary["compared"]
-        ],
-    )
-    summary, pipeline = result.summary, result.summary["pipeline"]
-    allowed = f" of {summary['budget_ms']:.5g} allowed" if summary["budget_ms"] else ""
-    print_line(
-        f"a clip: {summary['latency_ms']:.5g} ms predicted{allowed}, 90% bounds "
-        f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
-        f"{summary['device_status']}"
-    )
-    if summary["weights"] != INHERITED:
-        print_line(f"weights of the bundle: {summary['weights']}")
-    if summary["published"]:
-        found = ", ".join(f"{row['latency_ms']:.0f}" for row in summary["published"]["layouts"])
-        print_line(
-            f"layouts of the published kind: {found} ms predicted, beside "
-            f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
-        )
-    print_line(who_won(summary))
-    if asked := summary["asked"]:
-        print_line(
-            f"{asked['what']} found of those asked for: {asked['found']['value']:.0%} in generated "
-            f"clips, {asked['data']['value']:.0%} in the data's own"
-        )
-    race = summary.get("finalists")
-    if race and not race["decided"]:
-        print_line(
-            f"{race['clips']} more clips did not tell the winner from all others; the report says "
-            "how they stand"
-        )
-    print_line(f"report: {out / 'report.html'}")
-    print_line(f"bundle: {out / 'bundle'}")
+    print_table(result.told.columns, result.told.rows)
+    for line in result.told.lines:
+        print_line(line)

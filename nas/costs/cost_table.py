@@ -1,6 +1,6 @@
 """Costs of many architectures at once: a number for each slot and block, added by index.
 
-Exactly the sums of `Costs`, in the same order, so that one network and a thousand agree.
+Exactly the sums of `BlockCosts`, in the same order, so that one network and a thousand agree.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from latency import Device, Workload
 from latency.measurement.validation import SHORTEST_MS
 from latency.predictor.device import MB
+from latency.regression.linear_model import Row
 from search_spaces import Architecture, Choice, TemporalSpace
 from search_spaces.space.integer_encoding import IntegerEncoder
 
@@ -60,6 +61,8 @@ class CostTable:
         image_ms: the image U-Net alone.
         image: its workload and its parameters.
         part: by slot and block, what the block adds in ms, its workload and its parameters.
+        image_row: of the device's linear model, for bounds; as `row` has them of a block.
+        row: by slot and block.
 
     Attributes:
         index: which block an architecture has in which slot.
@@ -76,8 +79,12 @@ class CostTable:
         image_ms: float,
         image: tuple[Workload, int],
         part: Callable[[str, str], tuple[float, Workload | None, int]],
+        image_row: Row,
+        row: Callable[[str, str], Row],
     ) -> None:
         self.index = BlockIndex(space)
+        self._device, self._image_row = device, image_row
+        self._rows = np.array([[row(s.name, str(b)) for b in space.blocks()] for s in space.slots])
         self.image_ms, (workload, self.image_parameters) = image_ms, image
         parts = [[part(slot.name, str(block)) for block in space.blocks()] for slot in space.slots]
         # A number of the device over a number as it was traced; of all parts the widest decides.
@@ -105,6 +112,14 @@ class CostTable:
         for costs_ms, chosen in zip(self.ms, blocks.T, strict=True):
             total += costs_ms[chosen]
         return np.asarray(np.maximum(total, SHORTEST_MS))
+
+    def upper_ms(self, architectures: Sequence[Architecture]) -> Vector:
+        """The upper bound of each latency, (n,)."""
+        blocks = self.index.of(architectures)
+        rows = np.tile(self._image_row, (len(blocks), 1))
+        for of_slot, chosen in zip(self._rows, blocks.T, strict=True):
+            rows += of_slot[chosen]
+        return np.asarray(self._device.bounds_of(rows)[2])
 
     def parameters(self, architectures: Sequence[Architecture]) -> Vector:
         """How many numbers each network holds, (n,)."""

@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from nas.costs.block_costs import BlockCosts
+from nas.costs.contract import Costs
+from nas.costs.cost_table import CostTable
 from nas.costs.limits import Limits
-from search_spaces import Architecture, InputError
+from nas.costs.resolve import Feasibility
+from search_spaces import Architecture, InputError, TemporalSpace
 
 Matrix = npt.NDArray[np.float64]
 OPTIMAL, INFEASIBLE = 0, 2  # of scipy's statuses
@@ -39,12 +43,12 @@ class Row:
 
 def rows(limits: Limits) -> list[Row]:
     """The limits of a budget as they add up."""
-    budget, main = limits.budget, limits.costs.table
+    budget, main = limits.budget, _table(limits.costs)
     found = [
         Row(
             target.objective,
-            target.costs.table.ms,
-            target.network_ms(budget.steps) - target.costs.table.image_ms,
+            _table(target.costs).ms,
+            target.network_ms(budget.steps) - _table(target.costs).image_ms,
         )
         for target in limits.targets
         if math.isfinite(target.latency_ms)
@@ -54,11 +58,11 @@ def rows(limits: Limits) -> list[Row]:
         found.append(Row("parameters", main.parameter_counts, most))
     if limits.memory_mb is not None:
         # The device that computes in the widest numbers needs most.
-        table = max((t.costs.table for t in limits.targets), key=lambda table: table.image_mb)
+        table = max((_table(t.costs) for t in limits.targets), key=lambda table: table.image_mb)
         most = limits.memory_mb - table.image_mb
         found.append(Row("memory_mb", table.weights_mb, most, table.peaks_mb))
     if budget.energy_mj is not None and limits.energy is not None:
-        energy = limits.energy.table
+        energy = _table(limits.energy)
         most = budget.energy_mj / budget.steps - energy.image_ms
         found.append(Row("energy_mj", energy.ms, most))
     return found
@@ -66,7 +70,7 @@ def rows(limits: Limits) -> list[Row]:
 
 def witness(limits: Limits, kept: Sequence[Row]) -> Architecture | None:
     """The fastest network on the main device that keeps the given limits; None: there is none."""
-    return _best(limits, kept, limits.costs.table.ms, None)
+    return _best(limits, kept, _table(limits.costs).ms, None)
 
 
 def least_of(limits: Limits, name: str) -> Architecture:
@@ -81,7 +85,7 @@ def _best(
     limits: Limits, kept: Sequence[Row], wanted: Matrix, peaks: Matrix | None
 ) -> Architecture | None:
     """The network of the least sum of what is wanted, and largest peak, inside the given limits."""
-    space = limits.costs.space
+    space = _space(limits)
     tallest = Row("", np.zeros_like(wanted), 0.0, peaks)
     slots, blocks = wanted.shape
     columns = slots * blocks + 1  # the last is the largest peak
@@ -120,6 +124,16 @@ def _best(
     return space.arranged(every[index] for index in chosen)
 
 
+def _table(costs: Costs) -> CostTable:
+    assert isinstance(costs, BlockCosts), "only blocks add"
+    return costs.table
+
+
+def _space(limits: Limits) -> TemporalSpace:
+    assert isinstance(limits.costs, BlockCosts), "only blocks add"
+    return limits.costs.space
+
+
 def contradicting(limits: Limits) -> list[str]:
     """The fewest limits that no network keeps together, by name; empty where one keeps them all."""
     every = rows(limits)
@@ -130,3 +144,6 @@ def contradicting(limits: Limits) -> list[str]:
             if witness(limits, few) is None:
                 return [row.name for row in few]
     return [row.name for row in every]
+
+
+ADDITIVE = Feasibility(contradicting, least_of)

@@ -7,7 +7,7 @@ device they are scaled as the predicted time of the image U-Net is.
 import csv
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +48,14 @@ def parse_part(text: str) -> FixedPart:
 
 
 def parts_of(
-    space: TemporalSpace, device: Device, given: tuple[FixedPart, ...] | None
+    published: Iterable[FixedPart], given: tuple[FixedPart, ...] | None
 ) -> tuple[FixedPart, ...]:
     """What runs once a clip: the parts that publications name, and those a user gives instead.
 
     A given part takes the place of the published one of its name; `none=0` alone is for nothing.
 
     Args:
-        space: its clips' sizes count.
-        device: where the pipeline runs.
+        published: see `published_parts`.
         given: a user's; None or empty for what is published alone.
 
     Raises:
@@ -67,15 +66,15 @@ def parts_of(
         if len(named) > 1 or named[NOTHING].latency_ms:
             raise InputError("part none=0 stands for no parts at all: give it alone, with 0")
         return ()
-    published = {_plain(part.name): part for part in _published(space, device)}
-    return tuple((published | named).values())
+    return tuple(({_plain(part.name): part for part in published} | named).values())
 
 
 def _plain(name: str) -> str:
     return name.replace("-", " ").replace("_", " ").lower()
 
 
-def _published(space: TemporalSpace, device: Device) -> Iterator[FixedPart]:
+def published_parts(space: TemporalSpace, device: Device) -> Iterator[FixedPart]:
+    """The parts that publications name for a space's clips, on a device."""
     unet = space.unet
     frames = unet.frames * unet.height * unet.width / FRAME_PIXELS
     with TABLE.open(encoding="utf-8", newline="") as file:

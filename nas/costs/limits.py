@@ -1,20 +1,23 @@
 """Budgets: the limits that a winner must keep."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
-from nas.costs.costs import Costs
+from nas.costs.contract import Costs, Meter, Sized
 from nas.costs.fixed_parts import FixedPart
 from nas.problem.problem import Matrix, Objective, Problem, Vector
-from search_spaces import Architecture, InputError
+from search_spaces import Architecture, InputError, SearchSpace
+from search_spaces.tables.columns import UNITS, suffix_of
 
 QUALITY = "validation_loss"
 DEFAULT_OBJECTIVES = (QUALITY, "latency_ms")
-Meter = Callable[[Sequence[Architecture]], Vector]
+MAXIMISED = ":max"  # after the name of an objective of which more is better
+Bound = Literal["prediction", "upper"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Budget:
     `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
     on every device, or on the first where `other_latency` says it of the others. `energy_mj` is of
     all denoising steps. `parts` run once a clip, on every device, in place of those that are
-    published of the space under the same names.
+    published of the space under the same names. `bound` says what of a latency counts: the
+    prediction, or its upper 90% bound.
     """
 
     latency: str | None = "60%"
@@ -34,12 +38,15 @@ class Budget:
     steps: int = 4
     parts: tuple[FixedPart, ...] | None = None
     other_latency: tuple[str, ...] = ()
+    bound: Bound = "prediction"
 
     def __post_init__(self) -> None:
         for latency in (*([] if self.latency is None else [self.latency]), *self.other_latency):
             value, _ = parse_latency(latency)
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"latency budget {latency!r} is not positive")
+        if self.bound not in ("prediction", "upper"):
+            raise InputError(f"`limit_bound={self.bound}`: is neither prediction nor upper")
         if self.steps < 1:
             raise InputError(f"steps must be at least 1; found {self.steps}")
         names = [part.name for part in self.parts or ()]
@@ -75,19 +82,25 @@ class Limits:
     """A budget in numbers, on one device or several, and what architectures use of it."""
 
     budget: Budget
-    targets: tuple[Target, ...]  # the first is the main one
+    targets: tuple[Target, ...]  # the first is the main one; none where nothing is predicted
     memory_mb: float | None = None  # of the budget and every device
     energy: Costs | None = None  # of a device that was calibrated on millijoules
+    sized: Sized | None = None  # what networks hold, where there is no device
 
     @property
     def costs(self) -> Costs:
-        """On the main device."""
+        """On the main device; there is one."""
         return self.targets[0].costs
+
+    @property
+    def space(self) -> SearchSpace:
+        """Whose architectures are meant."""
+        return self._sized.space
 
     @property
     def latency_ms(self) -> float:
         """The limit on the main device; infinite where there is none."""
-        return self.targets[0].latency_ms
+        return self.targets[0].latency_ms if self.targets else math.inf
 
     def pipeline_ms(self, architecture: Architecture) -> float:
         """All denoising steps and the fixed parts, on the main device."""
@@ -95,28 +108,35 @@ class Limits:
 
     def pipelines_ms(self, architectures: Sequence[Architecture], target: Target) -> Vector:
         """The same of n architectures on one of the devices, (n,)."""
-        network_ms = target.costs.table.latencies_ms(architectures)
+        network_ms = target.costs.latencies_ms(architectures)
         return self.budget.steps * network_ms + target.fixed_ms
+
+    def limited_ms(self, architectures: Sequence[Architecture], target: Target) -> Vector:
+        """What the latency limit counts, (n,): the prediction, or its upper bound."""
+        if self.budget.bound == "prediction":
+            return self.pipelines_ms(architectures, target)
+        return self.budget.steps * target.costs.upper_ms(architectures) + target.fixed_ms
 
     def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
         """On the device that needs most, (n,)."""
-        found = [target.costs.table.memories_mb(architectures) for target in self.targets]
+        each = [target.costs for target in self.targets] or [self._sized]
+        found = [one.sizes["memory_mb"](architectures) for one in each]
         return np.asarray(np.max(found, axis=0))
 
     def energies_mj(self, architectures: Sequence[Architecture]) -> Vector:
         """Of all denoising steps, (n,)."""
         assert self.energy is not None
-        return self.budget.steps * self.energy.table.latencies_ms(architectures)
+        return self.budget.steps * self.energy.latencies_ms(architectures)
 
     def excess_of(self, architectures: Sequence[Architecture]) -> dict[str, Vector]:
         """By how much each limit is passed, (n,): above 0 is over it, in the limit's own unit."""
         found = {
-            target.objective: self.pipelines_ms(architectures, target) - target.latency_ms
+            target.objective: self.limited_ms(architectures, target) - target.latency_ms
             for target in self.targets
             if math.isfinite(target.latency_ms)
         }
         if self.budget.parameters is not None:
-            counts = self.costs.table.parameters(architectures)
+            counts = self._sized.sizes["parameters_count"](architectures)
             found["parameters"] = counts - self.budget.parameters
         if self.memory_mb is not None:
             found["memory_mb"] = self.memories_mb(architectures) - self.memory_mb
@@ -133,48 +153,71 @@ class Limits:
         return all(excess <= 0 for excess in self.excess(architecture).values())
 
     @property
-    def too_large(self) -> list[str]:
-        """Blocks whose memory alone passes the limit, so that no network with them is proposed."""
-        limit_mb = self.memory_mb
-        if limit_mb is None:
-            return []
-        return sorted({b for target in self.targets for b in target.costs.too_large(limit_mb)})
-
-    @property
     def meters(self) -> dict[str, Meter]:
         """What is known of every architecture, by the name that it has as an objective."""
         latencies = {
             target.objective: partial(self.pipelines_ms, target=target) for target in self.targets
         }
         energy = {} if self.energy is None else {"energy_mj": self.energies_mj}
-        return {
-            **latencies,
-            "parameters_count": self.costs.table.parameters,
-            "memory_mb": self.memories_mb,
-            **energy,
-        }
+        sizes = dict(self._sized.sizes)
+        if "memory_mb" in sizes:
+            sizes["memory_mb"] = self.memories_mb
+        return {**latencies, **sizes, **energy}
 
-    def problem(self, objectives: Sequence[str] = DEFAULT_OBJECTIVES, seed: int = 0) -> Problem:
-        """What is searched: the validation loss against what is known, inside the limits.
+    def problem(
+        self,
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        seed: int = 0,
+        finds: Collection[str] | None = (QUALITY,),
+    ) -> Problem:
+        """What is searched: what is to be found out against what is known, inside the limits.
+
+        Args:
+            objectives: names with their unit at the end, `:max` where more is better; those that
+                `meters` has are known, the others evaluations find out.
+            seed: of the search.
+            finds: what evaluations can find out; None for whatever they are asked.
 
         Raises:
-            InputError: an objective that is none, or none that evaluations find out.
+            InputError: a name that nobody knows or finds, or without a unit; none to be found out.
         """
         meters = self.meters
-        for name in objectives:
-            if name != QUALITY and name not in meters:
-                listed = ", ".join([QUALITY, *meters])
-                raise InputError(f"no objective {name!r}; there are: {listed}")
-        if QUALITY not in objectives:
-            raise InputError(f"objectives {', '.join(objectives)}: {QUALITY} must be one of them")
-        known = [meters[name] for name in objectives if name != QUALITY]
+        asked = [_objective(spelled, meters, finds) for spelled in objectives]
+        if all(each.known for each in asked):
+            wanted = "what is to be found out" if finds is None else ", ".join(finds)
+            raise InputError(f"objectives {', '.join(objectives)}: {wanted} must be one of them")
+        known = [meters[each.name] for each in asked if each.known]
         return Problem(
-            self.costs.space,
-            tuple(Objective(name, known=name != QUALITY) for name in objectives),
+            self.space,
+            tuple(asked),
             known=partial(_measured, known),
             violations=self.excess_of,
             seed=seed,
         )
+
+    @property
+    def _sized(self) -> Sized:
+        found = self.targets[0].costs if self.targets else self.sized
+        assert found is not None, "a space with nothing known is still a space"
+        return found
+
+
+def _objective(
+    spelled: str, meters: Mapping[str, Meter], finds: Collection[str] | None
+) -> Objective:
+    name, maximised = spelled.removesuffix(MAXIMISED), spelled.endswith(MAXIMISED)
+    if name in meters:
+        if maximised:
+            raise InputError(f"`objectives={spelled}`: is a cost, of which less is better")
+        return Objective(name, known=True)
+    if finds is not None and name not in finds:
+        raise InputError(f"no objective {name!r}; there are: {', '.join([*finds, *meters])}")
+    if suffix_of(name) is None:
+        raise InputError(
+            f"`objectives={name}`: has no unit; spell it as {name}_pct or {name}_loss (units: "
+            f"{', '.join(UNITS)}), with {MAXIMISED} at the end where more is better"
+        )
+    return Objective(name, maximize=maximised)
 
 
 def _measured(meters: Sequence[Meter], architectures: Sequence[Architecture]) -> Matrix:

@@ -5,26 +5,27 @@ Layouts that the publication describes in words are predicted on its device, bes
 
 from typing import Any
 
+from nas.costs.block_costs import BlockCosts
 from nas.costs.limits import Limits
 from search_spaces.shipped.loading import published_of
 
 
-def published_beside(limits: Limits) -> dict[str, Any] | None:
+def published_beside(costs: BlockCosts, limits: Limits) -> dict[str, Any] | None:
     """The published figures, and the predictions for layouts of their kind, on the main device.
 
     None where nothing is published of the space, on that device and at so many steps.
     """
-    space, target, steps = limits.costs.space, limits.targets[0], limits.budget.steps
+    space, target, steps = costs.space, limits.targets[0], limits.budget.steps
     published = published_of(space.name)
     if published is None or (published.device, published.steps) != (
-        limits.costs.device.name,
+        costs.device.name,
         steps,
     ):
         return None
     rows = []
     for name, blocks in published.layouts.items():
         architecture = space.arranged(space.parse_block(block) for block in blocks)
-        network = target.costs.network_ms(architecture)
+        network = costs.network_ms(architecture)
         low_ms, predicted_ms, high_ms = (
             steps * call_ms + target.fixed_ms
             for call_ms in (network.low_ms, network.latency_ms, network.high_ms)
@@ -36,8 +37,8 @@ def published_beside(limits: Limits) -> dict[str, Any] | None:
                 "latency_ms": predicted_ms,
                 "low_ms": low_ms,
                 "high_ms": high_ms,
-                "parameters": target.costs.parameters(architecture),
-                "memory_mb": target.costs.memory_mb(architecture),
+                "parameters": costs.parameters(architecture),
+                "memory_mb": costs.memory_mb(architecture),
             }
         )
     return {

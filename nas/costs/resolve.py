@@ -1,28 +1,53 @@
 """A budget to limits: in numbers, on each device, and refused where no network keeps them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from nas.costs.costs import Costs, layout
-from nas.costs.feasibility import contradicting, least_of
+from nas.costs import extremes
+from nas.costs.contract import Costs, Sized
 from nas.costs.fixed_parts import parts_of
 from nas.costs.limits import Budget, Limits, Target, parse_latency
 from search_spaces import Architecture, InputError
 
 
-def resolve(budget: Budget, *costs: Costs, energy: Costs | None = None) -> Limits:
+@dataclass(frozen=True)
+class Feasibility:
+    """How it is found out whether any network keeps the limits.
+
+    Args:
+        contradicting: the fewest limits that none keeps together, by name.
+        least_of: the network that needs least of a limit.
+    """
+
+    contradicting: Callable[[Limits], list[str]] = extremes.contradicting
+    least_of: Callable[[Limits, str], Architecture] = extremes.least_of
+
+
+LOOKING = Feasibility()
+
+
+def resolve(
+    budget: Budget,
+    *costs: Costs,
+    energy: Costs | None = None,
+    sized: Sized | None = None,
+    feasibility: Feasibility = LOOKING,
+) -> Limits:
     """A budget's limits on one device or several; a device's own memory limit is one of them.
 
     Args:
         budget: what is allowed.
         costs: on each device, the main one first.
         energy: of a device that was calibrated on millijoules.
+        sized: what networks hold, where there is no device.
+        feasibility: by looking at networks, unless costs add (`nas.costs.feasibility`).
 
     Raises:
-        InputError: not even the network that uses least of a limit keeps it.
+        InputError: not even the network that uses least of a limit keeps it; or a limit on what is
+            not known of these networks.
     """
-    main, *others = costs
+    others = costs[1:]
     names = [each.device.name for each in costs]
     if len(set(names)) < len(names):
         raise InputError(f"a device is given twice: {', '.join(names)}")
@@ -32,28 +57,50 @@ def resolve(budget: Budget, *costs: Costs, energy: Costs | None = None) -> Limit
             "for all, or one for each"
         )
     wanted = [budget.latency, *(budget.other_latency or [budget.latency] * len(others))]
-    given = [budget.memory_mb, *(each.device.memory_limit_mb for each in costs)]
+    _check_known(budget, costs, sized)
+    given = [budget.memory_mb, *(_memory_limit_mb(each) for each in costs)]
     targets = tuple(
-        _target(budget, each, latency, "latency_ms" if each is main else _objective(each))
+        _target(budget, each, latency, "latency_ms" if each is costs[0] else _objective(each))
         for each, latency in zip(costs, wanted, strict=True)
     )
     memory_mb = min((mb for mb in given if mb is not None), default=None)
-    limits = Limits(budget, targets, memory_mb, energy)
+    limits = Limits(budget, targets, memory_mb, energy, sized)
     _check_energy(limits)
-    apart = contradicting(limits)
+    apart = feasibility.contradicting(limits)
     if apart:
-        raise InputError(_refusal(limits, apart))
+        raise InputError(_refusal(limits, apart, feasibility))
     return limits
+
+
+def _memory_limit_mb(costs: Costs) -> float | None:
+    """The device's own; None where nobody knows how much memory these networks need."""
+    return costs.device.memory_limit_mb if "memory_mb" in costs.sizes else None
+
+
+def _check_known(budget: Budget, costs: Sequence[Costs], sized: Sized | None) -> None:
+    """Refuse limits on what nobody knows of these networks beforehand."""
+    if not costs and (budget.latency is not None or budget.other_latency):
+        raise InputError(
+            "a latency budget needs a device that predicts it; give a `device=`, which "
+            "`nas calibrate` makes of measured networks"
+        )
+    known = costs[0] if costs else sized
+    for field, name in (("parameters", "parameters_count"), ("memory_mb", "memory_mb")):
+        if getattr(budget, field) is not None and (known is None or name not in known.sizes):
+            raise InputError(
+                f"a budget on {name} needs the networks themselves, which are known by name "
+                "alone; give what builds them, `build=`"
+            )
 
 
 def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -> Target:
     """A device with its limit in ms; InputError where its fastest network passes it."""
-    parts = parts_of(costs.space, costs.device, budget.parts)
+    parts = parts_of(costs.published_parts, budget.parts)
     free = Target(costs, math.inf, objective, parts)
     if latency is None:
         return free
     value, is_share = parse_latency(latency)
-    slowest_ms, fastest_ms = Limits(budget, (free,)).pipelines_ms(
+    slowest_ms, fastest_ms = Limits(budget, (free,)).limited_ms(
         [costs.slowest, costs.fastest], free
     )
     latency_ms = value * float(slowest_ms) if is_share else value
@@ -61,28 +108,44 @@ def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -
         listed = "".join(f" and {part.latency_ms:.4g} ms of {part.name}" for part in parts)
         raise InputError(
             f"the latency budget of {latency_ms:.4g} ms is below the fastest network: "
-            f"{describe(costs, costs.fastest)} takes {fastest_ms:.4g} ms "
-            f"({budget.steps} steps{listed}) on {costs.device.name}; raise `latency=`"
+            f"{costs.describe(costs.fastest)} takes {_at_most(budget)}{fastest_ms:.4g} ms"
+            f"{_counted(budget.steps, listed)} on {costs.device.name}; raise `latency=`"
         )
     return replace(free, latency_ms=latency_ms)
 
 
-def _refusal(limits: Limits, apart: Sequence[str]) -> str:
+def _at_most(budget: Budget) -> str:
+    return "" if budget.bound == "prediction" else "up to "
+
+
+def _counted(steps: int, parts: str = "") -> str:
+    """What a time is of, where it is not of one call alone."""
+    counted = f"{steps} steps" if steps > 1 else ""
+    said = f"{counted}{parts}" if counted else parts.removeprefix(" and ")
+    return f" ({said})" if said else ""
+
+
+def _refusal(limits: Limits, apart: Sequence[str], feasibility: Feasibility) -> str:
     """Why no network keeps the limits that are named."""
-    main, smallest = limits.costs, limits.costs.smallest
+    needs = {name: feasibility.least_of(limits, name) for name in apart}
+    words = {name: _described(limits, each) for name, each in needs.items()}
     if len(apart) == 1:
-        least = least_of(limits, apart[0])
-        found = limits.excess(least)[apart[0]]
+        (name,) = apart
+        over = limits.excess(needs[name])[name]
         return (
-            f"the {apart[0]} budget ({_allowed(limits, apart[0])}) is kept by no network: "
-            f"{describe(main, least)} needs least and passes it by {found:.4g}; raise it"
+            f"the {name} budget ({_allowed(limits, name)}) is kept by no network: "
+            f"{words[name]} needs least and passes it by {over:.4g}; raise it"
         )
     said = " and ".join(f"{name} ({_allowed(limits, name)})" for name in apart)
+    least = "; ".join(f"least of {name} needs {network}" for name, network in words.items())
     return (
-        f"no network keeps the budgets of {said} together, though each of them can be kept; the "
-        f"fastest is {describe(main, main.fastest)}, the smallest {describe(main, smallest)}; "
-        "raise one of them"
+        f"no network keeps the budgets of {said} together, though each of them can be kept: "
+        f"{least}; raise one of them"
     )
+
+
+def _described(limits: Limits, architecture: Architecture) -> str:
+    return limits.costs.describe(architecture) if limits.targets else str(architecture)
 
 
 def _allowed(limits: Limits, name: str) -> str:
@@ -109,16 +172,10 @@ def _check_energy(limits: Limits) -> None:
     if least_mj > wanted_mj:
         raise InputError(
             f"the energy budget of {wanted_mj:.4g} mJ is below the most frugal network: "
-            f"{describe(limits.costs, frugal)} takes {least_mj:.4g} mJ ({limits.budget.steps} "
-            "steps); raise `energy_mj=`"
+            f"{_described(limits, frugal)} takes {least_mj:.4g} mJ"
+            f"{_counted(limits.budget.steps)}; raise `energy_mj=`"
         )
 
 
 def _objective(costs: Costs) -> str:
     return f"latency_{costs.device.name}_ms"
-
-
-def describe(costs: Costs, architecture: Architecture) -> str:
-    """A network in a few words: its slots that hold a block."""
-    held = {s: b for s, b in layout(costs.space, architecture).items() if b != "none"}
-    return " ".join(f"{s}={b}" for s, b in held.items()) or "the image network (no temporal block)"

@@ -13,11 +13,19 @@ from search_spaces import Architecture
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a ticket: values of the unknown objectives, or in a line why there are none."""
+    """What came of a ticket: values of the unknown objectives, or in a line why there are none.
+
+    A `fatal` error is one of the evaluation itself, whatever it is asked: nothing is tried again.
+    """
 
     ticket: int
     values: tuple[float, ...] = ()
     error: str | None = None
+    fatal: bool = False
+
+
+class BadAnswerError(Exception):
+    """What an evaluation returned is nothing that a search could use, in one line with its mend."""
 
 
 class Evaluator(Protocol):

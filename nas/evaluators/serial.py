@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from nas.evaluators import Outcome, in_a_line
+from nas.evaluators import BadAnswerError, Outcome, in_a_line
 from search_spaces import Architecture
 
 Quality = Callable[[Architecture], float | Sequence[float]]
@@ -38,5 +38,7 @@ def evaluated(quality: Quality, ticket: int, architecture: Architecture) -> Outc
         found = quality(architecture)
         values = (found,) if isinstance(found, int | float) else found
         return Outcome(ticket, tuple(float(value) for value in values))
+    except BadAnswerError as error:
+        return Outcome(ticket, error=str(error), fatal=True)
     except Exception as error:  # a user's code may raise anything
         return Outcome(ticket, error=in_a_line(error))

@@ -63,6 +63,7 @@ class Problem:
     seed: int = 0
     listed: tuple[Architecture, ...] | None = None
     proxy: Proxy | None = None
+    settle: Callable[[Architecture], bool] | None = None
 
     def __post_init__(self) -> None:
         names = [objective.name for objective in self.objectives]

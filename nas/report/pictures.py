@@ -1,9 +1,18 @@
 """The pictures of a run, as PNG bytes."""
 
 import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from nas.run.results import Found, curve
+import numpy as np
+
+from nas.problem.pareto import nondominated
+from nas.problem.problem import Problem
+from nas.run.results import Found, quality_place
+from search_spaces.tables.columns import in_words
 
 BLUE, ORANGE, GREY, GREEN = "#2266aa", "#dd7711", "#888888", "#228855"
 # A picture is 864 pixels wide where it stands in the report, whose text of 15 pixels is 9 pt then;
@@ -11,20 +20,94 @@ BLUE, ORANGE, GREY, GREEN = "#2266aa", "#dd7711", "#888888", "#228855"
 INCHES, DPI, TEXT_PT = (7.2, 4.6), 160, 9.0
 
 
-def pareto_png(
-    evaluated: list[Found], picks: list[Found], best: Found, budget_ms: float | None
-) -> bytes:
-    """Validation loss against latency: every trial, the front, the budget and the winner."""
+@dataclass(frozen=True)
+class _Axes:
+    """What of a network stands on the two axes of a picture, and what that is called."""
+
+    across: Callable[[Found], float]
+    up: Callable[[Found], float]
+    across_name: str
+    up_name: str
+    front: Callable[[list[Found]], list[Found]]
+
+
+def pareto_picture(
+    evaluated: list[Found],
+    picks: list[Found],
+    best: Found,
+    problem: Problem,
+    budget_ms: float | None,
+) -> dict[str, bytes]:
+    """Quality against latency as PNG and SVG: every trial, the front, the budget and the winner.
+
+    Where nothing predicts a latency the second objective takes its place, or the trial's number.
+    """
+    shown = _axes_of(best, problem)
+
+    def points(networks: list[Found]) -> tuple[list[float], list[float]]:
+        return [shown.across(n) for n in networks], [shown.up(n) for n in networks]
+
     figure, axes = _axes()
-    axes.scatter(*_points(picks), s=26, c=GREY, marker="x", label="random picks")
-    axes.scatter(*_points(evaluated), s=30, c=BLUE, alpha=0.7, label="trials of the search")
-    axes.step(*_points(curve(evaluated)), where="post", c=BLUE, lw=1.5, label="their Pareto front")
-    axes.scatter([best.latency_ms], [best.loss], s=260, c=ORANGE, marker="*", label="winner")
+    axes.scatter(*points(picks), s=26, c=GREY, marker="x", label="random picks")
+    axes.scatter(*points(evaluated), s=30, c=BLUE, alpha=0.7, label="trials of the search")
+    label = "their Pareto front" if len(problem.objectives) > 1 else "the best so far"
+    axes.step(*points(shown.front(evaluated)), where="post", c=BLUE, lw=1.5, label=label)
+    if math.isfinite(shown.across(best)):
+        axes.scatter(*points([best]), s=260, c=ORANGE, marker="*", label="winner")
     if budget_ms is not None:
         axes.axvline(budget_ms, c=GREEN, ls="--", lw=1.4, label=f"budget: {budget_ms:.5g} ms")
-    axes.set_xlabel("predicted latency of the pipeline (ms)")
-    axes.set_ylabel("validation loss")
-    return _png(figure, axes)
+    axes.set_xlabel(shown.across_name)
+    axes.set_ylabel(shown.up_name)
+    return {"png": _png(figure, axes), "svg": _svg(figure)}
+
+
+def _axes_of(best: Found, problem: Problem) -> _Axes:
+    place = quality_place(problem)
+    names = [objective.name for objective in problem.objectives]
+    sign = float(problem.signs[place])
+
+    def up(network: Found) -> float:
+        return network.values[place]
+
+    if math.isfinite(best.latency_ms):
+        return _Axes(
+            lambda network: network.latency_ms,
+            up,
+            "predicted latency of the pipeline (ms)",
+            in_words(names[place]),
+            partial(_front, lambda network: network.latency_ms),
+        )
+    if len(names) > 1:
+        other = next(index for index in range(len(names)) if index != place)
+        return _Axes(
+            lambda network: network.values[other],
+            up,
+            in_words(names[other]),
+            in_words(names[place]),
+            partial(_front, lambda n: float(problem.signs[other]) * n.values[other]),
+        )
+    return _Axes(
+        lambda network: math.nan if network.trial is None else float(network.trial),
+        up,
+        "trial",
+        in_words(names[place]),
+        lambda networks: _best_so_far(networks, sign),
+    )
+
+
+def _front(cost: Callable[[Found], float], networks: list[Found]) -> list[Found]:
+    """The front of two of the objectives alone, the cheapest first."""
+    kept = nondominated(np.array([(network.loss, cost(network)) for network in networks]))
+    return sorted((n for n, keep in zip(networks, kept, strict=True) if keep), key=cost)
+
+
+def _best_so_far(networks: list[Found], sign: float) -> list[Found]:
+    """Each trial with the best quality until then."""
+    losses = np.minimum.accumulate([network.loss for network in networks])
+    return [
+        replace(network, values=(sign * float(loss),))
+        for network, loss in zip(networks, losses, strict=True)
+    ]
 
 
 def prediction_png(unseen: dict[str, Any]) -> bytes:
@@ -43,10 +126,6 @@ def prediction_png(unseen: dict[str, Any]) -> bytes:
     axes.set_xlabel("measured latency of one network call (ms)")
     axes.set_ylabel("predicted, or measured again (ms)")
     return _png(figure, axes)
-
-
-def _points(evaluated: list[Found]) -> tuple[list[float], list[float]]:
-    return [e.latency_ms for e in evaluated], [e.loss for e in evaluated]
 
 
 def _axes() -> tuple[Any, Any]:
@@ -68,4 +147,13 @@ def _png(figure: Any, axes: Any) -> bytes:
     axes.legend(fontsize=TEXT_PT)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def _svg(figure: Any) -> bytes:
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "nas"}):  # the same picture is the same file
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

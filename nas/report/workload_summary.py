@@ -40,7 +40,19 @@ def kinds(workload: Workload) -> list[Kind]:
     return sorted(found, key=lambda each: -each.traffic_mb)
 
 
-def costliest(device: Device, workload: Workload) -> list[Costly]:
+def sizes(workload: Workload) -> dict[str, float]:
+    """What it holds and does in all; weights and activations as wide as they were built."""
+    return {
+        "operations": len(workload.operations),
+        "parameters": workload.parameters or 0,
+        "gflops": workload.flops / 1e9,
+        "weights_mb": workload.weight_bytes / 1e6,
+        "peak_activations_mb": workload.peak_bytes / 1e6,
+        "memory_mb": (workload.weight_bytes + workload.peak_bytes) / 1e6,
+    }
+
+
+def costliest(device: Device | None, workload: Workload) -> list[Costly]:
     """The operations that take longest; by traffic where the device does not tell."""
     found = [
         Costly(
@@ -55,7 +67,9 @@ def costliest(device: Device, workload: Workload) -> list[Costly]:
     return sorted(found, key=lambda c: (-(c.latency_ms or 0.0), -c.traffic_mb))[:SHOWN]
 
 
-def _latency_ms(device: Device, operation: Operation, number_bytes: int) -> float | None:
+def _latency_ms(device: Device | None, operation: Operation, number_bytes: int) -> float | None:
+    if device is None:
+        return None
     alone = Workload(operation.kind, (operation,), number_bytes=number_bytes)
     return device.base_ms(alone) if device.analytical or device.roofline else None
 

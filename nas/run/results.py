@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from nas.costs.limits import QUALITY, Limits
+from nas.costs.limits import Limits
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Problem
 from nas.study.study import Evaluated
@@ -21,9 +21,9 @@ class Found:
 
     trial: int | None  # in the study of its origin; a uniform layout is in none
     architecture: Architecture
-    loss: float  # validation loss
-    latency_ms: float  # of the pipeline on the main device
-    values: tuple[float, ...]  # of all objectives, in their order; each is minimised
+    loss: float  # the first objective that evaluations find out, negated where more is better
+    latency_ms: float  # of the pipeline on the main device; NaN where nothing predicts it
+    values: tuple[float, ...]  # of all objectives, in their order and their own units
     origin: Origin = "search"  # who proposed it
 
 
@@ -33,32 +33,44 @@ def found(
     """Trials with what people ask of them first."""
     if not evaluated:
         return []
-    place = [objective.name for objective in problem.objectives].index(QUALITY)
-    latencies_ms = limits.pipelines_ms([e.architecture for e in evaluated], limits.targets[0])
+    place = quality_place(problem)
+    sign = float(problem.signs[place])
+    latencies_ms = np.full(len(evaluated), np.nan)
+    if limits.targets:
+        main = limits.targets[0]
+        latencies_ms = limits.pipelines_ms([e.architecture for e in evaluated], main)
     return [
-        Found(each.trial, each.architecture, each.values[place], latency_ms, each.values, origin)
+        Found(
+            each.trial,
+            each.architecture,
+            sign * each.values[place],
+            latency_ms,
+            each.values,
+            origin,
+        )
         for each, latency_ms in zip(evaluated, latencies_ms.tolist(), strict=True)
     ]
 
 
-def front(networks: Sequence[Found]) -> list[Found]:
+def quality_place(problem: Problem) -> int:
+    """Which objective counts as the quality: the first that evaluations find out."""
+    return int(np.flatnonzero(~problem.is_known)[0])
+
+
+def front(networks: Sequence[Found], problem: Problem) -> list[Found]:
     """Those that no other beats in every objective, fastest first."""
-    kept = nondominated(np.array([network.values for network in networks]))
+    kept = nondominated(np.array([network.values for network in networks]) * problem.signs)
     return sorted(
         (network for network, keep in zip(networks, kept, strict=True) if keep),
-        key=lambda network: (network.latency_ms, network.loss),
-    )
-
-
-def curve(networks: Sequence[Found]) -> list[Found]:
-    """The front of loss against latency alone, fastest first."""
-    kept = nondominated(np.array([(network.loss, network.latency_ms) for network in networks]))
-    return sorted(
-        (network for network, keep in zip(networks, kept, strict=True) if keep),
-        key=lambda network: network.latency_ms,
+        key=lambda network: (np.nan_to_num(network.latency_ms), network.loss),
     )
 
 
 def winner(networks: Sequence[Found]) -> Found:
     """The best quality; everything evaluated is inside the budget."""
-    return min(networks, key=lambda network: (network.loss, network.latency_ms))
+    return min(networks, key=in_order)
+
+
+def in_order(network: Found) -> tuple[float, float]:
+    """By what networks are sorted, the best first: of equals in quality, the faster."""
+    return network.loss, float(np.nan_to_num(network.latency_ms))

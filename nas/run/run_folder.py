@@ -3,103 +3,27 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
+from nas.run.settings import SearchSettings
 from nas.run.studies import FORMAT, MAJOR
 from nas.study.storage_url import check_url, public_url
 from search_spaces import InputError
 from search_spaces.files import document
 from search_spaces.files.locking import lock
-from search_spaces.shipped.loading import twin_of
-from supernet.training.pretraining import TrainingPlan
 
-NO_TWIN = "none"
 SEARCH = "search"  # the stage from which on the budget is settled
-# What earlier versions did by default, where that was another thing.
-FORMERLY: dict[str, Any] = {
-    "recipe": "fair",
-    "plan.image_steps": 400,
-    "plan.image_clips": 8,
-    "plan.video_steps": 760,
-    "plan.video_clips": 8,
-    "plan.optimizer": "adamw",
-    "plan.learning_rate": 2e-3,
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a search is asked to do; a resumed run must be asked the same."""
-
-    space: str = "moving_digits"
-    device: str = "host"
-    other_devices: tuple[str, ...] = ()
-    energy: str | None = None  # a device that was calibrated on millijoules
-    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
-    budget: Budget = field(default_factory=Budget)
-    trials: int = 36
-    strategy: str = "cost-aware"
-    warm_start: int = 0  # so many networks first that scores of blocks alone arrange
-    # A narrow space of the same choices, in which quality is searched; None for the space's own
-    # where it has one, `none` to train at full size.
-    twin: str | None = None
-    backbone: str | None = None  # a folder of diffusers: the image U-Net that the space describes
-    supernet: str | None = None
-    recipe: str = "uniform"
-    plan: TrainingPlan = field(default_factory=TrainingPlan)
-    validation_clips: int = 128
-    finalists: int = 4  # raced against each other after the search; 1 for no race
-    finalist_clips: int = 1024  # of each, at most
-    winner_steps: int = 450  # the winner is trained on by itself; 0 for the supernet's weights
-    test_clips: int = 384
-    metrics: tuple[str, ...] = ()  # of a user's own, on what the compared networks generate
-    calibration_networks: int = 24
-    unseen_networks: int = 24
-    seed: int = 0
-
-    @property
-    def learned_space(self) -> str | None:
-        """The twin in which quality is searched; None where it is the space itself."""
-        if self.twin is None:
-            return twin_of(self.space)
-        return None if self.twin == NO_TWIN else self.twin
-
-    @property
-    def trains_winner(self) -> bool:
-        """Whether the winner is trained on by itself: not where it is larger than what is here."""
-        return self.winner_steps > 0 and self.learned_space is None
-
-    @property
-    def scores_blocks(self) -> bool:
-        """Whether blocks are scored before anything is evaluated."""
-        return self.strategy == "exact" or self.warm_start > 0
-
-    def __post_init__(self) -> None:
-        for name in ("trials", "finalists"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}=` must be at least 1")
-        for name in ("warm_start", "winner_steps"):
-            if getattr(self, name) < 0:
-                raise InputError(f"`{name}=` must be at least 0")
-        several = ("calibration_networks", "unseen_networks")  # one tells nothing of its error
-        for name in (*several, "validation_clips", "test_clips", "finalist_clips"):
-            if getattr(self, name) < 2:
-                raise InputError(f"`{name}=` must be at least 2")
-        for name in ("image_steps", "video_steps", "image_clips", "video_clips"):
-            if getattr(self.plan, name) < 1:
-                raise InputError(f"`{name}=` must be at least 1")
 
 
 class RunFolder:
     """The files of one run, and its `run.json`."""
 
     def __init__(
-        self, path: Path, settings: Settings, storage: str | None, *, resume: bool
+        self, path: Path, settings: SearchSettings, storage: str | None, *, resume: bool
     ) -> None:
         if storage is not None:
             check_url(storage)
@@ -216,24 +140,29 @@ class RunFolder:
                 f"{self.path}: was begun with a fixed time, which is now `parts=NAME=MS`; choose "
                 "another folder"
             )
-        return {**_flat(_plain(Settings())), **FORMERLY, **begun}
+        settings = type(self.settings)
+        return {**_flat(_plain(settings())), **settings.formerly, **begun}
 
-    def _as_begun(self, settings: Settings) -> Settings:
+    def _as_begun(self, settings: SearchSettings) -> SearchSettings:
         """Settings with the defaults of the version that began the run.
 
         Who asks for today's defaults has chosen nothing: an earlier run goes on as it was begun.
         """
         begun = self._begun(document.read(self.file("run.json"), FORMAT, MAJOR))
         asked = _flat(_plain(settings))
-        defaults = _flat(_plain(Settings()))
-        kept = {
-            name: former
-            for name, former in FORMERLY.items()
-            if asked[name] == defaults[name] and begun[name] == former
-        }
-        plan = {n.removeprefix("plan."): v for n, v in kept.items() if n.startswith("plan.")}
-        rest = {n: v for n, v in kept.items() if not n.startswith("plan.")}
-        return replace(settings, plan=replace(settings.plan, **plan), **rest)
+        defaults = _flat(_plain(type(settings)()))
+        for name, former in settings.formerly.items():
+            if asked[name] == defaults[name] and begun[name] == former:
+                settings = _changed(settings, name.split("."), former)
+        return settings
+
+
+def _changed(settings: Any, path: Sequence[str], value: Any) -> Any:
+    """Settings with the value at a path, as `plan.video_steps`, replaced."""
+    name, *rest = path
+    return replace(
+        settings, **{name: _changed(getattr(settings, name), rest, value) if rest else value}
+    )
 
 
 def versions() -> dict[str, str]:
@@ -245,7 +174,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
+def _plain(settings: SearchSettings) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
     return plain
 

@@ -97,19 +97,27 @@ class AskTellSession:
                 self._study.tell(trial, state=TrialState.FAIL)
             elif any(over > 0 for over in violation.values()):
                 self._turn_down(trial, architecture)
+            elif not self._settled(architecture):
+                self._take(architecture)
+                self._turn_down(trial, architecture)
             else:
                 self._patience = min(2 * self._patience, PATIENCE)
                 return self._proposal(trial.number, architecture)
         self._patience = max(self._patience // 2, LEAST_PATIENCE)
         if self._listed is not None:
             return self._instead(self._listed.any_other(), notes)
-        return self._instead(self._fallback.any_other(self._taken, self._evaluated), notes)
+        while True:
+            other = self._fallback.any_other(self._taken, self._evaluated)
+            if other is None or self._settled(other):
+                return self._instead(other, notes)
+            self._take(other)
 
     def is_wanted(self, architecture: Architecture) -> bool:
         """Whether an architecture exists, is new, and inside every hard budget."""
         exists = self._listed is None or architecture in self._listed
         inside = all(over <= 0 for over in self._violations(architecture).values())
-        return exists and inside and architecture not in self._taken
+        wanted = exists and inside and architecture not in self._taken
+        return wanted and self._settled(architecture)
 
     def add(self, architecture: Architecture, notes: Notes | None = None) -> Proposal:
         """Add an architecture that is to be evaluated, whatever the sampler would propose."""
@@ -142,6 +150,14 @@ class AskTellSession:
         else:
             self._study.tell(proposal.number, values)
             self._remember(proposal.architecture, values)
+
+    def _settled(self, architecture: Architecture) -> bool:
+        """Whether what seemed to exist and to keep every budget does, once it is known exactly."""
+        settle = self._problem.settle
+        if settle is None:
+            return True
+        inside = settle(architecture)
+        return inside and all(over <= 0 for over in self._violations(architecture).values())
 
     def _turn_down(self, trial: "Trial", architecture: Architecture) -> None:
         """Over a budget: what is known is told as it is, the rest as bad as the worst so far."""

@@ -151,6 +151,8 @@ class Study:
         if error is not None:
             if self._record is not None:
                 self._record.fail(outcome.ticket, str(error))
+            if outcome.fatal:
+                raise error
             self._failed(ran, error)
             return None
         if self._record is not None:

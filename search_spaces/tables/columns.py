@@ -22,6 +22,7 @@ UNITS = {
     "_count": ("_count", 1.0),
     "_loss": ("_loss", 1.0),
 }
+SPELLED = {"_pct": "%", "_ms": "ms", "_mj": "mJ", "_mb": "MB"}
 RESERVED = frozenset(
     {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
     | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
@@ -98,3 +99,11 @@ def factor_of(name: str) -> float:
 def suffix_of(name: str) -> str | None:
     """The unit that a name ends in; None where it ends in none."""
     return next((s for s in sorted(UNITS, key=len, reverse=True) if name.endswith(s)), None)
+
+
+def in_words(name: str) -> str:
+    """The name of a column as people read it, with its unit: error_pct is error (%)."""
+    for suffix, unit in SPELLED.items():
+        if name.endswith(suffix):
+            return f"{name.removesuffix(suffix).replace('_', ' ')} ({unit})"
+    return name.removesuffix("_count").replace("_", " ")

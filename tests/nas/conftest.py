@@ -11,7 +11,7 @@ from runs import NAS, SMALL
 import latency
 from latency import Device, Measurement
 from nas.cli import main
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
@@ -107,7 +107,7 @@ def supernet_file(space: TemporalSpace, made_once: Made) -> Path:
 
 @pytest.fixture(scope="session")
 def limits(device: Device, space_costs: SpaceCosts) -> Limits:
-    return resolve(Budget("70%"), Costs(space_costs, device))
+    return resolve(Budget("70%"), BlockCosts(space_costs, device))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Costs are the sum of what was measured; budgets are said in numbers."""
+"""BlockCosts are the sum of what was measured; budgets are said in numbers."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 
 import latency
 from latency import Device, Measurement
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.fixed_parts import FixedPart
 from nas.costs.limits import Budget
 from nas.costs.modules import block_inputs, block_run, clip_inputs
@@ -36,7 +36,7 @@ from supernet import VideoUNet, parameter_count
 def test_costs_of_parts_are_the_costs_of_the_network(
     plain_costs: SpaceCosts, device: Device
 ) -> None:
-    costs = Costs(plain_costs, device)
+    costs = BlockCosts(plain_costs, device)
     rng = np.random.default_rng(0)
     for _ in range(10):
         architecture = plain_costs.space.sample(rng)
@@ -57,7 +57,7 @@ def test_costs_of_parts_are_the_costs_of_the_network(
 def test_fastest_and_slowest_are_those_of_the_whole_space(
     plain_costs: SpaceCosts, device: Device
 ) -> None:
-    costs = Costs(plain_costs, device)
+    costs = BlockCosts(plain_costs, device)
     all_ms = {a: costs.network_ms(a).latency_ms for a in plain_costs.space.enumerate()}
     assert all_ms[costs.fastest] == min(all_ms.values())
     assert all_ms[costs.slowest] == max(all_ms.values())
@@ -67,7 +67,7 @@ def test_fastest_and_slowest_are_those_of_the_whole_space(
 def test_costs_of_many_are_those_of_each(
     space_costs: SpaceCosts, device: Device, name: str
 ) -> None:
-    costs = Costs(space_costs, device if name == "made up" else latency.load_device(name))
+    costs = BlockCosts(space_costs, device if name == "made up" else latency.load_device(name))
     rng = np.random.default_rng(2)
     many = [space_costs.space.sample(rng) for _ in range(50)] + [costs.fastest, costs.slowest]
     table = costs.table
@@ -77,7 +77,7 @@ def test_costs_of_many_are_those_of_each(
 
 
 def test_a_share_is_of_the_slowest_network(plain_costs: SpaceCosts, device: Device) -> None:
-    costs = Costs(plain_costs, device)
+    costs = BlockCosts(plain_costs, device)
     limits = resolve(Budget("80%", steps=4, parts=(FixedPart("decoder", 10.0),)), costs)
     slowest_ms = 4 * costs.network_ms(costs.slowest).latency_ms + 10.0
     assert limits.latency_ms == pytest.approx(0.8 * slowest_ms)
@@ -87,7 +87,7 @@ def test_a_share_is_of_the_slowest_network(plain_costs: SpaceCosts, device: Devi
 
 
 def test_other_limits(plain_costs: SpaceCosts, device: Device) -> None:
-    costs = Costs(plain_costs, device)
+    costs = BlockCosts(plain_costs, device)
     image = costs.fastest
     limits = resolve(Budget(None, parameters=costs.parameters(image) + 5000), costs)
     assert limits.keeps(image)
@@ -113,7 +113,7 @@ def test_budgets_that_nothing_keeps(
     budget: Budget, message: str, plain_costs: SpaceCosts, device: Device
 ) -> None:
     with pytest.raises(InputError, match=message):
-        resolve(budget, Costs(plain_costs, device))
+        resolve(budget, BlockCosts(plain_costs, device))
 
 
 @pytest.mark.parametrize("latency_ms", ["fast", "-3", "0", "nan%", "inf", "10ms", ""])
@@ -126,14 +126,14 @@ def test_a_device_that_knows_nothing_of_the_blocks_says_so(plain_costs: SpaceCos
     names = [latency.from_choices(str(n), [("edge", f"op{n}")]) for n in range(3)]
     tabular = latency.calibrate([Measurement(w, n + 1.0) for n, w in enumerate(names)], "table")
     with pytest.raises(InputError, match="no rates and no measurement of 'backbone'"):
-        Costs(plain_costs, tabular)
+        BlockCosts(plain_costs, tabular)
 
 
 def test_a_device_s_memory_limit_is_a_budget(plain_costs: SpaceCosts, device: Device) -> None:
-    roomy = Costs(plain_costs, device)
+    roomy = BlockCosts(plain_costs, device)
     needed_mb = roomy.memory_mb(roomy.slowest)
     limited = replace(device, memory_limit_mb=0.9 * needed_mb)
-    limits = resolve(Budget(None), Costs(plain_costs, limited))
+    limits = resolve(Budget(None), BlockCosts(plain_costs, limited))
     assert set(limits.excess(roomy.slowest)) == {"memory_mb"}
     assert not limits.keeps(roomy.slowest)
     for block in limits.too_large:
@@ -144,7 +144,7 @@ def test_a_device_s_memory_limit_is_a_budget(plain_costs: SpaceCosts, device: De
             if str(plain_costs.space.block(a, slot_of(plain_costs.space, slot))) == option
         )
     with pytest.raises(InputError, match="memory"):
-        resolve(Budget(None), Costs(plain_costs, replace(device, memory_limit_mb=0.01)))
+        resolve(Budget(None), BlockCosts(plain_costs, replace(device, memory_limit_mb=0.01)))
 
 
 def slot_of(space: TemporalSpace, name: str) -> Slot:
@@ -152,7 +152,7 @@ def slot_of(space: TemporalSpace, name: str) -> Slot:
 
 
 def test_a_float16_device_needs_half_the_memory(plain_costs: SpaceCosts) -> None:
-    phone = Costs(plain_costs, latency.load_device("iphone-13"))
+    phone = BlockCosts(plain_costs, latency.load_device("iphone-13"))
     traced = plain_costs.workload(phone.slowest)
     assert phone.memory_mb(phone.slowest) == pytest.approx(
         (traced.weight_bytes + traced.peak_bytes) / 2e6
@@ -161,7 +161,7 @@ def test_a_float16_device_needs_half_the_memory(plain_costs: SpaceCosts) -> None
 
 @pytest.mark.parametrize("name", ["made up", "iphone-13", "mac-m4"])
 def test_encoded_costs_are_the_costs(plain_costs: SpaceCosts, device: Device, name: str) -> None:
-    costs = Costs(plain_costs, device if name == "made up" else latency.load_device(name))
+    costs = BlockCosts(plain_costs, device if name == "made up" else latency.load_device(name))
     rng = np.random.default_rng(1)
     architectures = [plain_costs.space.sample(rng) for _ in range(20)]
     found = costs.encoded().predict(encode(plain_costs.space, architectures))
@@ -180,7 +180,7 @@ def test_the_costs_of_all_blocks_are_told(
     found = json.loads(out)
     space = load("moving_digits")
     assert isinstance(space, TemporalSpace)
-    costs = Costs(SpaceCosts(space), latency.load_device("iphone-13"))
+    costs = BlockCosts(SpaceCosts(space), latency.load_device("iphone-13"))
     assert len(found["blocks"]) == len(space.slots) * (len(space.blocks()) - 1)
     networks = [space.sample(np.random.default_rng(seed)) for seed in range(5)]
     told = {(row["slot"], row["option"]): row for row in found["blocks"]}

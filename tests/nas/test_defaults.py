@@ -4,7 +4,7 @@ import inspect
 
 from nas.cli.search import search
 from nas.cli.train import train
-from nas.run.run_folder import Settings
+from nas.temporal.settings import Settings
 from supernet import TrainingPlan
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from processes import kill_when
 from torch import Tensor
 
-from nas.report.preview import preview_gif
+from nas.temporal.preview import preview_gif
 from search_spaces import UNetShape
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder

@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler
 
 import nas as nas_api
 from latency import Device
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.limits import Budget
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
@@ -159,7 +159,7 @@ def test_a_search_starts_warm(
         winner_steps=0,
     )  # fmt: skip
     warm = nas_api.search(tmp_path / "warm", settings).evaluated
-    problem = resolve(Budget("80%"), Costs(space_costs, device)).problem()
+    problem = resolve(Budget("80%"), BlockCosts(space_costs, device)).problem()
     cold = Study(problem, random).run(3, Serial(lambda _: 1.0))
     assert [w.architecture for w in warm[3:]] == [c.architecture for c in cold]
 

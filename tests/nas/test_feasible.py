@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import latency
 from latency import Device, Measurement
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.feasibility import contradicting, rows, witness
 from nas.costs.limits import Budget, Limits, Target
 from nas.costs.resolve import resolve
@@ -29,7 +29,7 @@ NETWORKS = list(SPACE.enumerate())
 
 
 @pytest.fixture(scope="module")
-def costs() -> Costs:
+def costs() -> BlockCosts:
     """On a device on which large convolutions are quick and small attention is slow."""
     space_costs = SpaceCosts(SPACE)
     measured = [Measurement(space_costs.backbone.workload, 1.0)]
@@ -38,10 +38,10 @@ def costs() -> Costs:
         assert part is not None
         quick = block.operator.name == CONV3D.name
         measured.append(Measurement(part.workload, 1.0 if quick else 3.0))
-    return Costs(space_costs, latency.calibrate(measured, "odd"))
+    return BlockCosts(space_costs, latency.calibrate(measured, "odd"))
 
 
-def limits_of(costs: Costs, latency_ms: float, parameters: int, memory_mb: float) -> Limits:
+def limits_of(costs: BlockCosts, latency_ms: float, parameters: int, memory_mb: float) -> Limits:
     budget = Budget(str(latency_ms), parameters, memory_mb, steps=1)
     return Limits(budget, (Target(costs, latency_ms, "latency_ms"),), memory_mb)
 
@@ -49,7 +49,7 @@ def limits_of(costs: Costs, latency_ms: float, parameters: int, memory_mb: float
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.tuples(*(st.floats(0, 1.1) for _ in range(3))))
-def test_agrees_with_looking_at_every_network(costs: Costs, shares: tuple[float, ...]) -> None:
+def test_agrees_with_looking_at_every_network(costs: BlockCosts, shares: tuple[float, ...]) -> None:
     def between(values: np.ndarray, share: float) -> float:
         return float(values.min() + share * (values.max() - values.min()))
 
@@ -79,7 +79,7 @@ def test_agrees_with_looking_at_every_network(costs: Costs, shares: tuple[float,
             assert kept(fewer), "the fewest that contradict each other"
 
 
-def test_two_budgets_that_contradict_each_other_are_named(costs: Costs) -> None:
+def test_two_budgets_that_contradict_each_other_are_named(costs: BlockCosts) -> None:
     fast_ms = costs.network_ms(costs.fastest).latency_ms
     small = costs.parameters(costs.smallest)
     assert costs.parameters(costs.fastest) > small
@@ -97,7 +97,7 @@ def test_two_budgets_that_contradict_each_other_are_named(costs: Costs) -> None:
 def test_a_memory_budget_is_kept_by_who_needs_least_memory(
     plain_costs: SpaceCosts, device: Device
 ) -> None:
-    costs = Costs(plain_costs, device)
+    costs = BlockCosts(plain_costs, device)
     networks = list(plain_costs.space.enumerate())
     least_mb = float(costs.table.memories_mb(networks).min())
     assert resolve(Budget(None, memory_mb=least_mb * (1 + 1e-6)), costs)

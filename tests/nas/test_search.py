@@ -22,7 +22,7 @@ from runs import NAS, SMALL
 
 import latency
 import nas as nas_api
-from nas.costs.costs import layout
+from nas.costs.block_costs import layout
 from nas.study.storage import sqlite
 from search_spaces import (
     CONV1D,

@@ -11,14 +11,14 @@ from conftest import Call
 
 import nas as nas_api
 from latency import Device, load_device
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
-from nas.evaluators.quality import Quality
 from nas.evaluators.workers import Workers
-from nas.pipeline.finalists import entrants, race
 from nas.run.results import Found, found
+from nas.temporal.finalists import entrants, race
+from nas.temporal.quality import Quality
 from search_spaces import InputError, TemporalSpace
 from supernet import Validation, load_supernet
 from supernet.data.loading import load_clips
@@ -78,7 +78,7 @@ def test_two_devices_four_objectives_and_two_workers(
 def test_budgets_on_several_devices(device: Device, plain_costs: SpaceCosts) -> None:
     from dataclasses import replace
 
-    costs = [Costs(plain_costs, replace(device, name=name)) for name in ("one", "two")]
+    costs = [BlockCosts(plain_costs, replace(device, name=name)) for name in ("one", "two")]
     roomy = resolve(Budget("60%"), *costs)
     assert roomy.targets[0].latency_ms == roomy.targets[1].latency_ms
     tight = resolve(Budget("60%", other_latency=("55%",)), *costs)
@@ -168,7 +168,7 @@ def test_energy_is_calibrated_and_kept(
 ) -> None:
     rng = np.random.default_rng(0)
     networks = [space.sample(rng) for _ in range(60)]
-    costs = Costs(space_costs, device)
+    costs = BlockCosts(space_costs, device)
     rows = [
         {**dict(n), "energy_mj": 7 * costs.network_ms(n).latency_ms + rng.normal(0, 0.01)}
         for n in networks
@@ -177,7 +177,7 @@ def test_energy_is_calibrated_and_kept(
     calibrated = ("calibrate", "energy.csv", "--space", "moving_digits", "--column", "energy_mj")
     code, _, err = call(*calibrated, "--out", "energy.json")
     assert code == 0, err
-    energies = Costs(space_costs, load_device(str(tmp_path / "energy.json")))
+    energies = BlockCosts(space_costs, load_device(str(tmp_path / "energy.json")))
     assert energies.network_ms(networks[0]).latency_ms == pytest.approx(
         rows[0]["energy_mj"], rel=0.2
     )

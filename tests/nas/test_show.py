@@ -12,7 +12,8 @@ import torch
 from latency.coreml.convert import save
 from latency.sources.journal import Journal
 from latency.sources.visits import Visit
-from nas.run.run_folder import RunFolder, Settings
+from nas.run.run_folder import RunFolder
+from nas.temporal.settings import Settings
 from nas.training.clip_files import write_clips
 from search_spaces import Choice, SearchSpace, TemporalSpace
 

@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from latency import Device
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
@@ -159,7 +159,7 @@ def test_maximised_objectives_numbers_and_conditions(strategy: object, tmp_path:
 
 def test_an_exhausted_space_ends_the_search(device: Device) -> None:
     operators = (NONE, CONV1D, CONV3D, SELF_ATTENTION_1D)
-    costs = Costs(SpaceCosts(temporal_space("listable", UNET, operators)), device)
+    costs = BlockCosts(SpaceCosts(temporal_space("listable", UNET, operators)), device)
     only_mid = [
         costs.space.architecture({s.name: "none" for s in costs.space.slots} | {"mid": each.name})
         for each in operators[1:]

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 import nas as nas_api
 from latency.predictor.shipped import load_device
-from nas.costs.costs import Costs
+from nas.costs.block_costs import BlockCosts
 from nas.costs.fixed_parts import FixedPart, parse_part, parts_of
 from nas.costs.limits import Budget
 from nas.costs.published import published_beside
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
-from nas.evaluators.quality import Quality
-from nas.pipeline.finalists import best_uniform
+from nas.temporal.finalists import best_uniform
+from nas.temporal.quality import Quality
 from search_spaces import (
     CONV1D,
     KERNEL,
@@ -92,7 +92,7 @@ def run(made_once: Made) -> Path:
 def test_losses_are_the_twin_s_and_costs_the_space_s(run: Path) -> None:
     results = json.loads((run / "run.json").read_text())["results"]
     assert (results["space"], results["quality_space"]) == ("full", "twin")
-    costs = Costs(SpaceCosts(FULL), load_device("iphone-15-pro"))
+    costs = BlockCosts(SpaceCosts(FULL), load_device("iphone-15-pro"))
     best = FULL.read_architecture(run / "bundle" / "architecture.json")
     assert best.space == "full"
     winner = results["compared"][0]
@@ -152,7 +152,7 @@ def test_a_given_image_unet_is_handed_over(tmp_path: Path) -> None:
 
 
 def test_the_best_uniform_layout_keeps_the_budget(run: Path) -> None:
-    limits = resolve(settings().budget, Costs(SpaceCosts(FULL), load_device("iphone-15-pro")))
+    limits = resolve(settings().budget, BlockCosts(SpaceCosts(FULL), load_device("iphone-15-pro")))
     supernet = load_supernet(run / "supernet.safetensors", TWIN)
     quality = Quality(supernet, Validation(load_clips("digits", TWIN.unet, "validation"), 4))
     uniform = best_uniform(limits, quality, limits.problem())
@@ -237,7 +237,7 @@ def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
         for o in full.operators
         if o.name == "none" or any(each.startswith(f"{o.name}(") for each in used)
     )
-    costs = Costs(SpaceCosts(replace(full, operators=small)), load_device("iphone-16-pro-max"))
+    costs = BlockCosts(SpaceCosts(replace(full, operators=small)), load_device("iphone-16-pro-max"))
     limits = resolve(Budget("4120", parameters=600_000_000), costs)
     found = published_beside(limits)
     assert found is not None

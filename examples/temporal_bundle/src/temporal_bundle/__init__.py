@@ -7,6 +7,7 @@ files are; bundle.schema.json and finetuned.schema.json fix them.
     weights          parameters out of safetensors files
     program_archive  a .pt2 opened without running anything of whoever made it
     bundle           Bundle: one on disk, opened
+    network          NetworkBundle: the same of any network, of somebody's own task
     testing          a small bundle for tests of whatever reads bundles
 """
 
@@ -19,6 +20,7 @@ from temporal_bundle.manifest import (
     LFS_WORDS,
     MAJOR,
     MANIFEST,
+    NETWORK_FORMAT,
     TUNED_WEIGHTS,
     VERSION,
     WEIGHTS,
@@ -27,6 +29,7 @@ from temporal_bundle.manifest import (
     schema,
     sha256,
 )
+from temporal_bundle.network import NetworkBundle, NetworkInput, open_network
 from temporal_bundle.program_archive import HostileProgramError
 from temporal_bundle.weights import Weights, read_weights
 
@@ -37,6 +40,7 @@ __all__ = [
     "LFS_WORDS",
     "MAJOR",
     "MANIFEST",
+    "NETWORK_FORMAT",
     "TUNED_WEIGHTS",
     "VERSION",
     "WEIGHTS",
@@ -44,10 +48,13 @@ __all__ = [
     "BundleError",
     "ChosenWeights",
     "HostileProgramError",
+    "NetworkBundle",
+    "NetworkInput",
     "Weights",
     "Which",
     "is_lfs_pointer",
     "open_bundle",
+    "open_network",
     "read_json",
     "read_weights",
     "schema",

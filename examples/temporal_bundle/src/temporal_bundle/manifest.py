@@ -14,17 +14,24 @@ from temporal_bundle.errors import BundleError
 
 Json = dict[str, Any]
 FORMAT, FINETUNED_FORMAT = "temporal-nas/bundle", "temporal-nas/finetuned"
-VERSION, MAJOR = "1.0", 1  # of both
+NETWORK_FORMAT = "temporal-nas/network"  # of a bundle of any network
+VERSION, MAJOR = "1.0", 1  # of all of them
 MANIFEST, FINETUNED = "bundle.json", "finetuned.json"
 WEIGHTS, TUNED_WEIGHTS = "weights.safetensors", "finetuned.safetensors"
 DENOISER, FEATURES = "denoiser.pt2", "features.pt2"
+NETWORK = "network.pt2"
 ARCHITECTURE, LATENCY = "architecture.json", "latency.json"
 MOST_CLIPS = 4096  # that a program takes at once
 LISTED = {
     FORMAT: (ARCHITECTURE, WEIGHTS, DENOISER, FEATURES, LATENCY),
     FINETUNED_FORMAT: (TUNED_WEIGHTS,),
+    NETWORK_FORMAT: (ARCHITECTURE, WEIGHTS, NETWORK, LATENCY),
 }
-SCHEMAS = {FORMAT: "bundle.schema.json", FINETUNED_FORMAT: "finetuned.schema.json"}
+SCHEMAS = {
+    FORMAT: "bundle.schema.json",
+    FINETUNED_FORMAT: "finetuned.schema.json",
+    NETWORK_FORMAT: "network.schema.json",
+}
 MOST_BYTES = 4 * 2**20  # of a JSON file; ours have kilobytes
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 LFS_WORDS = "is a Git LFS pointer in place of the file itself; fetch it: git lfs pull"

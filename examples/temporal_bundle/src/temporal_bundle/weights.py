@@ -12,11 +12,12 @@ from temporal_bundle.manifest import one_line
 
 Weights = dict[str, Tensor]
 KINDS = ("F32", "F16", "BF16")
+COUNTS = ("I64", "I32", "BOOL")  # of buffers, as how many batches a normalisation has seen
 LARGEST_FLOAT16 = 65504.0  # what a phone computes in
 
 
 def read_weights(file: Path) -> Weights:
-    """The tensors of a safetensors file by name, in float32 (gigabytes, perhaps).
+    """The tensors of a safetensors file by name, in float32 (gigabytes, perhaps); counts as they are.
 
     Raises:
         BundleError: no whole file, other kinds of numbers, NaN, or numbers beyond float16.
@@ -29,15 +30,19 @@ def read_weights(file: Path) -> Weights:
                 kinds[name] = tensors.get_slice(name).get_dtype()
                 if kinds[name] in KINDS:
                     found[name] = tensors.get_tensor(name).float()
+                elif kinds[name] in COUNTS:
+                    found[name] = tensors.get_tensor(name)
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise BundleError(f"{file}: not a whole safetensors file: {one_line(str(error))}") from None
     for name, kind in kinds.items():
-        if kind not in KINDS:
+        if kind not in (*KINDS, *COUNTS):
             raise BundleError(
                 f"{file}: {one_line(name)[:80]!r} is of {kind}, not {', '.join(KINDS)}"
             )
     for name, tensor in found.items():
-        if not (tensor.abs() <= LARGEST_FLOAT16).all():  # which is no NaN either
+        if (
+            tensor.is_floating_point() and not (tensor.abs() <= LARGEST_FLOAT16).all()
+        ):  # which is no NaN either
             raise BundleError(
                 f"{file}: tensor {one_line(name)[:80]!r} holds NaN, or numbers beyond float16's "
                 f"{LARGEST_FLOAT16:g}; train again"

@@ -12,12 +12,13 @@ from latency.sources.contract import Inputs as NetworkInputs
 from latency.sources.contract import Job, Protocol
 from latency.sources.torch_host import TorchSource
 from latency.sources.visits import gather, visits
+from nas.costs.block_costs import BlockCosts
 from nas.costs.modules import clip_inputs
-from nas.costs.resolve import describe
-from nas.pipeline.inputs import Inputs
-from nas.pipeline.outcome import Outcome
+from nas.pipeline.contract import Outcome
 from nas.progress import Progress
 from nas.run.results import winner
+from nas.temporal.inputs import Inputs
+from nas.temporal.learned import Learned
 from search_spaces import NONE, Architecture, Block
 from supernet import Supernet, Validation, VideoUNet
 from supernet.evaluation.sampling import Samples
@@ -38,10 +39,14 @@ class Comparison:
     Args:
         inputs: of the search.
         outcome: what it came to.
+        costs: of networks on the main device.
+        learned: what training left.
     """
 
     inputs: Inputs
     outcome: Outcome
+    costs: BlockCosts
+    learned: Learned
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
@@ -52,9 +57,8 @@ class Comparison:
             named[IMAGE] = space.uniform(Block(NONE))
         named[SEARCHED] = winner(outcome.evaluated).architecture
         named[RANDOM] = winner(outcome.picks).architecture
-        if outcome.uniform is not None:
-            named[UNIFORM] = outcome.uniform.architecture
-        named[SLOWEST] = outcome.limits.costs.slowest
+        named |= {UNIFORM: rival.architecture for rival in outcome.rivals}
+        named[SLOWEST] = self.costs.slowest
         return named
 
     @cached_property
@@ -85,7 +89,7 @@ class Comparison:
         return [
             {
                 "network": name,
-                "layout": describe(self.outcome.limits.costs, self._architecture(name)),
+                "layout": self.costs.describe(self._architecture(name)),
                 "test_loss": exam.estimate(loss_B).value,
                 "test_loss_error": exam.estimate(loss_B).error,
                 "above_winner": exam.estimate(loss_B - losses[WINNER]).value,
@@ -120,19 +124,19 @@ class Comparison:
     def _networks(self) -> dict[str, Architecture | VideoUNet]:
         """What is compared: with the supernet's weights, and the winner as it was trained on."""
         first, *others = self.architectures.items()
-        trained = [(TRAINED, self.outcome.network)] if self.outcome.trained else []
+        trained = [(TRAINED, self.learned.winner)] if self.learned.trained else []
         return dict([first, *trained, *others])
 
     def _denoiser(self, network: Architecture | VideoUNet) -> Denoiser:
         if isinstance(network, VideoUNet):
             return network
-        return self.outcome.supernet.path(network)
+        return self.learned.supernet.path(network)
 
     def _architecture(self, name: str) -> Architecture:
         return self.architectures[WINNER if name == TRAINED else name]
 
     def _costs(self, architecture: Architecture) -> dict[str, float]:
-        costs = self.outcome.limits.costs
+        costs = self.costs
         predicted = costs.network_ms(architecture)
         return {
             "predicted_ms": predicted.latency_ms,
@@ -144,7 +148,7 @@ class Comparison:
 
     def _measured(self) -> dict[Architecture, float]:
         """Latency of the networks on this machine, measured together."""
-        supernet = self.outcome.supernet
+        supernet = self.learned.supernet
         jobs = {
             str(architecture): Job(partial(_extracted, supernet, architecture))
             for architecture in self.architectures.values()

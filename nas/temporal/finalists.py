@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nas.costs.limits import Limits
-from nas.evaluators.quality import Quality
 from nas.problem.problem import Problem
-from nas.run.results import Found, winner
-from search_spaces import Architecture
+from nas.run.results import Found, in_order, winner
+from nas.temporal.quality import Quality
+from search_spaces import Architecture, TemporalSpace
 from supernet import ClipSource, Supernet, Validation
 from supernet.evaluation.racing import Verdict, tell_apart
 
@@ -26,7 +26,7 @@ def entrants(count: int, *groups: Sequence[Found]) -> list[Found]:
     for group in groups:
         for network in group:
             networks.setdefault(network.architecture, network)
-    best = sorted(networks.values(), key=lambda network: (network.loss, network.latency_ms))
+    best = sorted(networks.values(), key=in_order)
     firsts = {winner(group).architecture for group in groups if group}
     return [
         network
@@ -84,12 +84,13 @@ def summary(verdict: Verdict[Architecture], networks: Sequence[Found]) -> dict[s
     }
 
 
-def best_uniform(limits: Limits, quality: Quality, problem: Problem) -> Found | None:
+def best_uniform(
+    space: TemporalSpace, limits: Limits, quality: Quality, problem: Problem
+) -> Found | None:
     """The best network with one block in every slot: what a search must beat to be worth it.
 
     Of every operator the slowest that keeps all limits is evaluated; None where none keeps them.
     """
-    space = limits.costs.space
     slowest: dict[str, tuple[float, Architecture]] = {}
     for block in space.blocks():
         architecture = space.uniform(block)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.evaluators.quality import Quality
 from nas.problem.problem import Vector
 from nas.progress import Progress
+from nas.temporal.quality import Quality
 from search_spaces import Architecture
 from search_spaces.files import document
 from supernet import ClipSource, Supernet, Validation

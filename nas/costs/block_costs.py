@@ -3,7 +3,7 @@
 Here a space meets a device: workloads become times, which add. Nothing here needs torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -12,12 +12,16 @@ import numpy as np
 
 from latency import Device, EncodedPredictor, Prediction, Workload, concatenate
 from latency.regression.linear_model import Row
+from nas.costs.contract import Meter, Vector
 from nas.costs.cost_table import CostTable
+from nas.costs.fixed_parts import FixedPart, published_parts
 from nas.costs.workloads import Part, SpaceCosts
 from search_spaces import Architecture, InputError, TemporalSpace, feature_names
 
+NO_BLOCK = "the image network (no temporal block)"
 
-class Costs:
+
+class BlockCosts:
     """Latency, parameters and memory of every architecture of a space on one device."""
 
     def __init__(self, space_costs: SpaceCosts, device: Device) -> None:
@@ -37,6 +41,8 @@ class Costs:
             self.image_ms,
             (self._backbone.workload, self._backbone.parameters),
             self._of_part,
+            self._image,
+            lambda slot, block: self._parts[slot, block][0],
         )
         # The device may know neither the parts nor the rates to guess them by: say so now.
         device.predict(space_costs.workload(self.slowest))
@@ -45,6 +51,29 @@ class Costs:
         """One forward pass over one clip, with bounds."""
         rows = (self._parts[key][0] for key in self._blocks(architecture))
         return self.device.bounded(sum(rows, self._image))
+
+    def latencies_ms(self, architectures: Sequence[Architecture]) -> Vector:
+        """One call of each network, (n,)."""
+        return self.table.latencies_ms(architectures)
+
+    def upper_ms(self, architectures: Sequence[Architecture]) -> Vector:
+        """The upper bound of each, (n,)."""
+        return self.table.upper_ms(architectures)
+
+    @property
+    def sizes(self) -> Mapping[str, Meter]:
+        """What networks hold, in bulk."""
+        return {"parameters_count": self.table.parameters, "memory_mb": self.table.memories_mb}
+
+    @cached_property
+    def published_parts(self) -> tuple[FixedPart, ...]:
+        """What is published to run beside the network, once a clip."""
+        return tuple(published_parts(self.space, self.device))
+
+    def describe(self, architecture: Architecture) -> str:
+        """A network in a few words: its slots that hold a block."""
+        held = {s: b for s, b in layout(self.space, architecture).items() if b != "none"}
+        return " ".join(f"{s}={b}" for s, b in held.items()) or NO_BLOCK
 
     def per_slot_ms(self, architecture: Architecture) -> dict[str, float]:
         """What each slot's block adds."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from latency import Device
 from latency.predictor.shipped import HOST, load_device
 from nas import strategies
-from nas.run.run_folder import Settings
+from nas.temporal.settings import Settings
 from search_spaces import InputError, TemporalSpace
 from search_spaces.shipped.loading import load_temporal, load_twin
 from supernet import ClipSource, Supernet, load_supernet, open_backbone
@@ -72,6 +72,7 @@ def open_inputs(settings: Settings) -> Inputs:
     Playback(splits["test"], clips=2).try_out(metrics)
     if settings.backbone:
         open_backbone(Path(settings.backbone), space.unet)
+    assert settings.device is not None
     device = None if settings.device == HOST else _measured_in("ms", settings.device)
     if device is not None:
         _check_memory(device, settings)

@@ -1,0 +1,101 @@
+"""Costs of networks that a function builds: traced, and fitted where there are too many."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from latency import Device, Prediction
+from nas.costs import extremes
+from nas.costs.contract import Meter, Vector
+from nas.costs.fixed_parts import FixedPart
+from nas.costs.traces import Fitted, Traces
+from search_spaces import Architecture, SearchSpace
+
+MB = 1e6
+
+
+class TracedSizes:
+    """What networks hold, where no device is: numbers as wide as they were built.
+
+    Args:
+        traces: of the networks.
+    """
+
+    def __init__(self, traces: Traces) -> None:
+        self.traces = traces
+        self.sizes: Mapping[str, Meter] = {
+            "parameters_count": Fitted(traces, lambda w: float(w.parameters or 0)),
+            "memory_mb": Fitted(traces, lambda w: (w.weight_bytes + w.peak_bytes) / MB),
+            "flops_count": Fitted(traces, lambda w: float(w.flops)),
+        }
+
+    @property
+    def space(self) -> SearchSpace:
+        """Whose architectures are meant."""
+        return self.traces.space
+
+
+class TracedCosts:
+    """Latency, parameters, memory and FLOPs of every architecture on one device.
+
+    Args:
+        traces: of the networks.
+        device: that knows what operations cost.
+
+    Raises:
+        InputError: it does not.
+    """
+
+    published_parts: tuple[FixedPart, ...] = ()
+
+    def __init__(self, traces: Traces, device: Device) -> None:
+        self.traces = traces
+        self.device = device
+        device.predict(traces.workload(traces.fitted[0]))  # refused now, or never
+        self._mean = Fitted(traces, lambda workload: device.predict(workload).latency_ms)
+        self._upper = Fitted(traces, lambda workload: device.predict(workload).high_ms)
+        self.sizes: Mapping[str, Meter] = {
+            **TracedSizes(traces).sizes,
+            "memory_mb": Fitted(traces, device.memory_mb),
+        }
+
+    @property
+    def space(self) -> SearchSpace:
+        """Whose architectures are meant."""
+        return self.traces.space
+
+    def latencies_ms(self, architectures: Sequence[Architecture]) -> Vector:
+        """One call of each network, (n,)."""
+        return self._mean(architectures)
+
+    def upper_ms(self, architectures: Sequence[Architecture]) -> Vector:
+        """The upper bound of each, (n,)."""
+        return self._upper(architectures)
+
+    def network_ms(self, architecture: Architecture) -> Prediction:
+        """One call, with bounds."""
+        return self.device.predict(self.traces.workload(architecture))
+
+    @property
+    def error_pct(self) -> float:
+        """How far the fit of latencies is off for networks that were not traced, in %."""
+        return self._mean.error_pct
+
+    @cached_property
+    def fastest(self) -> Architecture:
+        """The architecture of the lowest predicted latency that was found; traced."""
+        return self._settled(1.0)
+
+    @cached_property
+    def slowest(self) -> Architecture:
+        """The architecture of the highest predicted latency that was found; traced."""
+        return self._settled(-1.0)
+
+    def describe(self, architecture: Architecture) -> str:
+        """A network in a few words."""
+        return str(architecture)
+
+    def _settled(self, sign: float) -> Architecture:
+        """The extreme of what was traced and of what the fit takes for one, which is traced."""
+        guessed = extremes.least(self.space, lambda some: sign * self.latencies_ms(some))
+        some = [*self.traces.fitted, *([guessed] if self.traces.settle(guessed) else [])]
+        return min(some, key=lambda each: sign * self._mean.exact(each))

@@ -1,0 +1,120 @@
+"""What every finished search leaves in words and numbers: trials.csv, and the summary in run.json."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nas.calibration.validated import status, trust
+from nas.costs.limits import Limits
+from nas.pipeline.contract import Outcome
+from nas.problem.problem import Problem
+from nas.run.results import Found, front
+from nas.run.run_folder import RunFolder
+from nas.run.settings import SearchSettings
+from search_spaces import Architecture
+from search_spaces.files import document
+
+
+def write_trials(folder: RunFolder, outcome: Outcome) -> None:
+    """trials.csv: what was evaluated, with all that is known of it."""
+    limits, problem, evaluated = outcome.limits, outcome.problem, outcome.evaluated
+    choices = [choice.name for choice in limits.space.choices]
+    architectures = [found.architecture for found in evaluated]
+    measured = {name: meter(architectures) for name, meter in limits.meters.items()}
+    for name in measured:
+        if name.endswith("_count"):
+            measured[name] = measured[name].astype(int)
+    unknown = [place for place, known in enumerate(problem.is_known) if not known]
+    rows = [
+        {
+            "trial": found.trial,
+            "strategy": folder.settings.strategy,
+            "seed": folder.settings.seed,
+            **{name: found.architecture.get(name, "") for name in choices},
+            **{problem.objectives[place].name: found.values[place] for place in unknown},
+            **{meter: column[index] for meter, column in measured.items()},
+        }
+        for index, found in enumerate(evaluated)
+    ]
+    csv = pd.DataFrame(rows).to_csv(index=False)
+    document.write_atomically(folder.file("trials.csv"), csv)
+
+
+def summary_of(outcome: Outcome) -> dict[str, Any]:
+    """The summary that every search has; a task adds to it."""
+    limits, best = outcome.limits, outcome.winner
+    return {
+        "space": limits.space.name,
+        "steps": limits.budget.steps,
+        "limit_bound": limits.budget.bound,
+        "values": named_values(best, outcome.problem),
+        "winner_trial": best.trial,
+        "winner_origin": best.origin,
+        "trials": len(outcome.evaluated),
+        "random_picks": len(outcome.picks),
+        "front": [found.trial for found in front(outcome.evaluated, outcome.problem)],
+        **(_on_devices(limits, best.architecture) if limits.targets else _nowhere()),
+    }
+
+
+def named_values(network: Found, problem: Problem) -> dict[str, float]:
+    """The objectives of a network, by name, in their own units."""
+    names = (objective.name for objective in problem.objectives)
+    return dict(zip(names, network.values, strict=True))
+
+
+def _on_devices(limits: Limits, architecture: Architecture) -> dict[str, Any]:
+    costs = limits.costs
+    validation = costs.device.validation
+    return {
+        "device": costs.device.name,
+        "budget_ms": finite(limits.latency_ms),
+        "on": {
+            target.costs.device.name: {
+                "latency_ms": float(limits.pipelines_ms([architecture], target)[0]),
+                "budget_ms": finite(target.latency_ms),
+            }
+            for target in limits.targets
+        },
+        "latency_ms": limits.pipeline_ms(architecture),
+        "pipeline": _pipeline(limits, architecture),
+        "device_status": f"{status(costs.device)}; {trust(costs.device)}",
+        "prediction": asdict(validation) if validation else None,
+    }
+
+
+def _nowhere() -> dict[str, Any]:
+    return {"device": None, "budget_ms": None, "on": {}, "latency_ms": None, "pipeline": None}
+
+
+def _pipeline(limits: Limits, architecture: Architecture) -> dict[str, Any]:
+    """All steps on the main device, with bounds, and what the budget leaves for the network."""
+    target, steps = limits.targets[0], limits.budget.steps
+    network = target.costs.network_ms(architecture)
+    return {
+        "parts": [asdict(part) for part in target.parts],
+        "fixed_ms": target.fixed_ms,
+        "low_ms": steps * network.low_ms + target.fixed_ms,
+        "high_ms": steps * network.high_ms + target.fixed_ms,
+        "network_budget_ms": finite(target.network_ms(steps)),
+    }
+
+
+def finite(number: float) -> float | None:
+    """A number as JSON has it: no word for what is infinite, or no number."""
+    return number if math.isfinite(number) and not np.isnan(number) else None
+
+
+def public(settings: SearchSettings, paths: tuple[str, ...]) -> dict[str, Any]:
+    """Settings without the paths of somebody's machine; `paths` may hold one."""
+    from pathlib import Path
+
+    plain = asdict(settings)
+    for name in ("space", "device", "energy", *paths):
+        value = plain[name]
+        plain[name] = Path(value).name if isinstance(value, str) else value
+    plain["other_devices"] = [Path(name).name for name in settings.other_devices]
+    return plain

@@ -1,0 +1,130 @@
+"""`nas.search`: the front door, which makes a task of what it is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.costs.limits import Bound, Budget
+from nas.evaluators.workers import Workers
+from nas.pipeline.search import SearchResult, run
+from nas.progress import Progress
+from nas.run.settings import SearchSettings
+from nas.task.task import Task
+from search_spaces import InputError
+
+if TYPE_CHECKING:
+    from nas.temporal.settings import Settings
+
+# What a limit of `at_most` is called in a budget.
+FIELDS = {"parameters_count": "parameters", "memory_mb": "memory_mb", "energy_mj": "energy_mj"}
+
+
+def search(
+    out: str | Path,
+    task: "Task | Settings | None" = None,
+    *,
+    device: str | Sequence[str] | None = None,
+    at_most: Mapping[str, float | str] | None = None,
+    objectives: Sequence[str] | None = None,
+    trials: int | None = None,
+    strategy: str | None = None,
+    seed: int | None = None,
+    limit_bound: Bound | None = None,
+    resume: bool = False,
+    storage: str | None = None,
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+) -> SearchResult:
+    """Search for the best network inside a budget, and leave a run folder.
+
+    Args:
+        out: the run folder.
+        task: what is searched: a `nas.Task` of your own; or the `nas.Settings` of temporal blocks
+            on an image U-Net, which None is, too.
+        device: a shipped name, a device's file, or `host`; several for several, the main one first.
+        at_most: limits by name: `{"latency_ms": 8, "parameters_count": 5e6, "memory_mb": 100}`; a
+            latency may be a share of the slowest network's, `"60%"`.
+        objectives: what is traded off, in place of the task's own.
+        trials: networks to evaluate.
+        strategy: proposes them: a name, or `package.module:name`.
+        seed: of everything that is drawn.
+        limit_bound: what of a latency counts: the `prediction`, or its `upper` 90% bound.
+        resume: go on with a folder that is there.
+        storage: an Optuna storage's URL; by default a file in the folder.
+        workers: processes that evaluate, here or on a cluster; by default this one does.
+        progress: where progress is shown.
+
+    Raises:
+        InputError: bad settings, a budget below the fastest network, or an existing folder; or the
+            first networks all could not be evaluated.
+        FloatingPointError: what was found of the first networks was no number.
+        StorageError: the storage failed; what is finished there is safe.
+    """
+    made, settings = _made(task)
+    changed: dict[str, Any] = {
+        name: value
+        for name, value in {
+            "objectives": tuple(objectives) if objectives is not None else None,
+            "trials": trials,
+            "strategy": strategy,
+            "seed": seed,
+        }.items()
+        if value is not None
+    }
+    if device is not None:
+        main, *others = [device] if isinstance(device, str) else device
+        changed |= {"device": main, "other_devices": tuple(others)}
+    if at_most is not None:
+        changed["budget"] = budget_of(at_most, settings.budget)
+    settings = replace(settings, **changed)
+    if limit_bound is not None:
+        settings = replace(settings, budget=replace(settings.budget, bound=limit_bound))
+    return run(
+        Path(out),
+        made,
+        settings,
+        resume=resume,
+        storage=storage,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def budget_of(at_most: Mapping[str, float | str], begun: Budget) -> Budget:
+    """A budget with limits by name in place of those that it has.
+
+    Raises:
+        InputError: a limit of another name, or that is no number.
+    """
+    given: dict[str, Any] = {}
+    for name, limit in at_most.items():
+        if name == "latency_ms":
+            given["latency"] = str(limit)
+            continue
+        if name not in FIELDS:
+            listed = ", ".join(["latency_ms", *FIELDS])
+            raise InputError(
+                f"`at_most={name}`: budgets are on what is known before anything is evaluated: "
+                f"{listed}; trade it off as one of the `objectives=`"
+            )
+        try:
+            number = float(limit)
+        except ValueError:
+            raise InputError(f"`at_most={name}={limit}`: is not a number") from None
+        given[FIELDS[name]] = int(number) if name == "parameters_count" else number
+    return replace(begun, **given)
+
+
+def _made(task: "Task | Settings | None") -> tuple[Any, SearchSettings]:
+    """The task, and what it is asked by default."""
+    if isinstance(task, Task):
+        return task, task.settings
+    from nas.temporal.settings import Settings
+    from nas.temporal.task import TemporalTask
+
+    if task is not None and not isinstance(task, Settings):
+        raise InputError(
+            f"a {type(task).__name__} cannot be searched; give a nas.Task or nas.Settings"
+        )
+    return TemporalTask(), task or Settings()

@@ -1,0 +1,144 @@
+"""After the search of a task: the tables, the pictures, the report, and the bundle."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nas.costs.limits import Limits
+from nas.pipeline.contract import Outcome
+from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
+from nas.progress import Progress
+from nas.report import report
+from nas.run.results import winner
+from nas.run.run_folder import RunFolder
+from nas.task.task import Task
+from nas.task.words import who_won
+from search_spaces import Architecture
+from search_spaces.files import document
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+WINNER, SEARCHED, RANDOM = "winner", "best of the search", "best random pick"
+FASTEST, SLOWEST = "fastest network", "slowest network"
+
+
+def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress) -> dict[str, Any]:
+    """Write everything that a finished run leaves; the summary comes back."""
+    best, limits = outcome.winner.architecture, outcome.limits
+    with progress.stage("report", 2) as advance, folder.timed("report", again=True):
+        write_trials(folder, outcome)
+        document.write_atomically(folder.file("architecture.json"), document.dumps(best.to_json()))
+        summary = {
+            "task": task.name or task.space.name,
+            "objectives": list(folder.settings.objectives),
+            **summary_of(outcome),
+            "winner": dict(best.items()),
+            "winner_loss": outcome.winner.loss,
+            "compared": _compared(outcome),
+            "finalists": folder.results.get("finalists"),
+            "network": _network(task, best, limits),
+            "weights": _weights(task),
+        }
+        folder.results |= summary
+        folder.save()
+        advance(1)
+        html = _report(folder, outcome)
+        if task.build is not None:
+            from nas.task.bundling import write_task_bundle
+
+            study = {
+                "space": task.space.to_json(),
+                "settings": public(folder.settings, ()),
+                "weights": summary["weights"],
+            }
+            priced = latency_of(best, limits)
+            write_task_bundle(folder.file("bundle"), task, best, priced, html, study)
+        advance(2)
+    return summary
+
+
+def _report(folder: RunFolder, outcome: Outcome) -> str:
+    context = {"verdict": who_won(folder.results)}
+    networks = (outcome.evaluated, outcome.picks, outcome.winner)
+    return report.write(folder, outcome.problem, networks, TEMPLATE, context)
+
+
+def _compared(outcome: Outcome) -> list[dict[str, Any]]:
+    """The winner beside the best of each side, and beside the extremes in latency."""
+    limits, problem = outcome.limits, outcome.problem
+    rows = [
+        {
+            "network": name,
+            "layout": str(each.architecture),
+            "values": named_values(each, problem),
+            "loss": each.loss,
+            **_costs(each.architecture, limits),
+        }
+        for name, each in (
+            (WINNER, outcome.winner),
+            (SEARCHED, winner(outcome.evaluated)),
+            (RANDOM, winner(outcome.picks)),
+        )
+    ]
+    if limits.targets:
+        for name, extreme in ((FASTEST, limits.costs.fastest), (SLOWEST, limits.costs.slowest)):
+            costs = _costs(extreme, limits)
+            rows.append(
+                {"network": name, "layout": str(extreme), "values": None, "loss": None, **costs}
+            )
+    return rows
+
+
+def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:
+    """What is known of a network: a call's latency with bounds, and its sizes."""
+    meters = limits.meters
+    sizes = {
+        name: float(meters[name]([architecture])[0])
+        for name in ("parameters_count", "memory_mb", "flops_count")
+        if name in meters
+    }
+    if not limits.targets:
+        return {"predicted_ms": None, "low_ms": None, "high_ms": None, **sizes}
+    found = limits.costs.network_ms(architecture)
+    return {
+        "predicted_ms": found.latency_ms,
+        "low_ms": finite(found.low_ms),
+        "high_ms": finite(found.high_ms),
+        **sizes,
+    }
+
+
+def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str, Any] | None:
+    """What the winner holds, and which of its operations cost most; None where nothing builds it."""
+    if task.build is None or task.shape is None:
+        return None
+    from nas.report.workload_summary import costliest, kinds, sizes
+    from nas.task.tracing import traced
+
+    workload = traced(task, architecture)
+    device = limits.costs.device if limits.targets else None
+    return {
+        **sizes(workload),
+        "kinds": [vars(kind) for kind in kinds(workload)],
+        "costliest": [vars(row) for row in costliest(device, workload)],
+    }
+
+
+def _weights(task: Task) -> str | None:
+    if task.build is None:
+        return None
+    return "the task's own" if task.weights is not None else "random: the task has no `weights`"
+
+
+def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
+    """The `latency.json` of a bundle."""
+    if not limits.targets:
+        return {"device": None, **_costs(architecture, limits)}
+    return {
+        "device": limits.costs.device.name,
+        "facts": limits.costs.device.facts,
+        "network": asdict(limits.costs.network_ms(architecture)),
+        "steps": limits.budget.steps,
+        "parts": [asdict(part) for part in limits.targets[0].parts],
+        "pipeline_ms": limits.pipeline_ms(architecture),
+        **_costs(architecture, limits),
+    }

@@ -1,0 +1,75 @@
+"""A user's evaluation of architectures, held to what a search can use."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.evaluators import BadAnswerError
+from search_spaces import Architecture
+from search_spaces.tables.columns import UNITS, suffix_of
+
+Answer = float | Sequence[float] | Mapping[str, float]
+Evaluate = Callable[..., Answer]
+KINDS = "a number, or numbers by name: {'accuracy_pct': 93.1}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Evaluates architectures by a user's function.
+
+    Args:
+        evaluate: the function.
+        finds: the names that the search needs, in order.
+        fidelity: what it is asked for beside the architecture.
+    """
+
+    evaluate: Evaluate
+    finds: tuple[str, ...]
+    fidelity: Mapping[str, int] = field(default_factory=dict)
+
+    def __call__(self, architecture: Architecture) -> tuple[float, ...]:
+        """The numbers of one architecture, in the order of `finds`; NaN is one of them.
+
+        Raises:
+            BadAnswerError: no numbers, others than are needed, or names without a unit.
+        """
+        answer: Any = self.evaluate(architecture, **self.fidelity)
+        if isinstance(answer, Mapping):
+            return self._by_name(answer)
+        values = answer if isinstance(answer, tuple | list) else [answer]
+        if len(values) != len(self.finds):
+            raise BadAnswerError(
+                f"evaluate returned {len(values)} number{'s' * (len(values) != 1)} for "
+                f"{len(self.finds)} objectives ({', '.join(self.finds)}); return them by name, as "
+                f"{{{self.finds[0]!r}: ...}}"
+            )
+        return tuple(_number(value, name) for value, name in zip(values, self.finds, strict=True))
+
+    def _by_name(self, answer: Mapping[Any, Any]) -> tuple[float, ...]:
+        for name in answer:
+            if not isinstance(name, str) or suffix_of(name) is None:
+                raise BadAnswerError(
+                    f"evaluate found {name!r}, a name without a unit; spell it as {name}_pct or "
+                    f"{name}_loss (units: {', '.join(UNITS)})"
+                )
+        if missing := [name for name in self.finds if name not in answer]:
+            raise BadAnswerError(
+                f"evaluate found {', '.join(map(str, answer)) or 'nothing'}, and the search needs "
+                f"{', '.join(missing)}; return it too, or name another of the objectives"
+            )
+        return tuple(_number(answer[name], name) for name in self.finds)
+
+
+def _number(value: Any, name: str) -> float:
+    """A number of Python, numpy or torch; infinities and NaN are no failure of the function."""
+    if isinstance(value, str | bytes | bool) or value is None or not hasattr(value, "__float__"):
+        kind = type(value).__name__
+        raise BadAnswerError(f"evaluate returned a {kind} for {name}; return {KINDS}")
+    try:
+        found = float(value)
+    except (TypeError, ValueError) as error:
+        raise BadAnswerError(
+            f"evaluate returned no single number for {name} ({error}); return {KINDS}"
+        ) from None
+    return found if math.isfinite(found) else math.nan

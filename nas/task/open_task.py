@@ -1,0 +1,135 @@
+"""A task of one's own, opened for one run."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from latency import Device, Measurement
+from nas import strategies
+from nas.costs.limits import Limits
+from nas.costs.resolve import resolve
+from nas.evaluators import Evaluator
+from nas.evaluators.serial import Serial
+from nas.evaluators.workers import Workers
+from nas.pipeline.contract import Outcome, Told
+from nas.problem.problem import Problem
+from nas.progress import Progress
+from nas.run.results import Found, in_order, winner
+from nas.run.run_folder import RunFolder
+from nas.study.study import Study
+from nas.task.deliver import deliver
+from nas.task.evaluation import Evaluation
+from nas.task.finalists import closer
+from nas.task.pricing import Pricing, priced
+from nas.task.task import Task
+from nas.task.words import told
+from search_spaces import Architecture, Table
+
+
+class OpenNetworkTask:
+    """A task of one's own, opened for one run."""
+
+    def __init__(self, task: Task, folder: RunFolder, progress: Progress) -> None:
+        self._task = task
+        self._folder = folder
+        self._progress = progress
+        self._pricing: Pricing = priced(task, folder.settings)
+        self._strategy = strategies.load_strategy(folder.settings.strategy)
+        self._finds: tuple[str, ...] = ()
+        task.evaluation(self._finds)  # refused where there is none
+
+    @property
+    def strategy(self) -> strategies.Strategy:
+        """Proposes networks."""
+        return self._strategy
+
+    @property
+    def own_stages(self) -> int:
+        """Trace, measure, and look closer at the finalists: those that are asked for."""
+        return (
+            (self._pricing.traces is not None)
+            + self._pricing.on_host
+            + bool(self._task.fidelity and self._folder.settings.finalists > 1)
+        )
+
+    def limits(self) -> Limits:
+        """The budgets, on devices that are known or measured now."""
+        pricing, settings = self._pricing, self._folder.settings
+        if (traces := pricing.traces) is not None:
+            shown = self._progress.stage("trace networks", len(traces.first))
+            with self._folder.timed("trace"), shown as advance:
+                traces.begin(advance)
+        main = self._measured_here() if pricing.on_host else pricing.main
+        costs = pricing.costs(main, self._progress)
+        return resolve(settings.budget, *costs, energy=pricing.energies(), sized=pricing.sized())
+
+    def problem(self, limits: Limits) -> Problem:
+        """What is searched; where costs are fitted, what is proposed is traced."""
+        settings, traces = self._folder.settings, self._pricing.traces
+        problem = limits.problem(settings.objectives, settings.seed, finds=None)
+        self._finds = tuple(each.name for each in problem.objectives if not each.known)
+        return problem if traces is None else replace(problem, settle=traces.settle)
+
+    def prepare(self) -> None:
+        """Nothing: what `evaluate` needs is its own."""
+
+    def evaluator(self, workers: Workers | None) -> Evaluator:
+        """The user's function, in this process or others."""
+        evaluation = self._task.evaluation(self._finds)
+        return Serial(evaluation) if workers is None else workers.started(_as_it_is, evaluation)
+
+    def begin(self, study: Study) -> None:
+        """Nothing: the strategy begins."""
+
+    def rivals(self, limits: Limits, problem: Problem) -> list[Found]:
+        """None beside random picks."""
+        return []
+
+    def chosen(self, problem: Problem, *groups: list[Found]) -> Found:
+        """The best of all; where evaluations have a fidelity, by a closer look at the best few."""
+        count = self._folder.settings.finalists
+        every = sorted(
+            {n.architecture: n for g in reversed(groups) for n in g}.values(), key=in_order
+        )
+        self._folder.results.pop("finalists", None)
+        if not self._task.fidelity or count < 2:
+            return winner(every)
+        evaluation = self._task.evaluation(self._finds, level=1)
+        return closer(every[:count], evaluation, problem, self._folder, self._progress)
+
+    def finish(self, winner: Architecture) -> None:
+        """Nothing: weights are asked for when they are written."""
+
+    def deliver(self, outcome: Outcome) -> dict[str, Any]:
+        """Report, and hand over."""
+        return deliver(self._folder, self._task, outcome, self._progress)
+
+    def told(self, summary: dict[str, Any]) -> Told:
+        """The summary in words."""
+        return told(summary, self._folder.path)
+
+    def _measured_here(self) -> Device:
+        from nas.pipeline.host_profile import HostProfile
+        from nas.task.profile import plan_networks
+
+        return HostProfile(
+            self._task.space,
+            partial(plan_networks, self._task),
+            {},
+            self._measurements,
+            self._folder,
+            self._progress,
+        ).device()
+
+    def _measurements(self, table: Table, column: str) -> list[Measurement]:
+        traces = self._pricing.traces
+        assert traces is not None
+        return [
+            Measurement(traces.workload(architecture), float(ms))
+            for architecture, ms in zip(table.architectures, table.metric(column), strict=True)
+        ]
+
+
+def _as_it_is(evaluation: Evaluation) -> Evaluation:
+    """What a worker makes of what it is sent."""
+    return evaluation

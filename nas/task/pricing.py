@@ -1,0 +1,134 @@
+"""What is known of a task's networks before one is evaluated: costs on devices, or sizes alone."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from latency import Device
+from latency.predictor.shipped import HOST, load_device
+from nas.costs.contract import Costs, Sized
+from nas.costs.named_costs import NamedCosts
+from nas.costs.unpriced import Unpriced
+from nas.progress import Progress
+from nas.run.settings import SearchSettings
+from nas.task.task import Task
+from search_spaces import InputError
+
+MOST_SAID = 5
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """The devices of a search of a task, opened.
+
+    Args:
+        task: whose networks are priced.
+        settings: that name the devices.
+        main: the main device; None for this machine, or for none.
+        others: beside it.
+        energy: a device of energies.
+    """
+
+    task: Task
+    settings: SearchSettings
+    main: Device | None
+    others: tuple[Device, ...]
+    energy: Device | None
+
+    @property
+    def on_host(self) -> bool:
+        """Whether this machine is the device, which is measured then."""
+        return self.settings.device == HOST
+
+    @cached_property
+    def traces(self) -> "Traces | None":
+        """Of the networks, where there is what builds them."""
+        if self.task.build is None or self.task.shape is None:
+            return None
+        from nas.costs.traces import Traces
+
+        return Traces(self.task.space, self.task.build, self.task.shape, self.settings.seed)
+
+    def costs(self, main: Device | None, progress: Progress) -> list[Costs]:
+        """On each device, the main one first."""
+        devices = [each for each in (main, *self.others) if each is not None]
+        found = [self._priced(device) for device in devices]
+        for each in found:
+            _say_how_sure(each, progress)
+        return found
+
+    def energies(self) -> Costs | None:
+        """What networks need of a device that was calibrated on millijoules."""
+        return None if self.energy is None else self._priced(self.energy)
+
+    def sized(self) -> Sized:
+        """What networks hold, whatever they run on."""
+        if self.traces is None:
+            return Unpriced(self.task.space)
+        from nas.costs.traced_costs import TracedSizes
+
+        return TracedSizes(self.traces)
+
+    def _priced(self, device: Device) -> Costs:
+        if device.choices:
+            return NamedCosts(self.task.space, device)
+        if self.traces is None:
+            raise InputError(
+                f"device {device.name!r} knows what operations cost, and nothing of the choices of "
+                f"space {self.task.space.name!r}: give what builds the networks, `build=`, or a "
+                "device that was calibrated on a table of them"
+            )
+        from nas.costs.traced_costs import TracedCosts
+
+        return TracedCosts(self.traces, device)
+
+
+def priced(task: Task, settings: SearchSettings) -> Pricing:
+    """The devices that settings name, opened.
+
+    Raises:
+        InputError: nothing of such a name; this machine, where nothing builds the networks.
+    """
+    if settings.device is None and settings.other_devices:
+        raise InputError("a device beside none; give the main one first, `device=`")
+    if settings.device == HOST and task.build is None:
+        raise InputError(
+            "to measure this machine, networks must be built; give `build=`, or a device that "
+            "was calibrated on a table"
+        )
+    known = settings.device not in (None, HOST)
+    main = measured_in("ms", str(settings.device)) if known else None
+    others = tuple(measured_in("ms", name) for name in settings.other_devices)
+    energy = measured_in("mJ", settings.energy) if settings.energy else None
+    return Pricing(task, settings, main, others, energy)
+
+
+def _say_how_sure(costs: Costs, progress: Progress) -> None:
+    """What of the costs is a guess."""
+    if isinstance(costs, NamedCosts) and (never := costs.unmeasured):
+        more = " ..." if never[MOST_SAID:] else ""
+        progress.say(
+            f"{costs.device.name} never measured {', '.join(never[:MOST_SAID])}{more}: networks "
+            "with these are guessed; measure some"
+        )
+    error_pct = getattr(costs, "error_pct", 0.0)
+    if error_pct:
+        progress.say(
+            f"networks that are not traced are guessed on {costs.device.name}, off by "
+            f"{error_pct:.1f}% on average; what is evaluated is traced"
+        )
+
+
+def measured_in(unit: str, name: str) -> Device:
+    """A device that predicts times, or energies.
+
+    Raises:
+        InputError: nothing of that name, or a device of the other kind.
+    """
+    device = load_device(name)
+    if device.unit != unit:
+        wanted, field = ("an energy (_mj)", "device") if unit == "mJ" else ("a time", "energy")
+        raise InputError(
+            f"{name}: was calibrated on {device.facts.get('column', 'latency_ms')}, not on "
+            f"{wanted}; it is one for `{field}=`"
+        )
+    return device

@@ -1,0 +1,126 @@
+"""`nas.Task`: any search space, with functions that evaluate and build its networks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nas.costs.limits import MAXIMISED, Budget
+from nas.pipeline.contract import OpenTask
+from nas.progress import Progress
+from nas.run.run_folder import RunFolder
+from nas.run.settings import SearchSettings
+from nas.task.evaluation import Evaluate, Evaluation
+from search_spaces import Architecture, InputError, SearchSpace
+
+Build = Callable[[Architecture], Any]
+Weights = Callable[[Architecture], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TaskSettings(SearchSettings):
+    """What the search of a task is asked; `task` and `shape` are the task's, for its results."""
+
+    task: str = "task"
+    shape: str | None = None
+    fidelity: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: a space, how good its networks are, and how they are built.
+
+    Each part but the space may be left out; what is missing is said where it is needed.
+
+    Args:
+        space: the architectures.
+        evaluate: how good an architecture is: one number, or several by their names
+            (`{"accuracy_pct": 93.1}`); units stand at the end of names. What it raises is tried
+            again, then given up. It may take a fidelity, `evaluate(architecture, clips=16)`.
+        objectives: what is traded off: what `evaluate` finds, `:max` where more is better, and
+            costs that are known (`latency_ms` on a device; `parameters_count`, `memory_mb` and
+            `flops_count` where there is a `build`).
+        build: the torch module of an architecture.
+        shape: its example inputs, `1,3,224,224`, as `latency.input_shapes` reads them.
+        weights: parameters and buffers of an architecture's module, by name, for the bundle;
+            without it they are what `build` made.
+        steps: how often the network runs for one result.
+        fidelity: of `evaluate`, an argument of it with what the search asks for and what the
+            finalists are asked for: `{"clips": (16, 128)}`.
+        name: of the task.
+
+    Raises:
+        InputError: parts that do not fit together.
+    """
+
+    space: SearchSpace
+    evaluate: Evaluate | None = None
+    objectives: Sequence[str] = ()
+    build: Build | None = None
+    shape: str | None = None
+    weights: Weights | None = None
+    steps: int = 1
+    fidelity: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.objectives, str):
+            raise InputError(f"`objectives={self.objectives}`: give a list of names")
+        if not isinstance(self.space, SearchSpace):
+            raise InputError(f"a {type(self.space).__name__} is no SearchSpace")
+        for name in ("evaluate", "build", "weights"):
+            part = getattr(self, name)
+            if part is not None and not callable(part):
+                raise InputError(f"`{name}=`: a {type(part).__name__} is not callable")
+        if (self.build is None) != (self.shape is None):
+            given, lacking = ("build", "shape") if self.shape is None else ("shape", "build")
+            raise InputError(f"`{given}=` without `{lacking}=`; give both, or neither")
+        if self.weights is not None and self.build is None:
+            raise InputError("`weights=` without `build=`; give what builds the networks, too")
+        if len(self.fidelity) > 1:
+            raise InputError(f"`fidelity=` has {', '.join(self.fidelity)}; give one")
+        for name, levels in self.fidelity.items():
+            if len(levels) != 2 or not 0 < levels[0] <= levels[1]:
+                raise InputError(
+                    f"`fidelity={name}`: give two numbers, the search's and the finalists' that "
+                    f"is no less; found {levels}"
+                )
+
+    @property
+    def settings(self) -> SearchSettings:
+        """What a search of it is asked by default."""
+        return TaskSettings(
+            task=self.name or self.space.name,
+            space=self.space.name,
+            shape=self.shape,
+            fidelity={name: tuple(levels) for name, levels in self.fidelity.items()},
+            objectives=tuple(self.objectives),
+            budget=Budget(latency=None, steps=self.steps),
+        )
+
+    def evaluation(self, finds: Sequence[str], level: int = 0) -> Evaluation:
+        """What a search calls, for the unknown objectives; `level` 1 is what finalists get.
+
+        Raises:
+            InputError: there is nothing that evaluates.
+        """
+        if self.evaluate is None:
+            raise InputError(
+                "a search needs to know how good a network is; give a function, `evaluate=`"
+            )
+        asked = {name: levels[level] for name, levels in self.fidelity.items()}
+        return Evaluation(self.evaluate, tuple(finds), asked)
+
+    def opened(self, folder: RunFolder, progress: Progress) -> OpenTask:
+        """The task for one run, as the folder's settings ask for it."""
+        from nas.task.open_task import OpenNetworkTask
+
+        if not folder.settings.objectives:
+            raise InputError(
+                "what is traded off is not said; give `objectives=`, as "
+                f"accuracy_pct{MAXIMISED},latency_ms"
+            )
+        return OpenNetworkTask(self, folder, progress)
+
+    def asked_for(self, **changed: Any) -> "Task":
+        """The same with other parts."""
+        return replace(self, **changed)

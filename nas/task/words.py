@@ -1,0 +1,74 @@
+"""The outcome of a task's search in words."""
+
+from pathlib import Path
+from typing import Any
+
+from nas.pipeline.contract import Told
+from search_spaces.tables.columns import in_words
+
+PROPOSED = {"search": "best of the search", "random": "best random pick"}
+
+
+def told(summary: dict[str, Any], out: Path) -> Told:
+    """What the command line prints."""
+    names = list(summary["values"])
+    found = [name for name in names if "latency" not in name]
+    has_device = summary["device"] is not None
+    columns = ["network", "choices", *(f">{in_words(name)}" for name in found)]
+    columns += [">ms a call", ">90% bounds"] if has_device else []
+    rows = []
+    for row in summary["compared"]:
+        values = row["values"]
+        cells = [f"{values[name]:.5g}" if values else "" for name in found]
+        if has_device:
+            cells += [f"{row['predicted_ms']:.4g}", f"{row['low_ms']:.4g} to {row['high_ms']:.4g}"]
+        rows.append((row["network"], row["layout"], *cells))
+    return Told(tuple(columns), tuple(rows), tuple(_lines(summary, out)))
+
+
+def _lines(summary: dict[str, Any], out: Path) -> list[str]:
+    lines = []
+    if summary["device"] is not None:
+        pipeline, steps = summary["pipeline"], summary["steps"]
+        allowed = f" of {summary['budget_ms']:.5g} allowed" if summary["budget_ms"] else ""
+        counts = " (its upper bound counts)" if summary["limit_bound"] == "upper" else ""
+        what = f"{steps} steps" if steps > 1 else "the winner"
+        lines.append(
+            f"{what}: {summary['latency_ms']:.5g} ms predicted{allowed}{counts}, 90% bounds "
+            f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
+            f"{summary['device_status']}"
+        )
+    if network := summary["network"]:
+        lines.append(
+            f"the winner: {network['parameters']:,} parameters, {network['gflops']:.4g} GFLOPs, "
+            f"{network['memory_mb']:.4g} MB"
+        )
+    lines += [who_won(summary), f"report: {out / 'report.html'}"]
+    if summary["weights"]:
+        lines.append(f"bundle: {out / 'bundle'}; weights: {summary['weights']}")
+    else:
+        lines.append(f"architecture: {out / 'architecture.json'}")
+    return lines
+
+
+def who_won(results: dict[str, Any]) -> str:
+    """Whose network won, and how far the best of the other side is behind."""
+    rows = {row["network"]: row for row in results["compared"]}
+    won = results["winner_origin"]
+    other = next(origin for origin in PROPOSED if origin != won)
+    rival, best = rows[PROPOSED[other]], rows["winner"]
+    said = f"The winner is the {PROPOSED[won]}"
+    name = next(iter(_quality(results, rival)))
+    if rival["layout"] == best["layout"]:
+        return f"{said}, which the {other} found, too."
+    found, behind = rival["values"][name], rows[PROPOSED[won]]["values"][name]
+    return (
+        f"{said}: {in_words(name)} {behind:.5g}, the {PROPOSED[other]} has {found:.5g} "
+        f"({results['trials']} networks each)."
+    )
+
+
+def _quality(results: dict[str, Any], row: dict[str, Any]) -> dict[str, float]:
+    """What was to be found out, first; what counts as the quality stands before all else."""
+    known = ("latency", "parameters_count", "memory_mb", "flops_count", "energy_mj")
+    return {n: v for n, v in row["values"].items() if not n.startswith(known)} or row["values"]

@@ -1,0 +1,89 @@
+"""Settings of the main job: temporal blocks on an image U-Net, searched by a supernet."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from latency.predictor.shipped import HOST
+from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
+from nas.run.settings import SearchSettings
+from search_spaces import InputError
+from search_spaces.shipped.loading import twin_of
+from supernet.training.pretraining import TrainingPlan
+
+NO_TWIN = "none"
+
+
+@dataclass(frozen=True)
+class Settings(SearchSettings):
+    """What a search of temporal blocks is asked to do, beside what any search is.
+
+    Args:
+        warm_start: so many networks first that scores of blocks alone arrange.
+        twin: a narrow space of the same choices, in which quality is searched; None for the space's
+            own where it has one, `none` to train at full size.
+        backbone: a folder of diffusers: the image U-Net that the space describes.
+        supernet: a trained one; None to train it.
+        recipe: of its training.
+        plan: of its training.
+        validation_clips: of an evaluation.
+        finalist_clips: of a finalist, at most; finalists race against each other.
+        winner_steps: the winner is trained on by itself; 0 for the supernet's weights.
+        test_clips: of the last comparison.
+        metrics: of a user's own, on what the compared networks generate.
+    """
+
+    formerly: ClassVar[dict[str, Any]] = {
+        "recipe": "fair",
+        "plan.image_steps": 400,
+        "plan.image_clips": 8,
+        "plan.video_steps": 760,
+        "plan.video_clips": 8,
+        "plan.optimizer": "adamw",
+        "plan.learning_rate": 2e-3,
+    }
+
+    space: str = "moving_digits"
+    device: str | None = HOST
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
+    budget: Budget = field(default_factory=Budget)
+    trials: int = 36
+    warm_start: int = 0
+    twin: str | None = None
+    backbone: str | None = None
+    supernet: str | None = None
+    recipe: str = "uniform"
+    plan: TrainingPlan = field(default_factory=TrainingPlan)
+    validation_clips: int = 128
+    finalist_clips: int = 1024
+    winner_steps: int = 450
+    test_clips: int = 384
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def learned_space(self) -> str | None:
+        """The twin in which quality is searched; None where it is the space itself."""
+        if self.twin is None:
+            return twin_of(self.space)
+        return None if self.twin == NO_TWIN else self.twin
+
+    @property
+    def trains_winner(self) -> bool:
+        """Whether the winner is trained on by itself: not where it is larger than what is here."""
+        return self.winner_steps > 0 and self.learned_space is None
+
+    @property
+    def scores_blocks(self) -> bool:
+        """Whether blocks are scored before anything is evaluated."""
+        return self.strategy == "exact" or self.warm_start > 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("warm_start", "winner_steps"):
+            if getattr(self, name) < 0:
+                raise InputError(f"`{name}=` must be at least 0")
+        for name in ("validation_clips", "test_clips", "finalist_clips"):
+            if getattr(self, name) < 2:
+                raise InputError(f"`{name}=` must be at least 2")
+        for name in ("image_steps", "video_steps", "image_clips", "video_clips"):
+            if getattr(self.plan, name) < 1:
+                raise InputError(f"`{name}=` must be at least 1")

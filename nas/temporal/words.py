@@ -1,0 +1,110 @@
+"""The outcome of the main job in words: whose network won, and what the measurements say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.pipeline.contract import Told
+from nas.temporal.learned import INHERITED
+
+# Who proposed a network, and the row of its best in the comparison.
+PROPOSED = {
+    "search": "best of the search",
+    "random": "best random pick",
+    "uniform": "best uniform layout",
+}
+TOLD_APART = 2.0  # standard errors
+DRIFTED = 0.05
+
+
+def told(summary: dict[str, Any], out: Path) -> Told:
+    """What the command line prints."""
+    rows = tuple(
+        (
+            row["network"],
+            row["layout"],
+            f"{row['test_loss']:.4f}",
+            f"{row['predicted_ms']:.2f}",
+            f"{row['measured_ms']:.2f}" if row["measured_ms"] else "",
+        )
+        for row in summary["compared"]
+    )
+    columns = ("network", "layout", ">test loss", ">ms a call", ">measured")
+    return Told(columns, rows, tuple(_lines(summary, out)))
+
+
+def _lines(summary: dict[str, Any], out: Path) -> list[str]:
+    pipeline = summary["pipeline"]
+    allowed = f" of {summary['budget_ms']:.5g} allowed" if summary["budget_ms"] else ""
+    lines = [
+        f"a clip: {summary['latency_ms']:.5g} ms predicted{allowed}, 90% bounds "
+        f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
+        f"{summary['device_status']}"
+    ]
+    if summary["weights"] != INHERITED:
+        lines.append(f"weights of the bundle: {summary['weights']}")
+    if summary["published"]:
+        found = ", ".join(f"{row['latency_ms']:.0f}" for row in summary["published"]["layouts"])
+        lines.append(
+            f"layouts of the published kind: {found} ms predicted, beside "
+            f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
+        )
+    lines.append(who_won(summary))
+    if asked := summary["asked"]:
+        lines.append(
+            f"{asked['what']} found of those asked for: {asked['found']['value']:.0%} in generated "
+            f"clips, {asked['data']['value']:.0%} in the data's own"
+        )
+    race = summary.get("finalists")
+    if race and not race["decided"]:
+        lines.append(
+            f"{race['clips']} more clips did not tell the winner from all others; the report says "
+            "how they stand"
+        )
+    return [*lines, f"report: {out / 'report.html'}", f"bundle: {out / 'bundle'}"]
+
+
+def who_won(results: dict[str, Any]) -> str:
+    """Whose network won, and by how much on the test clips, in a sentence or two."""
+    rows = {row["network"]: row for row in results["compared"]}
+    won, winner = results["winner_origin"], rows["winner"]
+    rivals = {
+        origin: rows[name]
+        for origin, name in PROPOSED.items()
+        if origin != won and name in rows and rows[name]["layout"] != winner["layout"]
+    }
+    said = f"The winner is the {PROPOSED[won]}."
+    if won != "search" and "search" in rivals:
+        said = f"No network of the search won, but the {PROPOSED[won]}."
+    parts = [f"the {PROPOSED[origin]} is {_behind(row)}" for origin, row in rivals.items()]
+    return f"{said} On test clips {', and '.join(parts)}." if parts else said
+
+
+def _behind(row: dict[str, Any]) -> str:
+    value, error = row["above_winner"], row["above_winner_error"]
+    far = f"{abs(value):.4f} \u00b1 {error:.4f}"
+    if not abs(value) > TOLD_APART * error:
+        return f"not told apart from it ({value:+.4f} \u00b1 {error:.4f})"
+    return f"{far} above it" if value > 0 else f"{far} below it, so the race chose wrongly"
+
+
+def drift(compared: list[dict[str, Any]]) -> str | None:
+    """How the machine of the last measurements differs from the one that was calibrated, in words.
+
+    None where nothing was measured.
+    """
+    measured = {row["layout"]: row for row in compared if row["measured_ms"]}
+    if not measured:
+        return None
+    rows = measured.values()
+    ratio = float(np.median([row["measured_ms"] / row["predicted_ms"] for row in rows]))
+    inside = sum(row["low_ms"] <= row["measured_ms"] <= row["high_ms"] for row in rows)
+    counted = f"{inside} of {len(rows)} are inside their 90% bounds"
+    if abs(ratio - 1) < DRIFTED:
+        return f"Measured after the search, all together: {counted}."
+    return (
+        f"Measured after the search, all together: a call took {ratio:.2f} times as long as was "
+        f"predicted when this machine was calibrated, so {counted}. That is the machine's load, "
+        "not the networks: compare the measured figures with each other."
+    )
