@@ -1,4 +1,4 @@
-"""Hardware-aware neural architecture search: temporal layers of video diffusion models, and any network.
+"""Hardware-aware neural architecture search, of temporal layers of video models or any network.
 
 What is exported here is the public API; it loads when it is first asked for.
 """
@@ -6,18 +6,21 @@ What is exported here is the public API; it loads when it is first asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.bundle import Bundle
+    from nas.bundle import Bundle, NetworkBundle
     from nas.costs.limits import Budget
     from nas.costs.networks import read_architectures, read_model
     from nas.evaluators.workers import Workers
-    from nas.pipeline.search import SearchResult, search
+    from nas.pipeline.search import SearchResult
     from nas.run.results import Found
+    from nas.searching import search
+    from nas.task.task import Task
     from nas.temporal.settings import Settings
 
 __all__ = [
     "Budget",
     "Bundle",
     "Found",
+    "NetworkBundle",
     "SearchResult",
     "Settings",
     "Task",
@@ -31,6 +34,7 @@ _HOMES = {
     "Budget": "nas.costs.limits",
     "Bundle": "nas.bundle",
     "Found": "nas.run.results",
+    "NetworkBundle": "nas.bundle",
     "SearchResult": "nas.pipeline.search",
     "Settings": "nas.temporal.settings",
     "Task": "nas.task.task",

@@ -18,15 +18,12 @@ from latency.coreml.package import CHAIN
 from latency.coreml.packaging import Notes, check_writable, write_chain, write_package
 from latency.coreml.palette import BITS
 from latency.tracing.tracing import trace
-from nas.costs.modules import clip_inputs
+from nas.bundle.runnable import Runnable
 from nas.progress import Progress
-from search_spaces import InputError, TemporalSpace
-from supernet import VideoUNet
+from search_spaces import InputError
 
-INPUTS = ("clip", "time", "context")
 CHUNKS = ".chunks"  # what the folder of several packages ends in
 WEIGHTS_KEY = "temporal-nas.weights"  # of a package's metadata: which of a bundle went into it
-IMAGE = "image"  # the part of what belongs to no slot
 PRODUCTS = frozenset({"convolution", "depthwise", "matmul", "attention"})
 FLOAT16_BITS = 16
 
@@ -59,8 +56,7 @@ class ExportReport:
 
 
 def export_network(
-    network: VideoUNet,
-    space: TemporalSpace,
+    network: Runnable,
     out: Path,
     *,
     palettise: int = 0,
@@ -70,14 +66,13 @@ def export_network(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
-    """Write a network as a Core ML package for one clip, float16, iOS 18 and later.
+    """Write a network as a Core ML package for its inputs, float16, iOS 18 and later.
 
     Coremltools folds scales of 1 and shifts of 0 away: an untrained network has fewer operations
     than a trained one, but all of its products.
 
     Args:
-        network: of `space`, with the weights that count.
-        space: what it was built for; gives frames and sizes.
+        network: with the weights that count.
         out: the .mlpackage; several chunks go to the folder beside it that ends in .chunks.
         palettise: bits of a weight, 8, 6 or 4; 0 for float16.
         chunks: in how many packages.
@@ -94,11 +89,10 @@ def export_network(
     for target in targets(out, chunks, chunk_mb):
         check_writable(target)
     begun = time.monotonic()
-    inputs = clip_inputs(space)
     progress = progress or Progress()
     with progress.stage("export to Core ML", 3) as advance:
-        wanted = trace(network, *inputs)
-        found = export_program(network, inputs, part_of, INPUTS)
+        wanted = trace(network.module, *network.inputs)
+        found = export_program(network.module, network.inputs, network.part_of, network.names)
         parts = _split(found, palettise, chunks, chunk_mb)
         advance(1)
         report: list[Lint] = []
@@ -130,16 +124,6 @@ def export_network(
         products=sum(_products(wanted).values()),
         flops=wanted.flops,
     )
-
-
-def part_of(path: str) -> str:
-    """The part that a module of a VideoUNet belongs to: its slot, or a block of the image U-Net."""
-    where, *inside = path.split(".")
-    if where == "temporal" and inside:
-        return inside[0]
-    if where == "backbone" and inside:
-        return "_".join([IMAGE, inside[0], *(name for name in inside[1:2] if name.isdigit())])
-    return IMAGE
 
 
 def compare(wanted: Workload, found: list[Workload]) -> None:

@@ -10,6 +10,7 @@ from nas.evaluators.workers import Workers
 from nas.pipeline.search import SearchResult, run
 from nas.progress import Progress
 from nas.run.settings import SearchSettings
+from nas.task.open_task import NetworkTask
 from nas.task.task import Task
 from search_spaces import InputError
 
@@ -119,7 +120,7 @@ def budget_of(at_most: Mapping[str, float | str], begun: Budget) -> Budget:
 def _made(task: "Task | Settings | None") -> tuple[Any, SearchSettings]:
     """The task, and what it is asked by default."""
     if isinstance(task, Task):
-        return task, task.settings
+        return NetworkTask(task), task.settings
     from nas.temporal.settings import Settings
     from nas.temporal.task import TemporalTask
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from nas.bundle.folder import video_runnable
 from nas.export import export_network
 from nas.progress import Progress
 from search_spaces.shipped.loading import load_temporal
@@ -51,8 +52,7 @@ def main() -> None:
     network = VideoUNet(space, architecture).eval()
     with tempfile.TemporaryDirectory() as folder:
         report = export_network(
-            network,
-            space,
+            video_runnable(network, space),
             given.out or Path(folder) / "network.mlpackage",
             palettise=given.palettise,
             chunks=given.chunks,

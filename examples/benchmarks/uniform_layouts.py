@@ -32,12 +32,12 @@ from nas.costs.block_costs import BlockCosts, layout
 from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
-from nas.temporal.quality import Quality
 from nas.evaluators.serial import Serial
 from nas.pipeline import finalists
 from nas.progress import Progress
 from nas.run.results import found
 from nas.study.study import Study
+from nas.temporal.quality import Quality
 from search_spaces import Architecture
 from search_spaces.shipped.loading import load_temporal, load_twin, twin_of
 from supernet import Validation, load_supernet

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from nas.evaluators import Evaluator
-from nas.temporal.quality import Quality, elsewhere
 from nas.evaluators.ray_pool import RayPool
 from nas.evaluators.serial import Serial
 from nas.problem.problem import Objective, Problem
@@ -27,6 +26,7 @@ from nas.strategies import random
 from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
+from nas.temporal.quality import Quality, elsewhere
 from search_spaces import Architecture, SearchSpace, load
 from supernet import Supernet, Validation
 from supernet.data.loading import load_clips

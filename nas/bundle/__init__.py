@@ -6,10 +6,13 @@ what the files are). Here it is written, and opened as a network of a search spa
     programs    the torch.export programs of a network
     writing     a bundle written whole or not at all
     folder      Bundle: one on disk, opened
+    network     NetworkBundle: the same of a task of one's own
+    runnable    a network out of either, with its inputs
 """
 
 from nas.bundle.folder import Bundle
+from nas.bundle.network import NetworkBundle
 from nas.bundle.programs import Programs, export_programs
 from nas.bundle.writing import write_bundle
 
-__all__ = ["Bundle", "Programs", "export_programs", "write_bundle"]
+__all__ = ["Bundle", "NetworkBundle", "Programs", "export_programs", "write_bundle"]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import temporal_bundle
+from nas.bundle.runnable import Runnable, part_of_video
+from nas.costs.modules import clip_inputs
 from search_spaces import Architecture, InputError, TemporalSpace
 from search_spaces.files import document
 from search_spaces.files.document import Json
@@ -30,6 +32,7 @@ from temporal_bundle import (
 )
 from temporal_bundle.manifest import ARCHITECTURE, LATENCY, one_line
 
+VIDEO_INPUTS = ("clip", "time", "context")
 WHICH: dict[bool | None, Which] = {None: "best", True: "tuned", False: "searched"}
 
 
@@ -51,11 +54,11 @@ class Bundle:
             InputError: what is wrong with it: no bundle, a newer version, a missing or changed
                 file, a program that is more than operations on tensors.
         """
-        with _mendable():
+        with mendable():
             opened = temporal_bundle.open_bundle(path)
-        _check(opened.manifest, FORMAT, opened.path / MANIFEST)
+        check(opened.manifest, FORMAT, opened.path / MANIFEST)
         if opened.finetuned is not None:
-            _check(opened.finetuned, FINETUNED_FORMAT, opened.path / FINETUNED)
+            check(opened.finetuned, FINETUNED_FORMAT, opened.path / FINETUNED)
         return cls(opened)
 
     @property
@@ -97,7 +100,7 @@ class Bundle:
     @cached_property
     def latency(self) -> Json:
         """latency.json: the prediction with its bounds, slot by slot."""
-        with _mendable():
+        with mendable():
             return temporal_bundle.read_json(self.path / LATENCY)
 
     def space(self, own: TemporalSpace | None = None) -> TemporalSpace:
@@ -122,13 +125,13 @@ class Bundle:
 
     def architecture(self, space: TemporalSpace | None = None) -> Architecture:
         """What the network is; `space` as in `space()`."""
-        with _mendable():
+        with mendable():
             temporal_bundle.read_json(self.path / ARCHITECTURE)  # a plain file of a plain size
         return self.space(space).read_architecture(self.path / ARCHITECTURE)
 
     def chosen(self, *, finetuned: bool | None = None) -> ChosenWeights:
         """Say which weights are meant; arguments and errors as in `weights()`."""
-        with _mendable():
+        with mendable():
             return self.opened.chosen(WHICH[finetuned])
 
     def weights_in_words(self, *, finetuned: bool | None = None) -> str:
@@ -153,7 +156,7 @@ class Bundle:
             InputError: none were tuned, or not wholly; no whole file, NaN, or numbers beyond
                 float16.
         """
-        with _mendable():
+        with mendable():
             return self.opened.weights(WHICH[finetuned])
 
     def network(
@@ -177,19 +180,31 @@ class Bundle:
         network.load_state_dict(weights, assign=True)
         return network.eval()
 
+    def runnable(
+        self, space: TemporalSpace | None = None, *, finetuned: bool | None = None
+    ) -> Runnable:
+        """The network with one clip for its input; arguments and errors as in `network()`."""
+        network = self.network(space, finetuned=finetuned)
+        return video_runnable(network, self.space(space))
+
     def denoiser(self, *, finetuned: bool | None = None) -> nn.Module:
         """The network as whoever does not know this toolkit opens it, from denoiser.pt2."""
-        with _mendable():
+        with mendable():
             return self.opened.denoiser(self.opened.weights(WHICH[finetuned]))
 
     def features(self, *, finetuned: bool | None = None) -> nn.Module:
         """The down path, from features.pt2: (clip, time, context) to a tuple of stages."""
-        with _mendable():
+        with mendable():
             return self.opened.features(self.opened.weights(WHICH[finetuned]))
 
 
+def video_runnable(network: VideoUNet, space: TemporalSpace) -> Runnable:
+    """A video network with one clip for its input."""
+    return Runnable(network, clip_inputs(space), VIDEO_INPUTS, part_of_video)
+
+
 @contextmanager
-def _mendable() -> Iterator[None]:
+def mendable() -> Iterator[None]:
     """Bad input is one error everywhere in this toolkit."""
     try:
         yield
@@ -197,7 +212,7 @@ def _mendable() -> Iterator[None]:
         raise InputError(str(error)) from None
 
 
-def _check(manifest: Json, format_name: str, file: Path) -> None:
+def check(manifest: Json, format_name: str, file: Path) -> None:
     """Hold a manifest against its schema, which says more than a reader needs."""
     for error in _validator(format_name).iter_errors(manifest):
         where = ".".join(map(str, error.absolute_path)) or "the document"

@@ -81,8 +81,19 @@ def _short(content: Mapping[str, Any]) -> str:
 
 
 def _bundle(path: Path) -> Content:
-    from nas.bundle import Bundle
+    from nas.bundle import Bundle, NetworkBundle
+    from nas.bundle.network import is_network
 
+    if is_network(path):
+        network = NetworkBundle.load(path)
+        return {
+            "bundle of a network": str(path),
+            "files": sorted(network.manifest["files"]),
+            "hashes": "every file is as it was when the bundle was written (not: by whom)",
+            "inputs": [vars(each) for each in network.opened.inputs],
+            "versions": network.manifest["versions"],
+            "weights": network.weights_in_words(),
+        }
     bundle = Bundle.load(path)
     manifest = bundle.manifest
     return {

@@ -15,6 +15,7 @@ from search_spaces.files.errors import InputError
 if TYPE_CHECKING:
     from latency.coreml.lint import Lint
     from nas.bundle import Bundle
+    from nas.bundle.runnable import Runnable
 
 
 class Format(StrEnum):
@@ -65,20 +66,14 @@ def export(
     json: options.AsJson = False,
 ) -> None:
     """Write a bundle's network as a Core ML package, read it back and look it over."""
-    from nas.bundle import Bundle
     from nas.export import WEIGHTS_KEY, ExportError, check_settings, export_network
     from nas.progress import Progress
-    from search_spaces.shipped.loading import load_temporal
 
     check_settings(out, palettise, chunks, chunk_mb, replace=replace)
-    own = load_temporal(space) if space else None
-    opened = Bundle.load(bundle)
-    told = _told(opened, weights)
-    network, built_for = opened.network(own, finetuned=_FINETUNED[weights]), opened.space(own)
+    network, told = _opened(bundle, weights, space)
     try:
         report = export_network(
             network,
-            built_for,
             out,
             palettise=palettise,
             chunks=chunks,
@@ -101,6 +96,23 @@ def export(
     )
     print_line(f"weights: {told['says']}")
     _print_lint(report.lint)
+
+
+def _opened(path: Path, weights: Which, space: str | None) -> "tuple[Runnable, dict[str, str]]":
+    """The network of a bundle, and which weights it has."""
+    from nas.bundle import Bundle, NetworkBundle
+    from nas.bundle.network import is_network
+    from search_spaces.shipped.loading import load_temporal
+
+    if is_network(path):
+        if weights == Which.tuned:
+            raise InputError(f"{path}: holds no tuned weights; leave --weights out")
+        found = NetworkBundle.load(path)
+        return found.runnable(), found.told()
+    own = load_temporal(space) if space else None
+    opened = Bundle.load(path)
+    told = _told(opened, weights)
+    return opened.runnable(own, finetuned=_FINETUNED[weights]), told
 
 
 def _told(opened: "Bundle", weights: Which) -> dict[str, str]:

@@ -1,40 +1,67 @@
-"""`nas search`: the main job."""
+"""`nas search`: the main job, or a search of a task of one's own."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from nas.cli import options
+from nas.cli import options, tasks
 from nas.cli.output import print_json, print_line, print_table
 from nas.cli.resume import resumable
 from search_spaces.files.errors import InputError
 
+if TYPE_CHECKING:
+    from nas.costs.limits import Bound, Budget
+    from nas.pipeline.contract import Task
+    from nas.run.settings import SearchSettings
+
+# What a task of one's own has nothing of.
+OF_THE_MAIN_JOB = (
+    *("warm_start", "twin", "backbone", "supernet", "data", "recipe", "image_steps"),
+    *("video_steps", "freeze_backbone", "validation_clips", "test_clips", "finalist_clips"),
+    *("winner_steps", "metric"),
+)
+
 
 def search(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Option(help="The run folder to make.", callback=options.checked_folder)
     ],
-    space: options.Space = "moving_digits",
+    space: options.MaybeSpace = None,
+    task: tasks.Task = None,
+    evaluate: tasks.Evaluate = None,
+    build: tasks.Build = None,
+    shape: tasks.Shape = None,
+    weights: tasks.Weights = None,
+    fidelity: tasks.Fidelity = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="Device: a shipped name, a device's JSON file, or host (the default); several "
-            "times for several, the main one first."
+            help="Device: a shipped name, a device's JSON file, or host (the default; of a task of "
+            "your own, none); several times for several, the main one first."
         ),
     ] = None,
     latency_ms: Annotated[
         list[str] | None,
         typer.Option(
-            help="Budget of all steps: ms, or a share of the slowest network (60%, the default); "
-            "once for all devices, or once for each."
+            help="Budget of all steps: ms, or a share of the slowest network (60%, the default; of "
+            "a task of your own, none); once for all devices, or once for each."
         ),
     ] = None,
     params: Annotated[int | None, typer.Option(help="Budget: parameters.")] = None,
     memory_mb: Annotated[
         float | None, typer.Option(help="Budget: weights and activations.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of the pipeline.")] = 4,
+    limit_bound: Annotated[
+        str,
+        typer.Option(help="What of a latency --latency-ms counts: prediction, or upper 90% bound."),
+    ] = "prediction",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="How often the network runs: denoising steps (4; of a task, 1)."),
+    ] = None,
     part: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,13 +77,16 @@ def search(
         float | None, typer.Option(help="Budget: energy of all steps, with --energy.")
     ] = None,
     objectives: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What is traded off, separated by commas: validation_loss, latency_ms, "
-            "latency_DEVICE_ms of another device, parameters_count, memory_mb, energy_mj."
+            help="What is traded off, separated by commas: validation_loss (of a task, what "
+            "--evaluate finds, :max where more is better), latency_ms, latency_DEVICE_ms of "
+            "another device, parameters_count, memory_mb, energy_mj."
         ),
-    ] = "validation_loss,latency_ms",
-    trials: Annotated[int, typer.Option(min=1, help="Networks to evaluate.")] = 36,
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Networks to evaluate (36; of a task, 60).")
+    ] = None,
     strategy: Annotated[
         str, typer.Option(help="cost-aware, exact, random, tpe, nsga2, gp, or package.module:name.")
     ] = "cost-aware",
@@ -124,52 +154,75 @@ def search(
     resume: options.Resume = False,
     json: options.AsJson = False,
 ) -> None:
-    """Search for the best network inside a budget: train, measure, search, deliver."""
-    from nas.costs.fixed_parts import parse_part
-    from nas.costs.limits import Budget
+    """Search for the best network inside a budget: price, train, search, deliver."""
     from nas.evaluators.workers import Workers
-    from nas.searching import search as run_search
-    from nas.temporal.settings import Settings
-    from supernet import TrainingPlan
+    from nas.pipeline.search import run
 
-    main, *others = device or ["host"]
-    parts = tuple(parse_part(each) for each in part) if part else None
-    latency, *other_latency = latency_ms or ["60%"]
-    settings = Settings(
+    own = tasks.task_of(
+        task,
         space=space,
-        device=main,
-        other_devices=tuple(others),
-        energy=str(energy) if energy else None,
-        objectives=tuple(name.strip() for name in objectives.split(",")),
-        budget=Budget(latency, params, memory_mb, energy_mj, steps, parts, tuple(other_latency)),
-        twin=twin,
-        backbone=str(backbone) if backbone else None,
-        trials=trials,
-        strategy=strategy,
-        warm_start=warm_start,
-        supernet=str(supernet) if supernet else None,
-        recipe=recipe,
-        plan=TrainingPlan(
-            image_steps=image_steps,
-            video_steps=video_steps,
-            freeze_backbone=freeze_backbone,
-            data=data,
-            seed=seed,
-        ),
-        validation_clips=validation_clips,
-        test_clips=test_clips,
-        finalists=finalists,
-        finalist_clips=finalist_clips,
-        winner_steps=winner_steps,
-        metrics=tuple(metric or ()),
-        seed=seed,
+        evaluate=evaluate,
+        build=build,
+        shape=shape,
+        weights=weights,
+        fidelity=fidelity,
+        objectives=objectives,
+        steps=steps,
     )
+    given: dict[str, Any] = {
+        "trials": trials,
+        "strategy": strategy,
+        "finalists": finalists,
+        "energy": str(energy) if energy else None,
+        "seed": seed,
+    }
+    if device:
+        given |= {"device": device[0], "other_devices": tuple(device[1:])}
+    job: Task
+    settings: SearchSettings
+    if own is None:
+        from nas.temporal.settings import Settings
+        from nas.temporal.task import TemporalTask
+        from supernet import TrainingPlan
+
+        job = TemporalTask()
+        settings = Settings(
+            twin=twin,
+            backbone=str(backbone) if backbone else None,
+            warm_start=warm_start,
+            supernet=str(supernet) if supernet else None,
+            recipe=recipe,
+            plan=TrainingPlan(
+                image_steps=image_steps,
+                video_steps=video_steps,
+                freeze_backbone=freeze_backbone,
+                data=data,
+                seed=seed,
+            ),
+            validation_clips=validation_clips,
+            test_clips=test_clips,
+            finalist_clips=finalist_clips,
+            winner_steps=winner_steps,
+            metrics=tuple(metric or ()),
+        )
+        given |= {"space": space, "objectives": tuple(options.words(objectives)) or None}
+    else:
+        _refuse(context, OF_THE_MAIN_JOB)
+        from nas.task.open_task import NetworkTask
+
+        job, settings = NetworkTask(own), own.settings
+    settings = replace(settings, **{name: v for name, v in given.items() if v is not None})
+    limits = _budget(
+        settings.budget, latency_ms, params, memory_mb, energy_mj, steps, part, limit_bound
+    )
+    settings = replace(settings, budget=limits)
     elsewhere = workers is not None or ray is not None
     if timeout_s is not None and not elsewhere:
         raise InputError("--timeout-s stops workers; give --workers or --ray too")
     with resumable():
-        result = run_search(
+        result = run(
             out,
+            job,
             settings,
             resume=resume,
             storage=storage,
@@ -181,3 +234,40 @@ def search(
     print_table(result.told.columns, result.told.rows)
     for line in result.told.lines:
         print_line(line)
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...]) -> None:
+    """Refuse flags of the main job beside a task of one's own."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(
+                f"--{name.replace('_', '-')} is of the main job, and a task of your own has none "
+                "of it; leave it out"
+            )
+
+
+def _budget(
+    begun: "Budget",
+    latency_ms: list[str] | None,
+    params: int | None,
+    memory_mb: float | None,
+    energy_mj: float | None,
+    steps: int | None,
+    part: list[str] | None,
+    limit_bound: str,
+) -> "Budget":
+    """What the flags allow, beside what is allowed by default."""
+    from nas.costs.fixed_parts import parse_part
+
+    if latency_ms:
+        begun = replace(begun, latency=latency_ms[0], other_latency=tuple(latency_ms[1:]))
+    return replace(
+        begun,
+        parameters=params,
+        memory_mb=memory_mb,
+        energy_mj=energy_mj,
+        steps=steps or begun.steps,
+        parts=tuple(parse_part(each) for each in part) if part else begun.parts,
+        bound=cast("Bound", limit_bound),  # which is checked there
+    )

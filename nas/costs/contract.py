@@ -1,4 +1,4 @@
-"""Cost model of a space on a device, as the pipeline asks it: who prices networks is not its business.
+"""Cost models of a space on a device, as the pipeline asks them, whoever prices the networks.
 
 block_costs     blocks of a U-Net, which add
 named_costs     options by name, of a device that was calibrated on a table

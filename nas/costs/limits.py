@@ -119,7 +119,7 @@ class Limits:
 
     def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
         """On the device that needs most, (n,)."""
-        each = [target.costs for target in self.targets] or [self._sized]
+        each: list[Sized] = [target.costs for target in self.targets] or [self._sized]
         found = [one.sizes["memory_mb"](architectures) for one in each]
         return np.asarray(np.max(found, axis=0))
 

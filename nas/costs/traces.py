@@ -137,8 +137,8 @@ class Fitted:
         for place, workload in enumerate(self._traces.known(architectures)):
             if workload is not None:
                 found[place] = self.exact(architectures[place])
-        missing = np.flatnonzero(np.isnan(found))
-        if missing.size:
+        missing = np.flatnonzero(np.isnan(found)).tolist()
+        if missing:
             found[missing] = self._guessed([architectures[place] for place in missing])
         return found
 

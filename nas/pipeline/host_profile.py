@@ -1,4 +1,4 @@
-"""This machine as a search's device: some networks are measured, and others judge what comes of it."""
+"""This machine as a search's device: some networks are measured, others judge what comes of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What every finished search leaves in words and numbers: trials.csv, and the summary in run.json."""
+"""What every finished search leaves in numbers: trials.csv, and the summary in run.json."""
 
 import math
 from dataclasses import asdict
@@ -23,18 +23,20 @@ def write_trials(folder: RunFolder, outcome: Outcome) -> None:
     limits, problem, evaluated = outcome.limits, outcome.problem, outcome.evaluated
     choices = [choice.name for choice in limits.space.choices]
     architectures = [found.architecture for found in evaluated]
-    measured = {name: meter(architectures) for name, meter in limits.meters.items()}
-    for name in measured:
-        if name.endswith("_count"):
-            measured[name] = measured[name].astype(int)
-    unknown = [place for place, known in enumerate(problem.is_known) if not known]
+    found = {name: meter(architectures) for name, meter in limits.meters.items()}
+    measured = {n: v.astype(int) if n.endswith("_count") else v for n, v in found.items()}
+    unknown = [objective.name for objective in problem.objectives if not objective.known]
     rows = [
         {
             "trial": found.trial,
             "strategy": folder.settings.strategy,
             "seed": folder.settings.seed,
             **{name: found.architecture.get(name, "") for name in choices},
-            **{problem.objectives[place].name: found.values[place] for place in unknown},
+            **{
+                name: value
+                for name, value in named_values(found, problem).items()
+                if name in unknown
+            },
             **{meter: column[index] for meter, column in measured.items()},
         }
         for index, found in enumerate(evaluated)

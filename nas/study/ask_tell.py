@@ -95,22 +95,13 @@ class AskTellSession:
                 self._study.tell(trial, self._evaluated[architecture])
             elif architecture in self._taken:
                 self._study.tell(trial, state=TrialState.FAIL)
-            elif any(over > 0 for over in violation.values()):
-                self._turn_down(trial, architecture)
-            elif not self._settled(architecture):
-                self._take(architecture)
+            elif any(over > 0 for over in violation.values()) or not self._exists(architecture):
                 self._turn_down(trial, architecture)
             else:
                 self._patience = min(2 * self._patience, PATIENCE)
                 return self._proposal(trial.number, architecture)
         self._patience = max(self._patience // 2, LEAST_PATIENCE)
-        if self._listed is not None:
-            return self._instead(self._listed.any_other(), notes)
-        while True:
-            other = self._fallback.any_other(self._taken, self._evaluated)
-            if other is None or self._settled(other):
-                return self._instead(other, notes)
-            self._take(other)
+        return self._instead(self._any_other(), notes)
 
     def is_wanted(self, architecture: Architecture) -> bool:
         """Whether an architecture exists, is new, and inside every hard budget."""
@@ -159,6 +150,13 @@ class AskTellSession:
         inside = settle(architecture)
         return inside and all(over <= 0 for over in self._violations(architecture).values())
 
+    def _exists(self, architecture: Architecture) -> bool:
+        """As `_settled`; one that does not is never proposed again."""
+        if self._settled(architecture):
+            return True
+        self._take(architecture)
+        return False
+
     def _turn_down(self, trial: "Trial", architecture: Architecture) -> None:
         """Over a budget: what is known is told as it is, the rest as bad as the worst so far."""
         if self._worst is None:
@@ -169,6 +167,16 @@ class AskTellSession:
             worst for worst, is_known in zip(self._worst, known, strict=True) if not is_known
         ]
         self._study.tell(trial, self._problem.values(architecture, unknown))
+
+    def _any_other(self) -> Architecture | None:
+        """Some architecture that is worth a trial, where the strategy proposes none."""
+        if self._listed is not None:
+            return self._listed.any_other()
+        while True:
+            other = self._fallback.any_other(self._taken, self._evaluated)
+            if other is None or self._settled(other):
+                return other
+            self._take(other)
 
     def _instead(self, architecture: Architecture | None, notes: Notes) -> Proposal | None:
         """Another architecture's trial takes over what the sampler noted of the one it replaces.

@@ -9,7 +9,7 @@ from nas.pipeline.contract import Outcome
 from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
 from nas.progress import Progress
 from nas.report import report
-from nas.run.results import winner
+from nas.run.results import quality_place, winner
 from nas.run.run_folder import RunFolder
 from nas.task.task import Task
 from nas.task.words import who_won
@@ -30,6 +30,7 @@ def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress)
         summary = {
             "task": task.name or task.space.name,
             "objectives": list(folder.settings.objectives),
+            "quality": outcome.problem.objectives[quality_place(outcome.problem)].name,
             **summary_of(outcome),
             "winner": dict(best.items()),
             "winner_loss": outcome.winner.loss,
@@ -91,7 +92,7 @@ def _compared(outcome: Outcome) -> list[dict[str, Any]]:
 def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:
     """What is known of a network: a call's latency with bounds, and its sizes."""
     meters = limits.meters
-    sizes = {
+    sizes: dict[str, Any] = {
         name: float(meters[name]([architecture])[0])
         for name in ("parameters_count", "memory_mb", "flops_count")
         if name in meters
@@ -108,7 +109,7 @@ def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:
 
 
 def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str, Any] | None:
-    """What the winner holds, and which of its operations cost most; None where nothing builds it."""
+    """What the winner holds, and its costliest operations; None where nothing builds it."""
     if task.build is None or task.shape is None:
         return None
     from nas.report.workload_summary import costliest, kinds, sizes

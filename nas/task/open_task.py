@@ -6,7 +6,7 @@ from typing import Any
 
 from latency import Device, Measurement
 from nas import strategies
-from nas.costs.limits import Limits
+from nas.costs.limits import MAXIMISED, Limits
 from nas.costs.resolve import resolve
 from nas.evaluators import Evaluator
 from nas.evaluators.serial import Serial
@@ -23,7 +23,31 @@ from nas.task.finalists import closer
 from nas.task.pricing import Pricing, priced
 from nas.task.task import Task
 from nas.task.words import told
-from search_spaces import Architecture, Table
+from search_spaces import Architecture, InputError, Table
+
+
+class NetworkTask:
+    """A task of one's own, as the pipeline takes it.
+
+    Args:
+        task: its parts.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def opened(self, folder: RunFolder, progress: Progress) -> "OpenNetworkTask":
+        """The task for one run, as the folder's settings ask for it.
+
+        Raises:
+            InputError: it is not said what is traded off; as `OpenNetworkTask`.
+        """
+        if not folder.settings.objectives:
+            raise InputError(
+                "what is traded off is not said; give `objectives=`, as "
+                f"accuracy_pct{MAXIMISED},latency_ms"
+            )
+        return OpenNetworkTask(self._task, folder, progress)
 
 
 class OpenNetworkTask:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from latency import Device
 from latency.predictor.shipped import HOST, load_device
@@ -12,6 +13,9 @@ from nas.progress import Progress
 from nas.run.settings import SearchSettings
 from nas.task.task import Task
 from search_spaces import InputError
+
+if TYPE_CHECKING:
+    from nas.costs.traces import Traces
 
 MOST_SAID = 5
 

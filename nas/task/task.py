@@ -4,10 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nas.costs.limits import MAXIMISED, Budget
-from nas.pipeline.contract import OpenTask
-from nas.progress import Progress
-from nas.run.run_folder import RunFolder
+from nas.costs.limits import Budget
 from nas.run.settings import SearchSettings
 from nas.task.evaluation import Evaluate, Evaluation
 from search_spaces import Architecture, InputError, SearchSpace
@@ -92,7 +89,7 @@ class Task:
             task=self.name or self.space.name,
             space=self.space.name,
             shape=self.shape,
-            fidelity={name: tuple(levels) for name, levels in self.fidelity.items()},
+            fidelity={name: (low, high) for name, (low, high) in self.fidelity.items()},
             objectives=tuple(self.objectives),
             budget=Budget(latency=None, steps=self.steps),
         )
@@ -109,17 +106,6 @@ class Task:
             )
         asked = {name: levels[level] for name, levels in self.fidelity.items()}
         return Evaluation(self.evaluate, tuple(finds), asked)
-
-    def opened(self, folder: RunFolder, progress: Progress) -> OpenTask:
-        """The task for one run, as the folder's settings ask for it."""
-        from nas.task.open_task import OpenNetworkTask
-
-        if not folder.settings.objectives:
-            raise InputError(
-                "what is traded off is not said; give `objectives=`, as "
-                f"accuracy_pct{MAXIMISED},latency_ms"
-            )
-        return OpenNetworkTask(self, folder, progress)
 
     def asked_for(self, **changed: Any) -> "Task":
         """The same with other parts."""

@@ -58,7 +58,7 @@ def who_won(results: dict[str, Any]) -> str:
     other = next(origin for origin in PROPOSED if origin != won)
     rival, best = rows[PROPOSED[other]], rows["winner"]
     said = f"The winner is the {PROPOSED[won]}"
-    name = next(iter(_quality(results, rival)))
+    name = results["quality"]
     if rival["layout"] == best["layout"]:
         return f"{said}, which the {other} found, too."
     found, behind = rival["values"][name], rows[PROPOSED[won]]["values"][name]
@@ -66,9 +66,3 @@ def who_won(results: dict[str, Any]) -> str:
         f"{said}: {in_words(name)} {behind:.5g}, the {PROPOSED[other]} has {found:.5g} "
         f"({results['trials']} networks each)."
     )
-
-
-def _quality(results: dict[str, Any], row: dict[str, Any]) -> dict[str, float]:
-    """What was to be found out, first; what counts as the quality stands before all else."""
-    known = ("latency", "parameters_count", "memory_mb", "flops_count", "energy_mj")
-    return {n: v for n, v in row["values"].items() if not n.startswith(known)} or row["values"]

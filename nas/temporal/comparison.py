@@ -57,7 +57,8 @@ class Comparison:
             named[IMAGE] = space.uniform(Block(NONE))
         named[SEARCHED] = winner(outcome.evaluated).architecture
         named[RANDOM] = winner(outcome.picks).architecture
-        named |= {UNIFORM: rival.architecture for rival in outcome.rivals}
+        for rival in outcome.rivals:
+            named[UNIFORM] = rival.architecture
         named[SLOWEST] = self.costs.slowest
         return named
 

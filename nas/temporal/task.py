@@ -1,4 +1,4 @@
-"""The main job as a task: temporal blocks on an image U-Net, told apart by a weight-sharing supernet.
+"""The main job as a task: temporal blocks on an image U-Net, compared by a supernet.
 
 Latency depends on shapes alone, so a budget that nothing keeps is refused before a minute is spent
 on training.

@@ -37,11 +37,12 @@ def told(summary: dict[str, Any], out: Path) -> Told:
 def _lines(summary: dict[str, Any], out: Path) -> list[str]:
     pipeline = summary["pipeline"]
     allowed = f" of {summary['budget_ms']:.5g} allowed" if summary["budget_ms"] else ""
-    lines = [
+    first = (
         f"a clip: {summary['latency_ms']:.5g} ms predicted{allowed}, 90% bounds "
         f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
         f"{summary['device_status']}"
-    ]
+    )
+    lines = [first]
     if summary["weights"] != INHERITED:
         lines.append(f"weights of the bundle: {summary['weights']}")
     if summary["published"]:

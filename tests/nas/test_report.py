@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from nas.report.report import drift, who_won
 from nas.run.run_folder import RunFolder
 from nas.temporal.settings import Settings
+from nas.temporal.words import drift, who_won
 from search_spaces import InputError
 from supernet import TrainingPlan
 

@@ -303,7 +303,7 @@ def test_a_resumed_study_draws_other_architectures(tmp_path: Path) -> None:
 def test_the_front_is_what_nothing_beats(limits: Limits) -> None:
     problem = limits.problem(("validation_loss", "latency_ms", "parameters_count"))
     evaluated = found(Study(problem, random).run(30, Serial(Quality())), problem, limits)
-    best = front(evaluated)
+    best = front(evaluated, problem)
     for each in evaluated:
         beaten = any(
             o.values != each.values and (np.array(o.values) <= np.array(each.values)).all()

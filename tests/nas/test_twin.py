@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import nas as nas_api
 from latency.predictor.shipped import load_device
 from nas.costs.block_costs import BlockCosts
-from nas.costs.fixed_parts import FixedPart, parse_part, parts_of
+from nas.costs.fixed_parts import FixedPart, parse_part, parts_of, published_parts
 from nas.costs.limits import Budget
 from nas.costs.published import published_beside
 from nas.costs.resolve import resolve
@@ -155,7 +155,7 @@ def test_the_best_uniform_layout_keeps_the_budget(run: Path) -> None:
     limits = resolve(settings().budget, BlockCosts(SpaceCosts(FULL), load_device("iphone-15-pro")))
     supernet = load_supernet(run / "supernet.safetensors", TWIN)
     quality = Quality(supernet, Validation(load_clips("digits", TWIN.unet, "validation"), 4))
-    uniform = best_uniform(limits, quality, limits.problem())
+    uniform = best_uniform(FULL, limits, quality, limits.problem())
     assert uniform is not None
     assert uniform.loss == quality(uniform.architecture)
     found = uniform.architecture
@@ -199,32 +199,32 @@ def test_parts_are_spelled_name_and_ms(text: str) -> None:
 def test_published_parts_follow_clips_and_devices() -> None:
     phone, older = load_device("iphone-16-pro-max"), load_device("iphone-12")
     image = SpaceCosts(space()).backbone.workload
-    text, decoder = parts_of(space(), phone, None)
+    text, decoder = parts_of(published_parts(space(), phone), None)
     assert decoder.latency_ms == pytest.approx(540, abs=1)  # the 0.54 s of the publication
     assert "scaled" not in decoder.source
     assert "scaled" in text.source
-    shorter = parts_of(space("snapgen_v(frames=9)", frames=9), phone, None)
+    shorter = parts_of(published_parts(space("snapgen_v(frames=9)", frames=9), phone), None)
     assert shorter[1].latency_ms == pytest.approx(9 * 31.75)
     assert shorter[0] == text, "a text encoder does not see the clip"
-    slower = parts_of(space(), older, None)
+    slower = parts_of(published_parts(space(), older), None)
     ratio = older.predict(image).latency_ms / phone.predict(image).latency_ms
     assert slower[1].latency_ms == pytest.approx(ratio * decoder.latency_ms)
-    assert parts_of(FULL, phone, None) == ()
+    assert parts_of(published_parts(FULL, phone), None) == ()
 
 
 def test_given_parts_take_the_place_of_those_published() -> None:
     phone = load_device("iphone-16-pro-max")
-    text, _ = parts_of(space(), phone, None)
+    text, _ = parts_of(published_parts(space(), phone), None)
     mine = FixedPart("Decoder", 300.0)
-    assert parts_of(space(), phone, (mine,)) == (text, mine)
+    assert parts_of(published_parts(space(), phone), (mine,)) == (text, mine)
     checker = FixedPart("safety checker", 20.0)
-    assert parts_of(space(), phone, (mine, checker)) == (text, mine, checker)
+    assert parts_of(published_parts(space(), phone), (mine, checker)) == (text, mine, checker)
     typed = FixedPart("text-encoder", 1.0)
-    assert parts_of(space(), phone, (typed,))[0] == typed
-    assert parts_of(space(), phone, (FixedPart("none", 0.0),)) == ()
+    assert parts_of(published_parts(space(), phone), (typed,))[0] == typed
+    assert parts_of(published_parts(space(), phone), (FixedPart("none", 0.0),)) == ()
     for wrong in ((FixedPart("none", 5.0),), (FixedPart("none", 0.0), mine)):
         with pytest.raises(InputError, match="give it alone, with 0"):
-            parts_of(space(), phone, wrong)
+            parts_of(published_parts(space(), phone), wrong)
 
 
 def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
@@ -239,7 +239,7 @@ def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
     )
     costs = BlockCosts(SpaceCosts(replace(full, operators=small)), load_device("iphone-16-pro-max"))
     limits = resolve(Budget("4120", parameters=600_000_000), costs)
-    found = published_beside(limits)
+    found = published_beside(costs, limits)
     assert found is not None
     assert (found["latency_ms"], found["parameters"]) == (4120.0, 600_000_000)
     for row in found["layouts"]:
@@ -247,4 +247,6 @@ def test_layouts_of_the_published_kind_are_predicted_beside_it() -> None:
         high, low = row["blocks"]["down0"], row["blocks"]["mid"]
         assert "1d" in high
         assert low.startswith("self_attention3d")
-    assert published_beside(resolve(Budget("99%", steps=8), costs)) is None, "of four steps alone"
+    assert published_beside(costs, resolve(Budget("99%", steps=8), costs)) is None, (
+        "of four steps alone"
+    )

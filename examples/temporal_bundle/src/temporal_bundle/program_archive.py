@@ -73,8 +73,10 @@ UNPLAIN = re.compile(
     r"sparse|mkldnn|miopen|cudnn|fbgemm|quanti|storage|seed|unsafe|from_file|set_data|^data$"
 )
 PRIVATE = frozenset(
-    ("_assert_tensor_metadata", "_assert_scalar", "_softmax", "_log_softmax", "_to_copy")
-    + ("_native_batch_norm_legit_no_training",)
+    (
+        *("_assert_tensor_metadata", "_assert_scalar", "_softmax", "_log_softmax", "_to_copy"),
+        "_native_batch_norm_legit_no_training",
+    )
 )
 NAME = re.compile(r"[A-Za-z_]\w{0,200}", re.ASCII)
 DOTTED = re.compile(r"\w+(\.\w+)*", re.ASCII)  # of parameters: blocks.0.weight

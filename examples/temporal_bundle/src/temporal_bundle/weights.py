@@ -17,7 +17,7 @@ LARGEST_FLOAT16 = 65504.0  # what a phone computes in
 
 
 def read_weights(file: Path) -> Weights:
-    """The tensors of a safetensors file by name, in float32 (gigabytes, perhaps); counts as they are.
+    """The tensors of a safetensors file by name, in float32 (gigabytes, perhaps); counts as counts.
 
     Raises:
         BundleError: no whole file, other kinds of numbers, NaN, or numbers beyond float16.
