@@ -137,7 +137,6 @@ def test_a_device_s_memory_limit_is_a_budget(plain_costs: SpaceCosts, device: De
     assert set(limits.excess(roomy.slowest)) == {"memory_mb"}
     assert not limits.keeps(roomy.slowest)
     large = roomy.too_large(0.9 * needed_mb)
-    assert large
     for block in large:
         slot, _, option = block.partition("=")
         assert not any(
