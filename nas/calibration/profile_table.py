@@ -8,7 +8,7 @@ from pathlib import Path
 from latency.sources.contract import Protocol, Source
 from latency.sources.journal import Journal, journal_path
 from nas.calibration import profiling
-from nas.calibration.profiling import Planned
+from nas.calibration.profiling import Build, Planned
 from nas.progress import Progress
 from nas.tables import write_rows
 from search_spaces import InputError, SearchSpace, TemporalSpace, read_table
@@ -28,6 +28,7 @@ class Wanted:
         chains: in which blocks stand; None for those of whatever measures.
         rounds: visits to each; None for those of whatever measures.
         seed: of the order, and of the networks.
+        build: a network with its inputs, where the space is no U-Net's; None where nothing does.
     """
 
     space: SearchSpace
@@ -36,6 +37,7 @@ class Wanted:
     chains: tuple[int, ...] | None
     rounds: int | None
     seed: int
+    build: Build | None = None
 
     def planned(self, chains: tuple[int, ...]) -> Planned:
         """The blocks or the networks, or both; `chains` counts where none were asked for.
@@ -49,7 +51,7 @@ class Wanted:
             planned += profiling.plan_blocks(self.space, names, self.chains or chains)
         if self.networks is not None:
             chosen = profiling.worth_measuring(self.space, self.networks, self.seed)
-            planned += profiling.plan_networks(self.space, chosen)
+            planned += profiling.plan_networks(self.space, chosen, self.build)
         return planned
 
     def protocol(self, source: Source) -> Protocol:
@@ -73,11 +75,16 @@ def checked(wanted: Wanted, out: Path | None, *, resume: bool) -> Path:
     """
     enough = wanted.worthwhile().networks
     if not isinstance(wanted.space, TemporalSpace):
-        raise InputError(
-            f"space {wanted.space.name!r} has no U-Net to build networks of, so they are measured "
-            f"by hand: `networks={wanted.networks or enough}` `plan=True` `out=todo.csv` writes "
-            "which"
-        )
+        if wanted.build is None:
+            raise InputError(
+                f"space {wanted.space.name!r} has no U-Net to build networks of: give what builds "
+                "them, `build=my_module:function`; or measure by hand, "
+                f"`networks={wanted.networks or enough}` `plan=True` `out=todo.csv` writes which"
+            )
+        if wanted.blocks:
+            raise InputError(
+                f"space {wanted.space.name!r} has no U-Net, so no blocks; measure `networks=N`"
+            )
     if wanted.blocks == (wanted.networks is not None):
         raise InputError(
             "say what to measure: `blocks=True`, or `networks=N` (two tables, two calls); worth "

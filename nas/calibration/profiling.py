@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import latency
 from latency import Measurement, from_choices
@@ -30,6 +31,7 @@ from search_spaces.files.document import Json
 from supernet import Backbone, VideoUNet, build_backbone
 
 BlockName = tuple[str, str]  # slot, option
+Build = Callable[[Architecture], tuple[nn.Module, Inputs]]
 CANDIDATES = 1000  # networks that a choice among them looks at
 MOST_CHOSEN = 100  # the rest are random: what a hundred leave unknown is noise
 HIDDEN = 0.01  # of a chain's time a block: a slope below that is noise
@@ -160,8 +162,13 @@ def plan_blocks(
     return Planned(jobs, rows)
 
 
-def plan_networks(space: SearchSpace, architectures: Sequence[Architecture]) -> Planned:
-    """Whole networks with random weights, for one clip; those of a table have nothing to build."""
+def plan_networks(
+    space: SearchSpace, architectures: Sequence[Architecture], build: Build | None = None
+) -> Planned:
+    """Whole networks with random weights, for one clip; those of a table have nothing to build.
+
+    `build` makes networks of a space that is no U-Net's.
+    """
     if any(choice.name == "id" for choice in space.choices):
         raise InputError(
             f"space {space.name!r} has a choice called 'id', as the column of the networks' names "
@@ -172,8 +179,10 @@ def plan_networks(space: SearchSpace, architectures: Sequence[Architecture]) -> 
         for architecture in architectures
     ]
     jobs = {}
-    if isinstance(space, TemporalSpace):
-        jobs = {network_id(a): Job(partial(_network, space, a)) for a in architectures}
+    if build is None and isinstance(space, TemporalSpace):
+        build = partial(_network, space)
+    if build is not None:
+        jobs = {network_id(a): Job(partial(build, a)) for a in architectures}
     return Planned(jobs, rows)
 
 

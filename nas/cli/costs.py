@@ -5,14 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.cli import options
+from nas.cli import options, tasks
+from nas.cli.costs_of_task import print_costs
 from nas.cli.output import print_json, print_line, print_note, print_table
 from search_spaces.files.errors import InputError
 
 
 def costs(
     device: options.Device,
-    space: options.Space = "moving_digits",
+    space: options.MaybeSpace = None,
+    task: tasks.Task = None,
+    build: tasks.Build = None,
+    shape: tasks.Shape = None,
     memory_mb: Annotated[
         float | None, typer.Option(help="Budget: weights and activations; default: the device's.")
     ] = None,
@@ -24,8 +28,8 @@ def costs(
     ] = None,
     json: options.AsJson = False,
 ) -> None:
-    """Say what the blocks of a space cost on a device: latency, parameters, memory."""
-    from latency.predictor.shipped import HOST, load_device
+    """Say what blocks, or a task's networks, cost on a device: latency, parameters, memory."""
+    from latency.predictor.shipped import load_device
     from nas.calibration.validated import status, trust
     from nas.costs.block_costs import BlockCosts
     from nas.costs.workloads import SpaceCosts
@@ -33,13 +37,14 @@ def costs(
     from nas.tables import write_rows
     from search_spaces.shipped.loading import load_temporal
 
-    if memory_mb is not None and not memory_mb > 0:
-        raise InputError(f"--memory-mb {memory_mb:g}: is not positive")
-    if out is not None and out.exists():
-        raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    if device == HOST:
-        raise InputError("host has no costs before it is measured; nas profile, nas calibrate")
-    found, known = load_temporal(space), load_device(device)
+    own = tasks.priced_task(task, space=space, build=build, shape=shape)
+    _check(memory_mb, out, device)
+    if own is not None:
+        if memory_mb is not None:
+            raise InputError("--memory-mb excludes blocks, and this space has none; leave it out")
+        print_costs(own, device, out, json=json)
+        return
+    found, known = load_temporal(space or "moving_digits"), load_device(device)
     space_costs = SpaceCosts(found)
     with Progress().stage("trace the blocks", len(space_costs.pieces)) as advance:
         space_costs.trace_all(advance)
@@ -72,6 +77,17 @@ def costs(
         print_line(f"excluded, as they pass {limit_mb:g} MB: {', '.join(sorted(excluded))}")
     if out is not None:
         print_line(f"every block: {out}")
+
+
+def _check(memory_mb: float | None, out: Path | None, device: str) -> None:
+    from latency.predictor.shipped import HOST
+
+    if memory_mb is not None and not memory_mb > 0:
+        raise InputError(f"--memory-mb {memory_mb:g}: is not positive")
+    if out is not None and out.exists():
+        raise InputError(f"{out}: exists; choose another file for --out, or remove it")
+    if device == HOST:
+        raise InputError("host has no costs before it is measured; nas profile, nas calibrate")
 
 
 def _slot_row(name: str, rows: list[dict[str, Any]]) -> tuple[object, ...]:

@@ -1,12 +1,13 @@
 """`nas profile`: measure blocks or networks of a space, or say which are worth measuring."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli import options
+from nas.cli import options, tasks
 from nas.cli.output import print_columns, print_json, print_line, print_note
 from nas.cli.resume import resumable
 from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
@@ -15,10 +16,15 @@ from search_spaces.files.errors import InputError
 if TYPE_CHECKING:
     from latency.sources.contract import Source
     from nas.calibration.profile_table import Wanted
+    from nas.calibration.profiling import Build
+    from nas.task.task import Task as OwnTask
 
 
 def profile(
-    space: options.Space = "moving_digits",
+    space: options.MaybeSpace = None,
+    task: tasks.Task = None,
+    build: tasks.Build = None,
+    shape: tasks.Shape = None,
     backend: Annotated[
         str,
         typer.Option(
@@ -85,7 +91,9 @@ def profile(
     from search_spaces import load
 
     chains = chains_of(repeats) if repeats is not None else None
-    wanted = Wanted(load(space), blocks, networks, chains, rounds, seed)
+    own = tasks.priced_task(task, space=space, build=build, shape=shape)
+    found = load(space or "moving_digits") if own is None else own.space
+    wanted = Wanted(found, blocks, networks, chains, rounds, seed, _built(own))
     measures = Backend(backend, torch_device, precision, compute_units, signing_team)
     if plan:
         _plan(wanted, measures, out, packages, json=json)
@@ -96,6 +104,15 @@ def profile(
     with resumable():
         rows = measure_table(wanted, source_of(measures), table, Progress())
     _say(table, rows, resumed=resume, json=json)
+
+
+def _built(own: "OwnTask | None") -> "Build | None":
+    """How the networks of a task are built to be measured; None for those of a U-Net's space."""
+    if own is None or own.build is None:
+        return None
+    from nas.task.networks import measured_as
+
+    return partial(measured_as, own)
 
 
 def _say(out: Path, rows: int, *, resumed: bool, json: bool) -> None:

@@ -82,6 +82,26 @@ def task_of(
     return _of_parts(space, parts)
 
 
+def priced_task(
+    task: str | None, *, space: str | None, build: str | None = None, shape: str | None = None
+) -> "OwnTask | None":
+    """A task whose networks are priced or measured; None for the main job's space.
+
+    Raises:
+        InputError: as `task_of`.
+    """
+    from search_spaces import TemporalSpace, load
+
+    if task is None and build is None:
+        found = None if space is None else load(space)
+        if found is None or isinstance(found, TemporalSpace):
+            return None
+        from nas.task.task import Task as OwnTask
+
+        return OwnTask(found)
+    return task_of(task, space=space, build=build, shape=shape)
+
+
 def _of_parts(space: str | None, parts: dict[str, Any]) -> "OwnTask":
     from nas.task.task import Task as OwnTask
     from search_spaces import load

@@ -133,12 +133,14 @@ class OpenNetworkTask:
         return told(summary, self._folder.path)
 
     def _measured_here(self) -> Device:
+        from nas.calibration import profiling
         from nas.pipeline.host_profile import HostProfile
-        from nas.task.profile import plan_networks
+        from nas.task.networks import measured_as
 
+        space = self._task.space
         return HostProfile(
-            self._task.space,
-            partial(plan_networks, self._task),
+            space,
+            partial(profiling.plan_networks, space, build=partial(measured_as, self._task)),
             {},
             self._measurements,
             self._folder,

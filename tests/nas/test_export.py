@@ -20,12 +20,12 @@ from latency.coreml.package import CHAIN, open_package
 from latency.coreml.palette import BITS, kmeans_palette
 from latency.tracing.tracing import trace
 from nas import bundle
+from nas.bundle.folder import VIDEO_INPUTS as INPUTS
+from nas.bundle.runnable import part_of_video as part_of
 from nas.costs.modules import clip_inputs
 from nas.export import (
-    INPUTS,
     ExportError,
     compare,
-    part_of,
     size_mb,
 )
 from nas.testing.operators import randomised
