@@ -56,7 +56,8 @@ def resolve(
             f"{len(budget.other_latency) + 1} latency budgets for {len(costs)} devices; give one "
             "for all, or one for each"
         )
-    wanted = [budget.latency, *(budget.other_latency or [budget.latency] * len(others))]
+    all_alike = [budget.latency] * len(others)
+    wanted = [budget.latency, *(budget.other_latency or all_alike)] if costs else []
     _check_known(budget, costs, sized)
     given = [budget.memory_mb, *(_memory_limit_mb(each) for each in costs)]
     targets = tuple(

@@ -130,17 +130,17 @@ class AskTellSession:
         self._take(architecture)
         self._remember(architecture, tuple(trial.values))
 
-    def forget(self, architecture: Architecture) -> None:
-        """Never propose an architecture that cannot be evaluated."""
-        self._take(architecture)
+    def tell(self, proposal: Proposal, values: Values) -> None:
+        """Finish a proposal."""
+        self._study.tell(proposal.number, values)
+        self._remember(proposal.architecture, values)
 
-    def tell(self, proposal: Proposal, values: Values | None) -> None:
-        """Finish a proposal; None where it could not be evaluated."""
-        if values is None:
-            self._study.tell(proposal.number, state=TrialState.FAIL)
-        else:
-            self._study.tell(proposal.number, values)
-            self._remember(proposal.architecture, values)
+    def give_up(self, proposal: Proposal) -> None:
+        """Finish a proposal that cannot be evaluated: for the strategy as bad as the worst so far.
+
+        A sampler that learned nothing of it would propose what is like it again and again.
+        """
+        self._tell_worst(proposal.number, proposal.architecture)
 
     def _settled(self, architecture: Architecture) -> bool:
         """Whether what seemed to exist and to keep every budget does, once it is known exactly."""
@@ -159,6 +159,9 @@ class AskTellSession:
 
     def _turn_down(self, trial: "Trial", architecture: Architecture) -> None:
         """Over a budget: what is known is told as it is, the rest as bad as the worst so far."""
+        self._tell_worst(trial, architecture)
+
+    def _tell_worst(self, trial: "Trial | int", architecture: Architecture) -> None:
         if self._worst is None:
             self._study.tell(trial, state=TrialState.FAIL)
             return

@@ -75,7 +75,7 @@ class Study:
                 values = tuple(trial.values)
                 self._finished[architecture] = Evaluated(trial.number, architecture, values)
             for architecture in record.given_up:
-                self._session.forget(architecture)
+                self._session.give_up(self._session.add(architecture))
             self._again.extend(record.again)
 
     def finished(self) -> list[Evaluated]:
@@ -182,7 +182,7 @@ class Study:
             self._again.append(Again(architecture, ran.attempt + 1))
             self._retried[architecture] = ran.proposal
             return
-        self._session.tell(ran.proposal, None)
+        self._session.give_up(ran.proposal)
         self._given_up += 1
         self._given_up_in_a_row += 1
         hopeless = HOPELESS_IN_A_ROW if self._finished else HOPELESS_AT_FIRST
