@@ -10,10 +10,19 @@ import latency
 from latency import Device, Measurement, Source, Sources, Workload
 from latency.measurement.measurement import LEAST_MS, MOST_MS
 from latency.measurement.validation import validate
-from nas.calibration import profiling
+from nas.calibration import block_tables, profiling
 from nas.calibration.residuals import Judged
-from nas.costs.workloads import SpaceCosts, workload_of
-from search_spaces import InputError, SearchSpace, Table, TemporalSpace, joined, load, read_table
+from nas.costs.workloads import SpaceCosts, workloads_of
+from search_spaces import (
+    InputError,
+    NumericChoice,
+    SearchSpace,
+    Table,
+    TemporalSpace,
+    joined,
+    load,
+    read_table,
+)
 from search_spaces.tables.columns import in_kept_unit
 
 PREDICTED = ("predicted_ms", "low_ms", "high_ms")  # columns of a table of costs
@@ -29,6 +38,9 @@ class Given:
     networks: list[Measurement]
     sources: Sources | None
     launch_ms: float | None
+    space: SearchSpace | None  # that was given
+    always_ms: float  # what every network has beside the options of named choices
+    unmeasured: tuple[str, ...]  # options of named choices that are in no table, as `stage0=skip`
 
 
 def read(
@@ -54,8 +66,11 @@ def read(
     _check_choice_columns(found, choice_columns)
     for table in found:
         _check_columns(table, column, borrow)
-        if table.of_blocks and costs is None:
-            raise InputError(f"{table.path}: {_no_slots(chosen)}")
+        if table.of_blocks and chosen is None:
+            raise InputError(
+                f"{table.path}: holds blocks; say whose slots they stand in, as "
+                "`space=moving_digits`, or the file of a space whose choices they are"
+            )
     blocks = [table for table in found if table.of_blocks]
     whole = [table for table in found if not table.of_blocks]
     whole = joined(whole) if whole else []
@@ -66,15 +81,23 @@ def read(
     }
     if borrow and not networks and not blocks:
         raise InputError(f"no table has a metric column {column!r}; name one as `column=NAME`")
-    launches = [profiling.launch_ms(table, column) for table in blocks]
+    launches = [block_tables.launch_ms(table, column) for table in blocks]
     launch_ms = [ms for ms in launches if ms is not None]
+    of_blocks = [m for table in blocks for m in profiling.measurements_of(table, column, costs)]
+    of_networks = [m for measured in networks.values() for m in measured]
+    of_names = costs is None and bool(blocks)
     return Given(
         column=column,
         tables=tuple(found),
-        blocks=[m for table in blocks for m in profiling.measurements_of(table, column, costs)],
-        networks=[m for measured in networks.values() for m in measured],
+        blocks=of_blocks,
+        networks=of_networks,
         sources=_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
         launch_ms=float(np.median(launch_ms)) if launch_ms else None,
+        space=chosen,
+        always_ms=block_tables.always_ms(blocks, column) if of_names else 0.0,
+        unmeasured=tuple(block_tables.unmeasured(chosen, [*of_blocks, *of_networks]))
+        if of_names and chosen
+        else (),
     )
 
 
@@ -93,16 +116,6 @@ def _check_choice_columns(tables: Sequence[Table], named: Sequence[str]) -> None
     if unknown := [name for name in named if name not in held]:
         paths = ", ".join(str(table.path) for table in tables)
         raise InputError(f"`choice_columns={unknown[0]}`: {paths} has no such column")
-
-
-def _no_slots(space: SearchSpace | None) -> str:
-    """Why blocks are not understood."""
-    if space is None:
-        return "holds blocks; say whose slots they stand in, as `space=moving_digits`"
-    return (
-        f"holds blocks, and space {space.name!r} has no slots that they could stand in; give the "
-        "space of a U-Net that they were measured for, or a table of whole networks"
-    )
 
 
 def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
@@ -133,7 +146,10 @@ def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
         )
     for name in held:
         latency_ms = table.metric(name).to_numpy()
-        wrong = np.flatnonzero((latency_ms < LEAST_MS) | (latency_ms > MOST_MS))
+        short = latency_ms < LEAST_MS
+        if table.of_blocks and not isinstance(table.given_space, TemporalSpace):
+            short &= latency_ms > 0  # an option that skips costs nothing
+        wrong = np.flatnonzero(short | (latency_ms > MOST_MS))
         if wrong.size:
             raise InputError(
                 f"{table.path}, row {wrong[0] + 2}, column {name!r}: {latency_ms[wrong[0]]:g} "
@@ -165,8 +181,7 @@ def _lent(
         if table.path in networks:
             workloads[table.path] = [m.workload for m in networks[table.path]]
         else:
-            found = (workload_of(table.space, a, costs) for a in table.architectures)
-            workloads[table.path] = list(found)
+            workloads[table.path] = workloads_of(table, costs)
     sources = []
     for column in columns:
         holders = [table for table in tables if table.has_metric(column)]
@@ -219,10 +234,12 @@ def calibrated(
             borrow=given.sources,
             launch_ms=given.launch_ms,
             like=prior,
+            always_ms=given.always_ms,
         )
     except InputError as error:
         tables = ", ".join(str(table.path) for table in given.tables)
         raise InputError(f"{tables}, column {given.column!r}: {error}") from None
+    device = _of_space(device, given)
     if unseen:
         predicted = device.predict_all([m.workload for m in unseen])
         device = replace(device, validation=validate(predicted, unseen, "held out"))
@@ -233,6 +250,19 @@ def calibrated(
         if seen.left_out is not None
     ]
     return device, judged
+
+
+def _of_space(device: Device, given: Given) -> Device:
+    """The device, knowing all choices of a space whose blocks were measured, and its graphs."""
+    space = given.space
+    if space is None or isinstance(space, TemporalSpace):
+        return device
+    device = replace(device, graphs=space.graphs)
+    if not given.blocks:
+        return device
+    numeric = {choice.name for choice in space.choices if isinstance(choice, NumericChoice)}
+    names = tuple(choice.name for choice in space.choices)
+    return replace(device, choices=names, numeric=tuple(n for n in names if n in numeric))
 
 
 def chosen_rows(count: int, samples: int, seed: int) -> list[int]:

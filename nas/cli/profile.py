@@ -99,7 +99,7 @@ def profile(
 
 
 def _say(out: Path, rows: int, *, resumed: bool, json: bool) -> None:
-    from nas.calibration.profiling import launch_ms
+    from nas.calibration.block_tables import launch_ms
     from search_spaces import read_table
 
     table = read_table(out)

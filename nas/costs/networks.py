@@ -7,9 +7,10 @@ function builds.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from latency import Device, Prediction, Workload, from_choices
-from nas.costs.workloads import SpaceCosts, workload_of
+from nas.costs.workloads import SpaceCosts, workload_of, workloads_of
 from nas.tables import Row
 from search_spaces import (
     Architecture,
@@ -90,7 +91,8 @@ def read_architectures(path: Path, device: Device, space: SearchSpace | None = N
         raise InputError(f"{path}: holds blocks; networks are predicted, one a row")
     if space is None:
         return Networks(_rows(table), _of_choices(device, table), table=table)
-    return Networks(_rows(table), _workloads(space, table.architectures), table=table)
+    costs = SpaceCosts(space) if isinstance(space, TemporalSpace) else None
+    return Networks(_rows(table), tuple(workloads_of(table, costs)), table=table)
 
 
 def read_model(model: str, inputs: str | None = None) -> Workload:
@@ -168,5 +170,16 @@ def _tabular(device: Device, decided: Mapping[str, object], where: str) -> Workl
             raise InputError(f"{where}, column {name!r}: {decided[name]!r} is not a number")
     if not decided:
         raise InputError(f"{where}: decides nothing; fill the columns {', '.join(device.choices)}")
+    decided, dead = _on_graphs(device, decided)
     spelled = " ".join(f"{name}={option}" for name, option in decided.items())
-    return from_choices(spelled, list(decided.items()), device.numeric)
+    return from_choices(spelled, list(decided.items()), device.numeric, dead)
+
+
+def _on_graphs(device: Device, decided: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Decisions with edges that are not decided as absent, and which are off every path."""
+    found, dead = dict(decided), dict[str, str]()
+    for graph in device.graphs:
+        if graph.absent:
+            found = {**dict.fromkeys(graph.choices, graph.absent[0]), **found}
+        dead |= graph.dead({name: found[name] for name in graph.choices if name in found})
+    return {name: found[name] for name in device.choices if name in found}, dead
