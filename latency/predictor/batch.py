@@ -89,10 +89,12 @@ class EncodedPredictor:
         found = np.empty((3, len(encoded)), dtype=np.float32)
         for begin in range(0, len(encoded), CHUNK):
             rows = slice(begin, begin + CHUNK)
-            found[:, rows] = self._chunk(np.array(encoded[rows], dtype=np.float32))
+            found[:, rows] = self._chunk(np.asarray(encoded[rows], dtype=np.float32))
         return found[0], found[1], found[2]
 
     def _chunk(self, encoded: Matrix) -> Matrix:
+        if self.edges:
+            encoded = encoded.copy()
         for absent, others in self.edges:
             encoded[:, absent] = 1.0 - encoded[:, others].sum(axis=1)
         total = encoded @ self.rows
