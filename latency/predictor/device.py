@@ -269,9 +269,16 @@ def _device(found: Json, where: str) -> Device:
         memory_limit_mb=None if memory is None else positive(memory, f"{where}, memory_limit_mb"),
         choices=tuple(str(name) for name in found.get("choices") or ()),
         numeric=tuple(str(name) for name in found.get("numeric") or ()),
-        graphs=graphs_from_json(found.get("graphs") or []),
+        graphs=_graphs(found.get("graphs") or [], where),
         extra={k: v for k, v in found.items() if k not in KNOWN},
     )
+
+
+def _graphs(found: object, where: str) -> tuple[CellGraph, ...]:
+    try:
+        return graphs_from_json(found)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _block_ms(found: object, where: str) -> float:

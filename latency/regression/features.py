@@ -2,8 +2,8 @@
 
 A feature is (kind, name). `base` is what a part is known to take by itself (its measurement, or
 its roofline); `factor` the same, told apart by group; `group` counts the parts of a group
-(`conv3d`), `name` those of one choice and option (`down0=conv3d`), `unread` and `unfed` those of a
-group that are off every path of a cell's graph.
+(`conv3d`), `name` those of one choice and option (`down0=conv3d`), and those of DEAD the parts of a
+group that are off every path of a cell's graph (`search_spaces.CellGraph.dead`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ Feature = tuple[str, str]
 BaseTime = Callable[[Workload], float]
 
 BASE: Feature = ("base", "")
+DEAD = ("unread", "severed", "unfed")
 
 
 def features_of_part(part: Workload, base_ms: float) -> dict[Feature, float]:

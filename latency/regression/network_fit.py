@@ -14,7 +14,14 @@ import numpy.typing as npt
 from latency.measurement.measurement import Measurement
 from latency.regression import bayesian_linear
 from latency.regression.bayesian_linear import Posterior, Prior, Regression, Term
-from latency.regression.features import BASE, BaseTime, Feature, design_matrix, features_of_network
+from latency.regression.features import (
+    BASE,
+    DEAD,
+    BaseTime,
+    Feature,
+    design_matrix,
+    features_of_network,
+)
 from latency.regression.linear_model import LinearModel, Noise
 from latency.regression.transfer import Sources, matrix_normal_effects
 from latency.workload.workload import Workload
@@ -26,8 +33,8 @@ AMPLITUDES = (0.1, 0.3, 1.0, 3.0)  # all variances of a prior together
 EXPECTED = AMPLITUDES.index(1.0)
 # Variances as a share of the mean latency, squared; of `group` and `name` over a whole network.
 BY_NAME = {"constant": 0.1, "group": 0.3, "name": 0.002}
-# A device may skip what a network does not need: what nothing reads, or all that is off every path.
-SKIPPED = {"read": ("unread",), "live": ("unread", "unfed")}
+# A device may skip what nothing reads, or all that is off every path of a cell.
+SKIPPED = {"read": DEAD[:2], "live": DEAD}
 SKIPS = 0.03  # how likely a device is to skip either, beside running everything
 SKIPPED_VARIANCE = 0.3  # of what is skipped, where sources say what the rest costs
 BY_SIZE = {"constant": 0.01, "base": 0.1, "factor": 0.03, "group": 0.003, "name": 0.001}
@@ -116,7 +123,10 @@ class _Design:
         mean_ms = float(latency_ms.mean())
         rows = [features_of_network(network.workload, base_ms) for network in networks]
         lent = set(sources.features) if sources else set()
-        features = tuple(sorted({feature for row in rows for feature in row} | lent))
+        met = {feature for row in rows for feature in row}
+        if any(kind in DEAD for kind, _ in met):  # who skips one kind of them may skip the others
+            met |= {(dead, name) for kind, name in met if kind == "group" for dead in DEAD}
+        features = tuple(sorted(met | lent))
         values = design_matrix(rows, features)
         center, variance = values.mean(axis=0), values.var(axis=0, ddof=1)
         if sources:
@@ -171,9 +181,9 @@ class _Design:
 
     @property
     def _skipped(self) -> dict[str, tuple[str, ...]]:
-        """What of SKIPPED the measured networks can tell of."""
-        met = {kind for kind, _ in self.features}
-        return {term: kinds for term, kinds in SKIPPED.items() if kinds[-1] in met}
+        """SKIPPED, where a measured network held anything dead."""
+        dead = any(kind in DEAD for kind, _ in self.features)
+        return SKIPPED if dead else {}
 
     def _prior_means(self) -> Iterator[Vector]:
         """The sum of the parts, or a constant; then the mean of the sources, then each source."""

@@ -216,5 +216,7 @@ def test_why_an_edge_is_dead() -> None:
         ("0-2", "0-3", "1-2"), "none"
     )
     assert space.dead(decided) == {"2-3": "unfed"}
-    assert space.dead({**decided, "1-3": "none"}) == {"0-1": "unread", "2-3": "unfed"}
+    by_skip = {**decided, "1-3": "none", "0-3": "skip"}
+    assert space.dead(by_skip) == {"0-1": "unread", "2-3": "unfed"}
+    assert space.dead({**by_skip, "0-3": "none"}) == dict.fromkeys(("0-1", "2-3"), "severed")
     assert space.dead({**decided, "1-2": "skip"}) == {}
