@@ -103,6 +103,8 @@ def sampler(
 ) -> "BaseSampler":
     """A strategy as a plain sampler, for `optuna.create_study(sampler=..., directions=...)`.
 
+    Of ours, `cost-aware` tries a number that varies freely in 64 steps of its range.
+
     Args:
         strategy: a name, package.module:name, or a strategy itself.
         search_space: the parameters that the objective suggests, by name, as OptunaHub's problems
