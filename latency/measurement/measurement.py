@@ -78,6 +78,8 @@ def check_measurements(measurements: Sequence[Measurement]) -> None:
             f"{len(measurements)} measurement(s): a calibration needs two or more, ten to be useful"
         )
     for measurement in measurements:
+        if _is_nothing(measurement):
+            continue
         if not (np.isfinite(measurement.latency_ms) and measurement.latency_ms > 0):
             raise InputError(
                 f"{measurement.workload.name}: latency {measurement.latency_ms} ms is not positive"
@@ -93,13 +95,20 @@ def check_measurements(measurements: Sequence[Measurement]) -> None:
                     f"{measurement.workload.name}: {part.name} is out of range, which is up to "
                     f"{LARGEST_COUNT:g}"
                 )
-    if len({measurement.latency_ms for measurement in measurements}) == 1:
+    fitted = [m for m in measurements if m.of_network or m.workload.measurable]
+    if len({measurement.latency_ms for measurement in fitted}) == 1 and len(fitted) > 1:
         raise InputError(
-            f"all {len(measurements)} latencies are {measurements[0].latency_ms:g} ms: constant "
+            f"all {len(fitted)} latencies are {fitted[0].latency_ms:g} ms: constant "
             "measurements calibrate nothing; check the column"
         )
     _check_sums(measurements)
     _check_repeated(measurements)
+
+
+def _is_nothing(measurement: Measurement) -> bool:
+    """Whether a block that has a name alone was measured to cost nothing, as one that skips."""
+    named = not measurement.of_network and not measurement.workload.measurable
+    return named and measurement.latency_ms == 0.0
 
 
 def _check_repeated(measurements: Sequence[Measurement]) -> None:
@@ -127,7 +136,7 @@ def _check_sums(measurements: Sequence[Measurement]) -> None:
         parts = network.workload.parts
         known = [blocks[part.digest] for part in parts if part.digest in blocks]
         # What was not measured may be most of a network, so only too short a one tells anything.
-        if known and (len(known) == len(parts) or network.latency_ms < sum(known)):
+        if sum(known) and (len(known) == len(parts) or network.latency_ms < sum(known)):
             ratios.append(network.latency_ms / sum(known))
     ratio = float(np.median(ratios)) if ratios else 1.0
     if not 1 / CONTRADICTION < ratio < CONTRADICTION:

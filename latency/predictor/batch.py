@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from latency.predictor.device import Device
 from latency.workload.workload import Workload, from_choices
-from search_spaces import InputError, NumericChoice, SearchSpace
+from search_spaces import InputError, NumericChoice, SearchSpace, feature_names
 
 Vector = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float32]
@@ -28,6 +28,8 @@ class EncodedPredictor:
     constant: Vector  # (2 + directions,)
     rows: Matrix  # (columns of the encoding, 2 + directions)
     interactions: Matrix | None  # (columns, columns): ms where both stand; upper triangle
+    # Of each edge of a graph that may be absent: the column that says so, and the edge's others.
+    edges: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     @staticmethod
     def of(
@@ -60,7 +62,10 @@ class EncodedPredictor:
 
     @staticmethod
     def of_choices(device: Device, space: SearchSpace) -> "EncodedPredictor":
-        """Compile a device for a tabular space, whose options have names alone."""
+        """Compile a device for a tabular space, whose options have names alone.
+
+        Edges of a graph that are off every path, of which an encoding says nothing, are absent.
+        """
         found = EncodedPredictor.of(device, list(_option_parts(space)))
         constant, rows = found.constant.copy(), found.rows.copy()
         index = 0
@@ -72,7 +77,7 @@ class EncodedPredictor:
                 index += 1
             else:
                 index += len(choice.options)
-        return EncodedPredictor(device, constant, rows, found.interactions)
+        return EncodedPredictor(device, constant, rows, found.interactions, tuple(_edges(space)))
 
     def predict(self, encoded: Matrix) -> tuple[Vector, Vector, Vector]:
         """Predict (latency_ms, low_ms, high_ms) of (networks, columns), each (networks,)."""
@@ -88,6 +93,10 @@ class EncodedPredictor:
         return found[0], found[1], found[2]
 
     def _chunk(self, encoded: Matrix) -> Matrix:
+        if self.edges:
+            encoded = encoded.copy()
+        for absent, others in self.edges:
+            encoded[:, absent] = 1.0 - encoded[:, others].sum(axis=1)
         total = encoded @ self.rows
         total += self.constant
         if self.interactions is not None:
@@ -100,6 +109,17 @@ def _powers(factor: float, length: int) -> Vector:
     powers = np.full(length, factor, dtype=np.float32)
     powers[-1] = factor**2
     return powers
+
+
+def _edges(space: SearchSpace) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Where the columns of each edge stand that may be absent: that one, and the others."""
+    place = {name: index for index, name in enumerate(feature_names(space))}
+    absent = {name: graph.absent for graph in space.graphs for name in graph.choices}
+    for choice in space.choices:
+        gone = [o for o in getattr(choice, "options", ()) if o in absent.get(choice.name, ())]
+        if gone:
+            columns = {o: place[f"{choice.name}={o}"] for o in getattr(choice, "options", ())}
+            yield columns[gone[0]], tuple(at for o, at in columns.items() if o != gone[0])
 
 
 def _option_parts(space: SearchSpace) -> Iterator[Workload]:

@@ -31,6 +31,7 @@ def calibrate(
     borrow: Sources | None = None,
     launch_ms: float | None = None,
     like: Device | None = None,
+    always_ms: float = 0.0,
 ) -> Device:
     """Calibrate a device on measured blocks, measured networks, or both.
 
@@ -42,6 +43,7 @@ def calibrate(
             (`latency.learn_sources`).
         launch_ms: what a call takes beside its blocks, until networks say better.
         like: a device whose costs of work this one's start from, as a shipped neighbour's.
+        always_ms: what every network takes beside its parts, as a backbone that was measured.
 
     Raises:
         InputError: too few measurements, or such that no model can come of them.
@@ -54,7 +56,10 @@ def calibrate(
         ),
         facts=facts or {},
     )
-    return _fitted_to(device, networks, borrow) if len(networks) > 1 else device
+    if len(networks) > 1:
+        return _fitted_to(device, networks, borrow, always_ms)
+    constant = device.model.intercept + always_ms * np.eye(1, len(device.model.intercept))[0]
+    return replace(device, model=replace(device.model, intercept=constant))
 
 
 def _from_blocks(
@@ -79,7 +84,7 @@ def _from_blocks(
             "alone; borrow columns of measured networks instead"
         )
     costs = analytical.fit(sized, prior, number_bytes) if sized else None
-    tabular = [p for n in networks for p in n.workload.leaves if not p.measurable]
+    tabular = [p for m in (*networks, *blocks) for p in m.workload.leaves if not p.measurable]
     return Device(
         name=name,
         model=sum_of_parts(costs, launch_ms or 0.0),
@@ -94,9 +99,11 @@ def _from_blocks(
     )
 
 
-def _fitted_to(device: Device, networks: Sequence[Measurement], borrow: Sources | None) -> Device:
+def _fitted_to(
+    device: Device, networks: Sequence[Measurement], borrow: Sources | None, always_ms: float
+) -> Device:
     """The device corrected by measured networks, with conformal bounds and leave-one-out errors."""
-    fitted = network_fit.fit(networks, device.base_ms, borrow)
+    fitted = network_fit.fit(networks, device.base_ms, borrow, always_ms)
     measured_ms = np.array([m.latency_ms for m in networks])
     errors = (measured_ms - fitted.leave_one_out_ms) / fitted.leave_one_out_sd_ms
     quantile = bounds.conformal_quantile([float(error) for error in errors])

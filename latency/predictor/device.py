@@ -19,7 +19,8 @@ from latency.regression.linear_model import LinearModel, Row, Rows
 from latency.workload.workload import Workload
 from search_spaces import InputError
 from search_spaces.files import document
-from search_spaces.files.document import Json, positive
+from search_spaces.files.document import Json, finite, positive
+from search_spaces.space.cell_graph import CellGraph, graphs_from_json
 
 FORMAT = "temporal-nas/device"
 MAJOR = 1
@@ -42,6 +43,7 @@ class Device:
     memory_limit_mb: float | None = None  # of weights and activations together
     choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
     numeric: tuple[str, ...] = ()  # those of them whose numbers vary freely
+    graphs: tuple[CellGraph, ...] = ()  # some of whose edges are choices: which are dead there
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
 
     def memory_mb(self, workload: Workload) -> float:
@@ -110,6 +112,7 @@ class Device:
             part.name
             for part in parts
             if not part.measurable
+            and part.digest not in self.blocks
             and ("name", part.name) not in self.model.weights
             and ("group", part.group) not in self.model.weights
         ]
@@ -205,6 +208,7 @@ class Device:
             "memory_limit_mb": self.memory_limit_mb,
             "choices": list(self.choices),
             "numeric": list(self.numeric),
+            **({"graphs": [graph.to_json() for graph in self.graphs]} if self.graphs else {}),
             "measurements": [asdict(seen) for seen in self.measurements],
         }
 
@@ -251,7 +255,7 @@ def _device(found: Json, where: str) -> Device:
         model=model,
         quantile=positive(limits["quantile"], f"{where}, bounds, quantile"),
         blocks={
-            str(digest): (str(entry["name"]), positive(entry["latency_ms"], f"{where}, {digest}"))
+            str(digest): (str(entry["name"]), _block_ms(entry["latency_ms"], f"{where}, {digest}"))
             for digest, entry in (found.get("blocks") or {}).items()
         },
         roofline=Roofline.from_json(rates, f"{where}, rates") if rates else None,
@@ -265,8 +269,21 @@ def _device(found: Json, where: str) -> Device:
         memory_limit_mb=None if memory is None else positive(memory, f"{where}, memory_limit_mb"),
         choices=tuple(str(name) for name in found.get("choices") or ()),
         numeric=tuple(str(name) for name in found.get("numeric") or ()),
+        graphs=_graphs(found.get("graphs") or [], where),
         extra={k: v for k, v in found.items() if k not in KNOWN},
     )
 
 
-KNOWN = frozenset(Device("", LinearModel.sum_of_parts(np.zeros(2))).to_json())
+def _graphs(found: object, where: str) -> tuple[CellGraph, ...]:
+    try:
+        return graphs_from_json(found)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _block_ms(found: object, where: str) -> float:
+    """A block's time; one that skips takes none."""
+    return 0.0 if finite(found, where) == 0 else positive(found, where)
+
+
+KNOWN = frozenset(Device("", LinearModel.sum_of_parts(np.zeros(2))).to_json()) | {"graphs"}

@@ -2,7 +2,8 @@
 
 A feature is (kind, name). `base` is what a part is known to take by itself (its measurement, or
 its roofline); `factor` the same, told apart by group; `group` counts the parts of a group
-(`conv3d`), `name` those of one choice and option (`down0=conv3d`).
+(`conv3d`), `name` those of one choice and option (`down0=conv3d`), and those of DEAD the parts of a
+group that are off every path of a cell's graph (`search_spaces.CellGraph.dead`).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,16 +19,16 @@ Feature = tuple[str, str]
 BaseTime = Callable[[Workload], float]
 
 BASE: Feature = ("base", "")
+DEAD = ("unread", "severed", "unfed")
 
 
 def features_of_part(part: Workload, base_ms: float) -> dict[Feature, float]:
     """Extract the features of one part of a network."""
-    if not part.measurable:
-        count = occurrences(part)
-        named = {("name", part.name): count}
-        return named if part.name == part.choice else {("group", part.group): count, **named}
+    if part.name == part.choice and not part.measurable:  # a number that varies freely
+        return {("name", part.name): occurrences(part)}
     known = {BASE: base_ms, ("factor", part.group): base_ms} if base_ms else {}
-    return {**known, ("group", part.group): 1.0, ("name", part.name): 1.0}
+    dead = {(part.dead, part.group): 1.0} if part.dead else {}
+    return {**known, ("group", part.group): 1.0, ("name", part.name): 1.0, **dead}
 
 
 def features_of_network(network: Workload, base_ms: BaseTime) -> dict[Feature, float]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,7 +20,7 @@ def option_of(part: str) -> str:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. Of a tabular space, `kind` is an option's name and the sizes are zero."""
+    """One operation. Of a tabular space, `kind` is a decision's name and the sizes are zero."""
 
     kind: str
     shape: tuple[int, ...] = ()  # of the output
@@ -45,6 +45,7 @@ class Workload:
     parts: tuple["Workload", ...] = ()
     number_bytes: int = 4  # of one activation: a device that computes in float16 moves half
     parameters: int | None = None  # how many numbers were learned, however stored; None: unknown
+    dead: str = ""  # of a decision's part: why it adds nothing to what the network computes
 
     @property
     def leaves(self) -> tuple["Workload", ...]:
@@ -173,7 +174,10 @@ def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
 
 
 def from_choices(
-    name: str, choices: Sequence[tuple[str, object]], numeric: Container[str] = ()
+    name: str,
+    choices: Sequence[tuple[str, object]],
+    numeric: Container[str] = (),
+    dead: Mapping[str, str] | None = None,
 ) -> Workload:
     """Make the workload of a tabular architecture: a part for each decision, known by its name.
 
@@ -181,8 +185,10 @@ def from_choices(
         name: what reports call the workload.
         choices: (choice, option) pairs.
         numeric: the choices whose numbers vary freely; such a number is a count of its choice.
+        dead: choices on edges of a graph that are off every path, and why
+            (`SearchSpace.dead`): whether they cost what live ones cost is learned.
     """
-    parts = []
+    parts, dead = [], dead or {}
     for choice, option in choices:
         if choice in numeric:
             try:
@@ -193,11 +199,12 @@ def from_choices(
         else:
             whole = isinstance(option, float) and option.is_integer()  # 2.0 is the option 2
             spelled = str(int(option) if whole else option)  # type: ignore[call-overload]
-            parts.append(_decision(choice, spelled))
+            parts.append(_decision(choice, spelled, dead.get(choice, "")))
     return concatenate(name, parts)
 
 
 @lru_cache(maxsize=4096)
-def _decision(choice: str, option: str) -> Workload:
+def _decision(choice: str, option: str, dead: str) -> Workload:
     """Memoize a decision's part: what is known of it is then found once, not once a network."""
-    return Workload(f"{choice}={option}", (Operation(option),))
+    name = f"{choice}={option}"  # an operation of its own: one option costs differently elsewhere
+    return Workload(name, (Operation(name),), dead=dead)

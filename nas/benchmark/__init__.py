@@ -3,6 +3,7 @@
 `of_table` makes one, `compared` runs strategies on it, `summary` says how they did.
 """
 
+from nas.benchmark.optuna_problem import OptunaProblem
 from nas.benchmark.results import Run
 from nas.benchmark.run import Search, by_study, compared
 from nas.benchmark.statistics import Summary, judged, summary
@@ -10,6 +11,7 @@ from nas.benchmark.tabular import Benchmark, of_table
 
 __all__ = [
     "Benchmark",
+    "OptunaProblem",
     "Run",
     "Search",
     "Summary",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from search_spaces import Architecture, InputError, NumericChoice, Table
 from search_spaces.space.choice import Choice
-from search_spaces.space.conditions import Option
+from search_spaces.space.conditions import Mask, Option
 from search_spaces.space.integer_encoding import Codes, IntegerEncoder, scaled
 
 Rows = npt.NDArray[np.int64]
@@ -32,13 +32,14 @@ class Lookup:
         self._path = table.path
         self._coder = IntegerEncoder(table.space)
         self._numbers = _numbers(table)
-        self.codes = self._codes_of(table)
+        self.codes, self.has_dead_edges = self._codes_of(table)
         keys = self._coder.keys(self.codes)
-        self._order = np.argsort(keys, kind="stable")
+        # What is built has no dead edges, so that its row comes before other spellings of it.
+        self._order = np.lexsort((self.has_dead_edges, keys))
         self._sorted = keys[self._order]
 
     def rows(self, architectures: Sequence[Architecture]) -> Rows:
-        """The row of each architecture, the first where several are alike.
+        """The row of each architecture, the first without dead edges where several are alike.
 
         Raises:
             InputError: the table holds no such architecture.
@@ -57,7 +58,7 @@ class Lookup:
 
     @cached_property
     def first(self) -> Rows:
-        """For each row the first row of the same architecture, (n,)."""
+        """For each row the row that stands for its architecture, as `rows` finds it, (n,)."""
         begins = np.r_[True, self._sorted[1:] != self._sorted[:-1]]
         first = np.empty(len(self._order), dtype=np.int64)
         first[self._order] = self._order[np.flatnonzero(begins)[np.cumsum(begins) - 1]]
@@ -81,7 +82,8 @@ class Lookup:
         shared = [*((choice.name, option) for option in choice.options), None]  # -1 is the last
         return [shared[code] for code in self.codes[rows, place].astype(int).tolist()]
 
-    def _codes_of(self, table: Table) -> Codes:
+    def _codes_of(self, table: Table) -> tuple[Codes, Mask]:
+        """Canonical codes, and which rows spell edges that are off every path of a graph."""
         codes = np.empty((len(table.choices), len(self._coder.choices)))
         for place, choice in enumerate(self._coder.choices):
             if isinstance(choice, NumericChoice):
@@ -90,6 +92,7 @@ class Lookup:
                 codes[:, place] = np.where(inside, scaled(choice, values), UNKNOWN)
             else:
                 codes[:, place] = _places(choice, table.choices[choice.name])
+        spelled = codes.copy() if table.space.graphs else codes
         self._coder.canonical(codes)
         wrong = np.flatnonzero((codes == UNKNOWN).any(axis=1))
         if wrong.size:
@@ -101,7 +104,7 @@ class Lookup:
             except InputError as error:
                 raise InputError(f"{table.path}, row {row + 2}: {error}") from None
             raise AssertionError(f"row {row + 2} is an architecture, and was not found to be one")
-        return codes
+        return codes, self._coder.has_dead_edges(spelled, codes)
 
 
 def _numbers(table: Table) -> dict[str, npt.NDArray[np.float64]]:

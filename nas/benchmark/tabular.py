@@ -64,6 +64,12 @@ class Benchmark:
         """1 for each objective that is minimised, -1 for each that is maximised."""
         return np.array([-1.0 if each.maximize else 1.0 for each in self.objectives])
 
+    @property
+    def respelled(self) -> int:
+        """How many rows are left out, as others spell their networks without dead edges."""
+        dead = self.lookup.has_dead_edges
+        return int((dead & ~dead[self.lookup.first]).sum())
+
     @cached_property
     def feasible(self) -> Rows:
         """The rows of different architectures inside every hard budget."""
@@ -235,9 +241,13 @@ def _objectives(columns: Sequence[str], known: Sequence[str]) -> tuple[Objective
 def _distinct(
     table: Table, lookup: Lookup, values: Matrix, objectives: Sequence[Objective]
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows are the first of their architecture; a row that is repeated counts once."""
+    """Which rows stand for their architecture; a row that is repeated counts once.
+
+    Of a space with graphs that is the row without dead edges; other spellings may differ from it.
+    """
     first = lookup.first
-    differing = np.flatnonzero((values != values[first]).any(axis=1))
+    respelled = lookup.has_dead_edges & ~lookup.has_dead_edges[first]
+    differing = np.flatnonzero((values != values[first]).any(axis=1) & ~respelled)
     if differing.size:
         row = int(differing[0])
         column = int(np.flatnonzero(values[row] != values[first[row]])[0])

@@ -10,13 +10,25 @@ import latency
 from latency import Device, Measurement, Source, Sources, Workload
 from latency.measurement.measurement import LEAST_MS, MOST_MS
 from latency.measurement.validation import validate
-from nas.calibration import profiling
+from nas.calibration import block_tables, profiling
 from nas.calibration.residuals import Judged
-from nas.costs.workloads import SpaceCosts, workload_of
-from search_spaces import InputError, SearchSpace, Table, TemporalSpace, joined, load, read_table
+from nas.costs.workloads import SpaceCosts, Workloads, workloads_of
+from search_spaces import (
+    InputError,
+    NumericChoice,
+    SearchSpace,
+    Table,
+    TemporalSpace,
+    joined,
+    load,
+    read_table,
+)
 from search_spaces.tables.columns import in_kept_unit
 
+FOLDS = 5
 PREDICTED = ("predicted_ms", "low_ms", "high_ms")  # columns of a table of costs
+
+Built = tuple[SearchSpace, Workloads]
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,9 @@ class Given:
     networks: list[Measurement]
     sources: Sources | None
     launch_ms: float | None
+    space: SearchSpace | None  # that was given
+    always_ms: float  # what every network has beside the options of named choices
+    unmeasured: tuple[str, ...]  # options of named choices that are in no table, as `stage0=skip`
 
 
 def read(
@@ -37,25 +52,32 @@ def read(
     column: str,
     borrow: Sequence[str] = (),
     choice_columns: Sequence[str] = (),
+    built: Built | None = None,
 ) -> Given:
     """Tables of blocks and of networks as measurements.
 
     A table of networks without `column` may stand there for what it lends. `choice_columns` are
-    choices whatever their names end in.
+    choices whatever their names end in. `built` is for networks that a function builds: their
+    space, and their workloads.
 
     Raises:
         InputError: a broken table, a column that no table has, or nothing to calibrate with.
     """
     chosen: SearchSpace | None = load(space) if space else None
-    costs = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
+    costs: Workloads | None = SpaceCosts(chosen) if isinstance(chosen, TemporalSpace) else None
+    if built is not None:
+        chosen, costs = built
     column, borrow = in_kept_unit(column), [in_kept_unit(name) for name in borrow]
     _check_names(paths, column, borrow)
     found = [read_table(path, chosen, choice_columns=choice_columns) for path in paths]
     _check_choice_columns(found, choice_columns)
     for table in found:
         _check_columns(table, column, borrow)
-        if table.of_blocks and costs is None:
-            raise InputError(f"{table.path}: {_no_slots(chosen)}")
+        if table.of_blocks and chosen is None:
+            raise InputError(
+                f"{table.path}: holds blocks; say whose slots they stand in, as "
+                "`space=moving_digits`, or the file of a space whose choices they are"
+            )
     blocks = [table for table in found if table.of_blocks]
     whole = [table for table in found if not table.of_blocks]
     whole = joined(whole) if whole else []
@@ -66,15 +88,23 @@ def read(
     }
     if borrow and not networks and not blocks:
         raise InputError(f"no table has a metric column {column!r}; name one as `column=NAME`")
-    launches = [profiling.launch_ms(table, column) for table in blocks]
+    launches = [block_tables.launch_ms(table, column) for table in blocks]
     launch_ms = [ms for ms in launches if ms is not None]
+    of_blocks = [m for table in blocks for m in profiling.measurements_of(table, column, costs)]
+    of_networks = [m for measured in networks.values() for m in measured]
+    of_names = costs is None and bool(blocks)
     return Given(
         column=column,
         tables=tuple(found),
-        blocks=[m for table in blocks for m in profiling.measurements_of(table, column, costs)],
-        networks=[m for measured in networks.values() for m in measured],
+        blocks=of_blocks,
+        networks=of_networks,
         sources=_sources(_lent(whole, borrow, networks, costs)) if borrow else None,
         launch_ms=float(np.median(launch_ms)) if launch_ms else None,
+        space=chosen,
+        always_ms=block_tables.always_ms(blocks, column) if of_names else 0.0,
+        unmeasured=tuple(block_tables.unmeasured(chosen, [*of_blocks, *of_networks]))
+        if of_names and chosen
+        else (),
     )
 
 
@@ -93,16 +123,6 @@ def _check_choice_columns(tables: Sequence[Table], named: Sequence[str]) -> None
     if unknown := [name for name in named if name not in held]:
         paths = ", ".join(str(table.path) for table in tables)
         raise InputError(f"`choice_columns={unknown[0]}`: {paths} has no such column")
-
-
-def _no_slots(space: SearchSpace | None) -> str:
-    """Why blocks are not understood."""
-    if space is None:
-        return "holds blocks; say whose slots they stand in, as `space=moving_digits`"
-    return (
-        f"holds blocks, and space {space.name!r} has no slots that they could stand in; give the "
-        "space of a U-Net that they were measured for, or a table of whole networks"
-    )
 
 
 def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
@@ -133,7 +153,10 @@ def _check_columns(table: Table, column: str, borrow: Sequence[str]) -> None:
         )
     for name in held:
         latency_ms = table.metric(name).to_numpy()
-        wrong = np.flatnonzero((latency_ms < LEAST_MS) | (latency_ms > MOST_MS))
+        short = latency_ms < LEAST_MS
+        if table.of_blocks and not isinstance(table.given_space, TemporalSpace):
+            short &= latency_ms > 0  # an option that skips costs nothing
+        wrong = np.flatnonzero(short | (latency_ms > MOST_MS))
         if wrong.size:
             raise InputError(
                 f"{table.path}, row {wrong[0] + 2}, column {name!r}: {latency_ms[wrong[0]]:g} "
@@ -157,7 +180,7 @@ def _lent(
     tables: Sequence[Table],
     columns: Sequence[str],
     networks: Mapping[Path, Sequence[Measurement]],
-    costs: SpaceCosts | None,
+    costs: Workloads | None,
 ) -> list[Source]:
     """The borrowed columns, each with the networks of its tables."""
     workloads: dict[Path, list[Workload]] = {}
@@ -165,8 +188,7 @@ def _lent(
         if table.path in networks:
             workloads[table.path] = [m.workload for m in networks[table.path]]
         else:
-            found = (workload_of(table.space, a, costs) for a in table.architectures)
-            workloads[table.path] = list(found)
+            workloads[table.path] = workloads_of(table, costs)
     sources = []
     for column in columns:
         holders = [table for table in tables if table.has_metric(column)]
@@ -211,28 +233,70 @@ def calibrated(
         kept = set(chosen_rows(len(networks), samples, seed))
         unseen = [m for index, m in enumerate(networks) if index not in kept]
         networks = [m for index, m in enumerate(networks) if index in kept]
+    device = _of_space(_fitted(given, networks, name, prior), given)
+    if unseen:
+        predicted = device.predict_all([m.workload for m in unseen])
+        device = replace(device, validation=validate(predicted, unseen, "held out"))
+        return device, [Judged(m, p) for m, p in zip(unseen, predicted, strict=True)]
+    if networks and not device.measurements and len(networks) >= 2 * FOLDS:
+        return _judged_in_folds(device, given, networks, prior, seed)
+    judged = [
+        Judged(measurement, seen.left_out)
+        for measurement, seen in zip(networks, device.measurements, strict=False)
+        if seen.left_out is not None
+    ]
+    return device, judged
+
+
+def _fitted(
+    given: Given, networks: Sequence[Measurement], name: str, prior: Device | None
+) -> Device:
     try:
-        device = latency.calibrate(
+        return latency.calibrate(
             [*given.blocks, *networks],
             name,
             {"column": given.column},
             borrow=given.sources,
             launch_ms=given.launch_ms,
             like=prior,
+            always_ms=given.always_ms,
         )
     except InputError as error:
         tables = ", ".join(str(table.path) for table in given.tables)
         raise InputError(f"{tables}, column {given.column!r}: {error}") from None
-    if unseen:
-        predicted = device.predict_all([m.workload for m in unseen])
-        device = replace(device, validation=validate(predicted, unseen, "held out"))
-        return device, [Judged(m, p) for m, p in zip(unseen, predicted, strict=True)]
-    judged = [
-        Judged(measurement, seen.left_out)
-        for measurement, seen in zip(networks, device.measurements, strict=True)
-        if seen.left_out is not None
-    ]
-    return device, judged
+
+
+def _judged_in_folds(
+    device: Device,
+    given: Given,
+    networks: Sequence[Measurement],
+    prior: Device | None,
+    seed: int,
+) -> tuple[Device, list[Judged]]:
+    """Networks that are known by what they run, each judged by a fit to the other folds."""
+    order = np.random.default_rng(seed).permutation(len(networks))
+    judged = []
+    for fold in np.array_split(order, FOLDS):
+        out = set(fold.tolist())
+        kept = [m for index, m in enumerate(networks) if index not in out]
+        fitted = _fitted(given, kept, device.name, prior)
+        judged += [Judged(networks[i], fitted.predict(networks[i].workload)) for i in sorted(out)]
+    predicted = [each.prediction for each in judged]
+    validation = validate(predicted, [each.measurement for each in judged], f"{FOLDS} folds")
+    return replace(device, validation=validation), judged
+
+
+def _of_space(device: Device, given: Given) -> Device:
+    """The device, knowing all choices of a space whose blocks were measured, and its graphs."""
+    space = given.space
+    if space is None or isinstance(space, TemporalSpace):
+        return device
+    device = replace(device, graphs=space.graphs)
+    if not given.blocks:
+        return device
+    numeric = {choice.name for choice in space.choices if isinstance(choice, NumericChoice)}
+    names = tuple(choice.name for choice in space.choices)
+    return replace(device, choices=names, numeric=tuple(n for n in names if n in numeric))
 
 
 def chosen_rows(count: int, samples: int, seed: int) -> list[int]:

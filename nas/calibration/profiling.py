@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,29 +11,38 @@ import numpy as np
 from torch import nn
 
 import latency
-from latency import Measurement, from_choices
+from latency import Measurement, Workload, from_choices
 from latency.sources.contract import Inputs, Job, Protocol, Source
 from latency.sources.journal import Journal
 from latency.sources.visits import Measured, gather, visits
+from nas.calibration import block_tables
+from nas.calibration.block_tables import BlockName
 from nas.costs.block_costs import layout
 from nas.costs.modules import block_inputs, block_run, clip_inputs, image_inputs
 from nas.costs.workloads import (
     BACKBONE_OPTION,
     BACKBONE_SLOT,
     SpaceCosts,
-    numeric_choices,
+    Workloads,
     workload_of,
+    workloads_of,
 )
 from nas.tables import Row, choice_columns
-from search_spaces import Architecture, Block, InputError, SearchSpace, Slot, Table, TemporalSpace
+from search_spaces import (
+    Architecture,
+    Block,
+    InputError,
+    SearchSpace,
+    Slot,
+    Table,
+    TemporalSpace,
+)
 from search_spaces.files.document import Json
 from supernet import Backbone, VideoUNet, build_backbone
 
-BlockName = tuple[str, str]  # slot, option
 Build = Callable[[Architecture], tuple[nn.Module, Inputs]]
 CANDIDATES = 1000  # networks that a choice among them looks at
 MOST_CHOSEN = 100  # the rest are random: what a hundred leave unknown is noise
-HIDDEN = 0.01  # of a chain's time a block: a slope below that is noise
 
 
 def block_names(space: TemporalSpace) -> list[BlockName]:
@@ -53,19 +61,17 @@ def worth_measuring(space: SearchSpace, count: int, seed: int) -> list[Architect
         InputError: the space has fewer architectures than asked for.
     """
     found = spread_out(space, max(count, int(min(CANDIDATES, space.size))), seed)
-    numeric = numeric_choices(space)
-    parts = [list(_decisions(space, architecture)) for architecture in found]
-    workloads = [from_choices(str(a), each, numeric) for a, each in zip(found, parts, strict=True)]
+    workloads = [_by_decisions(space, architecture) for architecture in found]
     told = latency.worth_measuring(workloads, min(count, MOST_CHOSEN))
     rest = [index for index in range(len(found)) if index not in set(told)]
     return [found[index] for index in (*told, *rest)][:count]
 
 
-def _decisions(space: SearchSpace, architecture: Architecture) -> Iterable[tuple[str, object]]:
-    """(slot, block) of a U-Net's space, (choice, option) of any other."""
+def _by_decisions(space: SearchSpace, architecture: Architecture) -> Workload:
+    """By the names of (slot, block) of a U-Net's space, of (choice, option) of any other."""
     if isinstance(space, TemporalSpace):
-        return layout(space, architecture).items()
-    return architecture.items()
+        return from_choices(str(architecture), list(layout(space, architecture).items()))
+    return workload_of(space, architecture, None)
 
 
 def enough_networks(space: SearchSpace) -> int:
@@ -234,86 +240,22 @@ def settings_of(space: SearchSpace, source: Source, planned: Planned, protocol: 
     }
 
 
-def measurements_of(table: Table, column: str, costs: SpaceCosts | None) -> list[Measurement]:
+def measurements_of(table: Table, column: str, costs: Workloads | None) -> list[Measurement]:
     """The rows of a table as measurements, those of chains as their block's.
 
-    The time of a chain is divided by its `repeats`. Where a block stands in chains of several
-    lengths, its time is what one more of it adds: the launch is left out. Where noise hides that,
-    the longest chain counts.
+    The time of a row is divided by its `repeats`.
+
+    Raises:
+        InputError: blocks, where networks are built whole.
     """
-    latency_ms = [float(ms) for ms in table.metric(column)]
-    repeats = _repeats(table)
-    if not table.of_blocks:
-        workloads = [workload_of(table.space, a, costs) for a in table.architectures]
-        times_ms = [ms / count for ms, count in zip(latency_ms, repeats, strict=True)]
-        return [Measurement(w, ms) for w, ms in zip(workloads, times_ms, strict=True)]
-    if costs is None:
-        raise InputError(f"{table.path}: holds blocks, which need a space with a U-Net")
-    found = []
-    for (slot, option), rows in _rows_of_blocks(table).items():
-        try:
-            workload = costs.block_workload(slot, option)
-        except InputError as error:
-            raise InputError(f"{table.path}, row {rows[0] + 2}: {error}") from None
-        chains = [(repeats[row], latency_ms[row]) for row in rows]
-        found += [Measurement(workload, ms) for ms in _block_ms(chains)]
-    return found
-
-
-def launch_ms(table: Table, column: str) -> float | None:
-    """What a call costs beside the blocks in it, the median over a table's blocks.
-
-    None where no block stands in chains of several lengths.
-    """
-    latency_ms, repeats = [float(ms) for ms in table.metric(column)], _repeats(table)
-    lines = [
-        _line([(repeats[row], latency_ms[row]) for row in rows])
-        for rows in (_rows_of_blocks(table) if table.of_blocks else {}).values()
-    ]
-    found = [line[1] for line in lines if line is not None]
-    return max(0.0, float(np.median(found))) if found else None
-
-
-Chains = Sequence[tuple[float, float]]  # (repeats, ms), all of one block
-
-
-def _block_ms(chains: Chains) -> list[float]:
-    """The block's time: one, or one a chain where all chains are equally long."""
-    if (line := _line(chains)) is not None:
-        return [line[0]]
-    longest = max(count for count, _ in chains)
-    return [ms / count for count, ms in chains if count == longest]
-
-
-def _line(chains: Chains) -> tuple[float, float] | None:
-    """What one more block adds, and the rest, in ms, of chains of several lengths.
-
-    None for chains of one length, and where noise lets a longer chain take hardly longer.
-    """
-    counts, times_ms = zip(*chains, strict=True)
-    if len(set(counts)) < 2:
-        return None
-    slope, intercept = (float(found) for found in np.polyfit(counts, times_ms, 1))
-    return (slope, intercept) if slope > HIDDEN * max(times_ms) / max(counts) else None
-
-
-def _rows_of_blocks(table: Table) -> dict[BlockName, list[int]]:
-    found: dict[BlockName, list[int]] = {}
-    for row, (slot, option) in enumerate(table.choices.itertuples(index=False)):
-        found.setdefault((str(slot), str(option)), []).append(row)
-    return found
-
-
-def _repeats(table: Table) -> list[float]:
-    if "repeats" not in table.reserved:
-        return [1.0] * len(table.metrics)
-    found = []
-    for row, cell in enumerate(table.reserved["repeats"], start=2):
-        try:
-            count = float(cell)
-        except ValueError:
-            count = math.nan
-        if not 1 <= count < math.inf:
-            raise InputError(f"{table.path}, row {row}: repeats {cell!r} is not 1 or more")
-        found.append(count)
-    return found
+    if table.of_blocks:
+        if costs is not None and not isinstance(costs, SpaceCosts):
+            raise InputError(
+                f"{table.path}: holds blocks, which are known by their names; leave what builds "
+                "whole networks out (`build=`, `task=`)"
+            )
+        return block_tables.measurements_of(table, column, costs)
+    latency_ms, repeats = table.metric(column), block_tables.repeats_of(table)
+    times_ms = [float(ms) / count for ms, count in zip(latency_ms, repeats, strict=True)]
+    workloads = workloads_of(table, costs)
+    return [Measurement(w, ms) for w, ms in zip(workloads, times_ms, strict=True)]

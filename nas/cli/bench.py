@@ -106,13 +106,7 @@ def bench(
     judged_csv = judged(benchmark, runs).to_csv(index=False)
     document.write_atomically(out.with_suffix(".judged.csv"), judged_csv)
     ended = max(len(run.values) for run in runs)
-    if ended < trials:
-        print_note(f"no run got beyond {ended} networks: there are no more inside the budgets")
-    if len(benchmark.front) < min(FEW_JUDGED, benchmark.front_size):
-        print_note(
-            f"only {len(benchmark.front)} of the {benchmark.front_size} networks of the true front "
-            "are judged, so shares say little; --reference front judges all of them"
-        )
+    _print_notes(benchmark, ended, trials)
     if json:
         read_as = columns_in_json(measured)
         print_json(_summary(benchmark, found, ended, seeds, out) | {"columns": read_as})
@@ -121,6 +115,21 @@ def bench(
             measured, [*map(str, benchmark.at_most), *(o.name for o in benchmark.objectives)]
         )
         _print(benchmark, found, seeds, out)
+
+
+def _print_notes(benchmark: "Benchmark", ended: int, trials: int) -> None:
+    if ended < trials:
+        print_note(f"no run got beyond {ended} networks: there are no more inside the budgets")
+    if benchmark.respelled:
+        print_note(
+            f"{benchmark.respelled:,} rows are left out: with edges off every path of the space's "
+            "graph, they spell networks of other rows"
+        )
+    if len(benchmark.front) < min(FEW_JUDGED, benchmark.front_size):
+        print_note(
+            f"only {len(benchmark.front)} of the {benchmark.front_size} networks of the true front "
+            "are judged, so shares say little; --reference front judges all of them"
+        )
 
 
 def _names(strategies: str) -> list[str]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli import options
-from nas.cli.output import print_columns, print_json, print_line
+from nas.cli import options, tasks
+from nas.cli.output import print_columns, print_json, print_line, print_note
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from nas.calibration.calibrating import Given
     from nas.calibration.residuals import Judged
 
+MOST_LISTED = 5
+
 
 def calibrate(
     tables: Annotated[list[Path], typer.Argument(help="Tables of blocks, of networks, or both.")],
     out: options.OutFile,
     space: options.MaybeSpace = None,
+    task: tasks.Task = None,
+    build: tasks.Build = None,
+    shape: tasks.Shape = None,
     column: Annotated[
         str, typer.Option(help="The column of latencies, or of energies.")
     ] = "latency_ms",
@@ -57,7 +62,10 @@ def calibrate(
     if borrow is not None and not lent:
         raise InputError("--borrow names no column; give one or more, as pixel3_latency_ms")
     report = _report_path(out, tables)
-    given = read(tables, space, column, lent, options.words(choice_columns))
+    built = tasks.built_task(task, space=space, build=build, shape=shape)
+    given = read(tables, space, column, lent, options.words(choice_columns), built)
+    if given.unmeasured:
+        print_note(_unmeasured(given.unmeasured))
     prior = load_device(like) if like else None
     if prior is not None and (prior.unit == "mJ") != column.endswith("_mj"):
         raise InputError(f"--like {like}: predicts {prior.unit}, which {column} is not")
@@ -71,6 +79,11 @@ def calibrate(
         for table in given.tables:
             print_columns(table, [column, *lent])
         _print(device, out, report)
+
+
+def _unmeasured(found: "Sequence[str]") -> str:
+    listed = ", ".join(found[:MOST_LISTED]) + (" ..." if found[MOST_LISTED:] else "")
+    return f"{listed}: in no table, so taken to cost nothing; add a row each, 0 for one that skips"
 
 
 def _report_path(out: Path, tables: "Sequence[Path]") -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli import options
+from nas.cli import options, tasks
 from nas.cli.contents import TABLES
 from nas.cli.output import print_json, print_line, print_note, print_table
 from search_spaces.files.errors import InputError
@@ -31,11 +31,13 @@ def predict(
     shape: Annotated[
         str | None,
         typer.Option(
-            help="Inputs of a torch --model, as 1,3,224,224, with a type as 1,77:int64, with a "
-            "name as mask=1,77:bool; several by ;."
+            help="Inputs of a torch --model or --build, as 1,3,224,224, with a type as 1,77:int64, "
+            "with a name as mask=1,77:bool; several by ;."
         ),
     ] = None,
     space: options.MaybeSpace = None,
+    task: tasks.Task = None,
+    build: tasks.Build = None,
     out: Annotated[
         Path | None, typer.Option(help="A table of the predictions to write (CSV).")
     ] = None,
@@ -49,8 +51,8 @@ def predict(
     given = [value for value in (architecture, architectures, model) if value is not None]
     if len(given) != 1:
         raise InputError("give one of --architecture, --architectures and --model")
-    if shape is not None and model is None:
-        raise InputError("--shape is of a --model; give both")
+    if shape is not None and model is None and build is None:
+        raise InputError("--shape is of a --model, or of a --build; give both")
     if out is not None and model is not None:
         raise InputError("--out is a table of --architectures; leave it out, or print --json")
     if out is not None:
@@ -63,12 +65,14 @@ def predict(
             raise InputError(f"{model}: runs no operation, so there is nothing to predict")
         _print_model(chosen, workload, json=json)
         return
-    within = load(space) if space else None
+    within, traces = load(space) if space else None, None
+    if (built := tasks.built_task(task, space=space, build=build, shape=shape)) is not None:
+        within, traces = built
     if architecture is not None:
-        networks = read_architecture(architecture, chosen, within)
+        networks = read_architecture(architecture, chosen, within, traces)
     else:
         assert architectures is not None
-        networks = read_architectures(architectures, chosen, within)
+        networks = read_architectures(architectures, chosen, within, traces)
     _print_networks(chosen, networks, out, json=json)
 
 

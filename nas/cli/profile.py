@@ -116,7 +116,7 @@ def _built(own: "OwnTask | None") -> "Build | None":
 
 
 def _say(out: Path, rows: int, *, resumed: bool, json: bool) -> None:
-    from nas.calibration.profiling import launch_ms
+    from nas.calibration.block_tables import launch_ms
     from search_spaces import read_table
 
     table = read_table(out)

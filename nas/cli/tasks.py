@@ -8,7 +8,9 @@ from nas.cli import options
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
+    from nas.costs.traces import Traces
     from nas.task.task import Task as OwnTask
+    from search_spaces import SearchSpace
 
 Task = Annotated[
     str | None,
@@ -100,6 +102,25 @@ def priced_task(
 
         return OwnTask(found)
     return task_of(task, space=space, build=build, shape=shape)
+
+
+def built_task(
+    task: str | None, *, space: str | None, build: str | None = None, shape: str | None = None
+) -> "tuple[SearchSpace, Traces] | None":
+    """The space of a task that builds its networks, and their traces; None where none is named.
+
+    Raises:
+        InputError: as `task_of`; or the task builds nothing.
+    """
+    if task is None and build is None:
+        return None
+    own = task_of(task, space=space, build=build, shape=shape)
+    assert own is not None
+    if own.build is None or own.shape is None:
+        raise InputError(f"--task {task}: builds no networks; give --build and --shape too")
+    from nas.costs.traces import Traces
+
+    return own.space, Traces(own.space, own.build, own.shape)
 
 
 def _of_parts(space: str | None, parts: dict[str, Any]) -> "OwnTask":

@@ -7,12 +7,12 @@ function builds.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from latency import Device, Prediction, Workload, from_choices
-from nas.costs.workloads import SpaceCosts, workload_of
+from nas.costs.workloads import SpaceCosts, Workloads, workload_of, workloads_of
 from nas.tables import Row
 from search_spaces import (
-    Architecture,
     InputError,
     SearchSpace,
     Table,
@@ -54,13 +54,19 @@ class Networks:
         ]
 
 
-def read_architecture(path: Path, device: Device, space: SearchSpace | None = None) -> Networks:
+def read_architecture(
+    path: Path,
+    device: Device,
+    space: SearchSpace | None = None,
+    workloads: Workloads | None = None,
+) -> Networks:
     """The network of an architecture's file.
 
     Args:
         path: the file.
         device: one that was calibrated on a table knows what its choices are.
         space: that the network is of; moving_digits where neither is given.
+        workloads: of its networks, where a function builds them.
 
     Raises:
         InputError: a broken file, or choices and options that the device or the space lacks.
@@ -70,10 +76,17 @@ def read_architecture(path: Path, device: Device, space: SearchSpace | None = No
         return Networks((dict(decided),), (_tabular(device, decided, str(path)),), 1)
     space = space or load("moving_digits")
     found = space.read_architecture(path)
-    return Networks((dict(found.items()),), _workloads(space, [found]), 1)
+    return Networks(
+        (dict(found.items()),), (workload_of(space, found, known_of(space, workloads)),), 1
+    )
 
 
-def read_architectures(path: Path, device: Device, space: SearchSpace | None = None) -> Networks:
+def read_architectures(
+    path: Path,
+    device: Device,
+    space: SearchSpace | None = None,
+    workloads: Workloads | None = None,
+) -> Networks:
     """The networks of a table, in its order; what was measured of them does not matter.
 
     Raises:
@@ -90,7 +103,8 @@ def read_architectures(path: Path, device: Device, space: SearchSpace | None = N
         raise InputError(f"{path}: holds blocks; networks are predicted, one a row")
     if space is None:
         return Networks(_rows(table), _of_choices(device, table), table=table)
-    return Networks(_rows(table), _workloads(space, table.architectures), table=table)
+    known = known_of(space, workloads)
+    return Networks(_rows(table), tuple(workloads_of(table, known)), table=table)
 
 
 def read_model(model: str, inputs: str | None = None) -> Workload:
@@ -120,9 +134,11 @@ def read_model(model: str, inputs: str | None = None) -> Workload:
     return trace_built(import_object(model, "model"), input_shapes(inputs), model)
 
 
-def _workloads(space: SearchSpace, found: Sequence[Architecture]) -> tuple[Workload, ...]:
-    costs = SpaceCosts(space) if isinstance(space, TemporalSpace) else None
-    return tuple(workload_of(space, each, costs) for each in found)
+def known_of(space: SearchSpace, workloads: Workloads | None) -> Workloads | None:
+    """What is known of a space's networks: as given, or of a U-Net's blocks; None: names alone."""
+    if workloads is None and isinstance(space, TemporalSpace):
+        return SpaceCosts(space)
+    return workloads
 
 
 def _rows(table: Table) -> tuple[Row, ...]:
@@ -168,5 +184,16 @@ def _tabular(device: Device, decided: Mapping[str, object], where: str) -> Workl
             raise InputError(f"{where}, column {name!r}: {decided[name]!r} is not a number")
     if not decided:
         raise InputError(f"{where}: decides nothing; fill the columns {', '.join(device.choices)}")
+    decided, dead = _on_graphs(device, decided)
     spelled = " ".join(f"{name}={option}" for name, option in decided.items())
-    return from_choices(spelled, list(decided.items()), device.numeric)
+    return from_choices(spelled, list(decided.items()), device.numeric, dead)
+
+
+def _on_graphs(device: Device, decided: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Decisions with edges that are not decided as absent, and which are off every path."""
+    found, dead = dict(decided), dict[str, str]()
+    for graph in device.graphs:
+        if graph.absent:
+            found = {**dict.fromkeys(graph.choices, graph.absent[0]), **found}
+        dead |= graph.dead({name: found[name] for name in graph.choices if name in found})
+    return {name: found[name] for name in device.choices if name in found}, dead

@@ -3,9 +3,10 @@
 Torch loads when something is first traced: what is traced already are numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 from latency import Workload, concatenate, from_choices
 from search_spaces import (
@@ -15,6 +16,7 @@ from search_spaces import (
     NumericChoice,
     SearchSpace,
     Slot,
+    Table,
     TemporalSpace,
 )
 
@@ -103,13 +105,66 @@ class SpaceCosts:
         return part.workload
 
 
+class Workloads(Protocol):
+    """What networks run, where more is known of them than the names of their options."""
+
+    def workload(self, architecture: Architecture) -> Workload:
+        """Of one architecture's network."""
+
+
 def workload_of(
-    space: SearchSpace, architecture: Architecture, costs: SpaceCosts | None
+    space: SearchSpace, architecture: Architecture, costs: Workloads | None
 ) -> Workload:
-    """The workload of any space's architecture; of a tabular one, its decisions by name."""
+    """The workload of any space's architecture; of a tabular one, its decisions by name.
+
+    Edges of a graph that are off every path are absent.
+    """
     if costs is not None:
         return costs.workload(architecture)
-    return from_choices(str(architecture), list(architecture.items()), numeric_choices(space))
+    return _by_name(space, space.assigned(architecture) if space.graphs else architecture)
+
+
+def workloads_of(table: Table, costs: Workloads | None) -> list[Workload]:
+    """The workloads of the rows of a table of networks.
+
+    What was measured is what a row spells: with edges of a graph that are off every path, which
+    some devices run and others skip.
+
+    Raises:
+        InputError: a row that is no architecture of the table's space.
+    """
+    architectures, space = table.architectures, table.space
+    if costs is not None or not space.graphs:
+        return [workload_of(space, each, costs) for each in architectures]
+    return [_by_name(space, space.spelled(decided)) for decided in table.decisions]
+
+
+def _by_name(space: SearchSpace, decided: Mapping[str, object]) -> Workload:
+    name = " ".join(f"{choice}={option}" for choice, option in decided.items())
+    dead = space.dead(decided) if space.graphs else None  # type: ignore[arg-type]
+    return from_choices(name, list(decided.items()), numeric_choices(space), dead)
+
+
+def block_of(space: SearchSpace, slot: str, option: object) -> Workload:
+    """The part that a row of a table of blocks measured, of a space of named choices.
+
+    Raises:
+        InputError: no such choice or option, or a choice whose numbers vary freely.
+    """
+    by_name = {choice.name: choice for choice in space.choices}
+    choice = by_name.get(slot)
+    if choice is None:
+        listed = ", ".join([*by_name, BACKBONE_SLOT])
+        raise InputError(
+            f"no choice {slot!r} in space {space.name!r}; slots are its choices, and "
+            f"{BACKBONE_SLOT} for what every network has: {listed}"
+        )
+    if isinstance(choice, NumericChoice):
+        raise InputError(
+            f"choice {slot!r} varies freely between {choice.low:g} and {choice.high:g}, so no row "
+            "is a block of it; give it options, or measure whole networks"
+        )
+    return from_choices("", [(slot, choice.resolve(option))]).parts[0]
 
 
 def numeric_choices(space: SearchSpace) -> set[str]:

@@ -4,17 +4,19 @@ A strategy is a callable (Problem) -> sampler: one of `STRATEGIES`, or yours as
 package.module:name. `nas.testing.StrategyConformance` checks yours as ours are checked.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from nas.problem.problem import Objective, Problem
 from nas.strategies.baselines import gp, nsga2, random, tpe
 from search_spaces.shipped.loading import named_or_imported
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.study import StudyDirection
 
-    from search_spaces import Architecture
+    from search_spaces import Architecture, SearchSpace
 
 __all__ = [
     "STRATEGIES",
@@ -27,6 +29,7 @@ __all__ = [
     "load_strategy",
     "nsga2",
     "random",
+    "sampler",
     "scoring_set",
     "tpe",
     "warm_start",
@@ -88,3 +91,33 @@ STRATEGIES: dict[str, Strategy] = {
 def load_strategy(name: str) -> Strategy:
     """A strategy by name or as package.module:name; InputError for any other."""
     return named_or_imported(name, STRATEGIES, "strategy")
+
+
+def sampler(
+    strategy: str | Strategy,
+    search_space: "Mapping[str, BaseDistribution] | SearchSpace",
+    directions: "Sequence[str | StudyDirection]" = ("minimize",),
+    *,
+    known: "Mapping[int, Callable[[dict[str, Any]], float]] | None" = None,
+    seed: int = 0,
+) -> "BaseSampler":
+    """A strategy as a plain sampler, for `optuna.create_study(sampler=..., directions=...)`.
+
+    Of ours, `cost-aware` tries a number that varies freely in 64 steps of its range.
+
+    Args:
+        strategy: a name, package.module:name, or a strategy itself.
+        search_space: the parameters that the objective suggests, by name, as OptunaHub's problems
+            have it; or a space whose `suggest` it calls.
+        directions: of the study.
+        known: objectives that are known beforehand, by their place: functions of a trial's
+            parameters.
+        seed: of everything that is drawn.
+
+    Raises:
+        InputError: a strategy, distribution or direction that is none.
+    """
+    from nas.strategies.plain_studies import made
+
+    found = load_strategy(strategy) if isinstance(strategy, str) else strategy
+    return made(found, search_space, directions, known or {}, seed)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.samplers import BaseSampler, RandomSampler
 
-from nas.problem.distributions import directions, distributions
+from nas.problem.distributions import directions
+from nas.problem.parameters import Parameters
 from nas.problem.problem import Problem
 from nas.strategies.observations import Observations, StudyReader
 from search_spaces import Architecture, InputError
@@ -34,7 +35,7 @@ class JointSampler(BaseSampler):
         self.problem = problem
         self.coder = IntegerEncoder(problem.space)
         self.rng = np.random.default_rng(problem.seed)
-        self._distributions = distributions(problem.space)
+        self._parameters = Parameters.of_space(problem.space)
         self._independent = RandomSampler(seed=problem.seed)
         self._lock = RLock()
         self._begin("")
@@ -47,6 +48,11 @@ class JointSampler(BaseSampler):
             seen: what the study holds.
             first: whether it is the first time that this sampler proposes for the study.
         """
+
+    def decide(self, parameters: Parameters) -> None:
+        """Decide the parameters of somebody else's study, which are the problem's choices."""
+        self._parameters = parameters
+        self._begin("")
 
     def reseed_rng(self) -> None:
         """A new random state, as Optuna asks of samplers that run in parallel."""
@@ -74,7 +80,7 @@ class JointSampler(BaseSampler):
         self, study: "Study", trial: "FrozenTrial"
     ) -> "dict[str, BaseDistribution]":
         """Every choice of the space."""
-        return dict(self._distributions)
+        return dict(self._parameters.distributions)
 
     def sample_relative(
         self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
@@ -82,8 +88,8 @@ class JointSampler(BaseSampler):
         """An option of every choice that matters in the trial's architecture; no dead edges."""
         with self._lock:
             architecture = self._decided(study, trial.number)
-        assigned = self.problem.space.assigned(architecture)
-        return {name: option for name, option in assigned.items() if name in search_space}
+        values = self._parameters.values(self.problem.space.assigned(architecture))
+        return {name: value for name, value in values.items() if name in search_space}
 
     def sample_independent(
         self,
@@ -104,7 +110,7 @@ class JointSampler(BaseSampler):
 
     def _begin(self, study_name: str) -> None:
         self._study_name = study_name
-        self._reader = StudyReader(self.problem, self.coder)
+        self._reader = StudyReader(self.problem, self.coder, self._parameters)
         self._next: deque[Architecture] = deque()
         self._first = True
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import TrialState
 
+from nas.problem.parameters import Parameters
 from nas.problem.problem import Matrix, Problem
 from search_spaces import Architecture, InputError
 from search_spaces.space.integer_encoding import Codes, IntegerEncoder
@@ -46,12 +47,12 @@ class StudyReader:
         known: every architecture that finished, or was being evaluated when it was last read.
     """
 
-    def __init__(self, problem: Problem, coder: IntegerEncoder) -> None:
+    def __init__(self, problem: Problem, coder: IntegerEncoder, parameters: Parameters) -> None:
         self.proposals: dict[int, Architecture] = {}
         self.known: set[Architecture] = set()
         self._problem = problem
         self._coder = coder
-        self._names = {choice.name for choice in problem.space.choices}
+        self._parameters = parameters
         self._finished: set[int] = set()
         self._codes = self._rows([])
         self._values: list[list[float]] = []
@@ -90,22 +91,20 @@ class StudyReader:
         return self._coder.codes(architectures)
 
     def _teaches(self, trial: "FrozenTrial", architecture: Architecture) -> bool:
-        """Whether a trial has values, and is inside the budgets."""
+        """Whether a trial has values, and is inside the budgets and the study's constraints."""
         complete = trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values))
+        complete = complete and all(over <= 0 for over in trial.constraints.values())
         return complete and bool(self._problem.keeps([architecture])[0])
 
     def _architecture(self, trial: "FrozenTrial") -> Architecture | None:
         """What a trial decides, or will decide; None where that is not known."""
-        decided: dict[str, Any] = {
-            **self.proposals.get(trial.number, {}),
-            **_fixed(trial.system_attrs),
-            **trial.params,
-        }
+        values = {**_fixed(trial.system_attrs), **trial.params}
         try:
+            decided = self._parameters.options(values)
             return self._problem.space.architecture(
-                {name: option for name, option in decided.items() if name in self._names}
+                {**self.proposals.get(trial.number, {}), **decided}
             )
-        except InputError:
+        except (InputError, TypeError, ValueError):  # a value that is none of its parameter's
             return None
 
 

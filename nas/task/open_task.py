@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from latency import Device, Measurement
+from latency import Device
 from nas import strategies
 from nas.costs.limits import MAXIMISED, Limits
 from nas.costs.resolve import resolve
@@ -23,7 +23,7 @@ from nas.task.finalists import closer
 from nas.task.pricing import Pricing, priced
 from nas.task.task import Task
 from nas.task.words import told
-from search_spaces import Architecture, InputError, Table
+from search_spaces import Architecture, InputError
 
 
 class NetworkTask:
@@ -142,18 +142,10 @@ class OpenNetworkTask:
             space,
             partial(profiling.plan_networks, space, build=partial(measured_as, self._task)),
             {},
-            self._measurements,
+            partial(profiling.measurements_of, costs=self._pricing.traces),
             self._folder,
             self._progress,
         ).device()
-
-    def _measurements(self, table: Table, column: str) -> list[Measurement]:
-        traces = self._pricing.traces
-        assert traces is not None
-        return [
-            Measurement(traces.workload(architecture), float(ms))
-            for architecture, ms in zip(table.architectures, table.metric(column), strict=True)
-        ]
 
 
 def _as_it_is(evaluation: Evaluation) -> Evaluation:

@@ -137,6 +137,28 @@ class CellGraph:
         _, matters = self.live(np.array([present]))
         return {n: decided.get(n) for n, kept in zip(self.choices, matters[0], strict=True) if kept}
 
+    def dead(self, decided: Values) -> dict[str, str]:
+        """The edges that are there and off every path, and why.
+
+        `severed`: no path is left at all, and the output depends on nothing. Else `unread`: nothing
+        that they lead to reaches an output (dead code); `unfed`: it is read, and no input reaches
+        it.
+        """
+        found = {n: option for n, option in decided.items() if option not in self.absent}
+        present = np.array([[e.choice is None or e.choice in found for e in self.edges]])
+        forward, backward = self._reached(present)
+        dead = {}
+        severed = not forward[0, [self._nodes.index(node) for node in self.outputs]].any()
+        for edge in self.edges:
+            if edge.choice in found:
+                if severed:
+                    dead[edge.choice] = "severed"
+                elif not backward[0, self._nodes.index(edge.stop)]:
+                    dead[edge.choice] = "unread"
+                elif not forward[0, self._nodes.index(edge.start)]:
+                    dead[edge.choice] = "unfed"
+        return dead
+
     @cached_property
     def _live_sets(self) -> tuple[Mask, Mask]:
         """Every set of edges that are all live, and which edges matter then: (sets, choices)."""

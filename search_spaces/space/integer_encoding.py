@@ -121,6 +121,21 @@ class IntegerEncoder:
         _, matters = graph.live(present)
         codes[:, places] = np.where(matters, found, INACTIVE)
 
+    def has_dead_edges(self, codes: Codes, canonical: Codes) -> Mask:
+        """Which rows say that something stands on an edge that is off every path, (n,).
+
+        Args:
+            codes: as they were spelled, (n, choices); below 0 where nothing is said.
+            canonical: what `canonical` made of them.
+        """
+        found = np.zeros(len(codes), dtype=bool)
+        for graph in self.space.graphs:
+            for name, absent in zip(graph.choices, self._absent(graph), strict=True):
+                spelled = codes[:, self._place[name]]
+                dead = canonical[:, self._place[name]] == INACTIVE
+                found |= dead & (spelled >= 0) & ~np.isin(spelled, absent)
+        return found
+
     def _absent(self, graph: CellGraph) -> list[list[int]]:
         """The codes of each edge that mean that it is not there."""
         options = (self._options[self._place[name]] for name in graph.choices)

@@ -195,6 +195,26 @@ class SearchSpace:
                     found[name] = option
         return found
 
+    def spelled(self, values: Mapping[str, object]) -> dict[str, Option]:
+        """Spell out what a network was built as: dead edges as `values` have them, else absent.
+
+        Devices may run what adds nothing to a network's output, so that spellings of one
+        architecture take different times.
+
+        Raises:
+            InputError: as `architecture`.
+        """
+        found = self.assigned(self.architecture(values))
+        edges = (self._edge(name) for graph in self.graphs for name in graph.choices)
+        found |= {
+            edge.name: edge.resolve(values[edge.name]) for edge in edges if edge.name in values
+        }
+        return {choice.name: found[choice.name] for choice in self.choices if choice.name in found}
+
+    def dead(self, spelled: Values) -> dict[str, str]:
+        """Which edges are there and off every path, and why (`CellGraph.dead`)."""
+        return {name: why for graph in self.graphs for name, why in graph.dead(spelled).items()}
+
     def _edge(self, name: str) -> Choice:
         edge = self._by_name[name]
         assert isinstance(edge, Choice)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.benchmark import Benchmark, of_table
-from search_spaces import InputError, read_table
+from search_spaces import CellGraph, Choice, Edge, InputError, SearchSpace, read_table
 
 HEADER = "operation,width,error_pct,latency_ms,parameters_count\n"
 ROWS = """\
@@ -201,3 +201,48 @@ def test_numbers_that_no_volume_holds_are_refused(tmp_path: Path, scale: float) 
     path = written(tmp_path, rows, "kind,test_loss,latency_ms\n")
     with pytest.raises(InputError, match="test_loss goes from .* in another unit"):
         of_table(path, ["test_loss", "latency_ms"], ["latency_ms"])
+
+
+GRAPH = SearchSpace(
+    "cell",
+    tuple(Choice(name, ("none", "conv", "skip")) for name in ("in", "out")),
+    (CellGraph((Edge("0", "1", "in"), Edge("1", "2", "out")), ("0",), ("2",)),),
+)
+SPELLED = """\
+in,out,error_pct,latency_ms
+conv,none,90,4
+none,skip,90,2
+none,none,91,1
+conv,conv,10,9
+conv,skip,20,6
+skip,conv,25,5
+skip,skip,60,3
+"""
+
+
+def test_a_network_is_the_row_that_spells_no_dead_edge(tmp_path: Path) -> None:
+    """Of three spellings of the network that does nothing, the last is what would be built."""
+    (tmp_path / "t.csv").write_text(SPELLED)
+    columns = ["error_pct", "latency_ms"]
+    benchmark = of_table(
+        read_table(tmp_path / "t.csv", GRAPH), columns, ["latency_ms"], reference="corner"
+    )
+    nothing = GRAPH.architecture({"in": "none", "out": "none"})
+    assert benchmark.respelled == 2
+    assert len(benchmark.feasible) == GRAPH.size == 5
+    assert benchmark.problem(0).listed is None
+    assert benchmark.evaluate(nothing) == (91,)
+    assert benchmark.problem(0).known([nothing]).item() == 1
+    assert of_table(tmp_path / "t.csv", columns, reference="corner").respelled == 0
+
+
+def test_spellings_with_dead_edges_alone_must_agree(tmp_path: Path) -> None:
+    rows = SPELLED.replace("none,none,91,1\n", "")
+    (tmp_path / "t.csv").write_text(rows)
+    with pytest.raises(InputError, match="rows 2 and 3: are one architecture with two values of"):
+        of_table(read_table(tmp_path / "t.csv", GRAPH), ["error_pct", "latency_ms"])
+    (tmp_path / "t.csv").write_text(rows.replace("none,skip,90,2", "none,skip,90,4"))
+    columns = ["error_pct", "latency_ms"]
+    table = read_table(tmp_path / "t.csv", GRAPH)
+    benchmark = of_table(table, columns, reference="corner")
+    assert len(benchmark.feasible) == 5

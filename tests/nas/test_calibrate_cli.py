@@ -333,7 +333,7 @@ def test_what_columns_were_taken_for_is_said_and_can_be_changed(call: Call) -> N
 @pytest.mark.parametrize(
     ("table", "words", "message"),
     [
-        ("blocks", "--space own.json", "holds blocks, and space 'own' has no slots"),
+        ("blocks", "--space own.json", "no choice 'mid' in space 'own'; slots are"),
         ("blocks", "", "say whose slots they stand in, as --space"),
         ("todo", "", "no column ends in a unit .*; add what was, as latency_ms"),
         ("todo", "--space moving_digits", "nothing is measured in it; .* as latency_ms"),

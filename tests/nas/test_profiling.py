@@ -17,7 +17,7 @@ import nas as nas_api
 from latency.sources.contract import Protocol
 from latency.sources.journal import Journal, journal_path
 from latency.sources.visits import Visit
-from nas.calibration import profiling
+from nas.calibration import block_tables, profiling
 from nas.costs.workloads import SpaceCosts
 from nas.pipeline import host_profile
 from nas.tables import write_rows
@@ -131,14 +131,14 @@ def test_a_block_in_chains_of_two_lengths_is_what_one_more_adds(
     found = profiling.measurements_of(table, "latency_ms", space_costs)
     times = {m.workload.group: m.latency_ms for m in found}
     assert times == pytest.approx({CONV: 2.0, FULL: 4.0})
-    assert profiling.launch_ms(table, "latency_ms") == pytest.approx(0.45)
+    assert block_tables.launch_ms(table, "latency_ms") == pytest.approx(0.45)
 
 
 def test_chains_of_one_length_are_divided(tmp_path: Path, space_costs: SpaceCosts) -> None:
     table = chains(tmp_path, [(CONV, 8, 16.0), (FULL, 8, 32.0), (FULL, 8, 33.6)])
     found = profiling.measurements_of(table, "latency_ms", space_costs)
     assert [m.latency_ms for m in found] == pytest.approx([2.0, 4.0, 4.2])
-    assert profiling.launch_ms(table, "latency_ms") is None
+    assert block_tables.launch_ms(table, "latency_ms") is None
 
 
 def test_a_chain_that_took_no_longer_is_no_slope(tmp_path: Path, space_costs: SpaceCosts) -> None:
@@ -189,7 +189,7 @@ def test_networks_of_a_table_are_planned_filled_in_and_calibrated(
     (tmp_path / "cell.json").write_text(json.dumps(SearchSpace("cell", tuple(choices)).to_json()))
     code, _, words = call("profile", "--space", "cell.json", "--networks", "9", "--out", "t.csv")
     assert code == 2
-    assert "measured by hand: --networks 9 --plan --out todo.csv writes which" in words
+    assert "measure by hand, --networks 9 --plan --out todo.csv writes which" in words
     wanted = ["profile", "--space", "cell.json", "--networks", "12", "--plan", "--out", "todo.csv"]
     code, output, words = call(*wanted)
     assert code == 0, words
@@ -277,7 +277,7 @@ def test_what_xcode_measured_becomes_a_device(call: Call, tmp_path: Path) -> Non
     table = read_table(tmp_path / "phone.csv")
     assert table.of_blocks
     assert list(table.reserved["repeats"]) == ["1", "1", "8"]
-    assert profiling.launch_ms(table, "latency_ms") == pytest.approx(0.5)
+    assert block_tables.launch_ms(table, "latency_ms") == pytest.approx(0.5)
     code, _, words = call("calibrate", "phone.csv", "--space", "board:SPACE", "--out", "phone.json")
     assert code == 0, words
 

@@ -186,3 +186,37 @@ def test_broken_graphs_are_said(changed: dict[str, object], message: str) -> Non
         space_from_json(document, "here")
     assert str(caught.value).startswith("here: ")
     assert "\n" not in str(caught.value)
+
+
+@given(space=spaces(), seed=st.integers(0, 2**31))
+def test_what_is_spelled_and_what_is_dead_of_it(space: SearchSpace, seed: int) -> None:
+    [graph] = space.graphs
+    rng = np.random.default_rng(seed)
+    decided: dict[str, object] = {
+        c.name: c.options[int(rng.integers(len(c.options)))]
+        for c in space.choices
+        if isinstance(c, Choice)
+    }
+    architecture, spelled = space.architecture(decided), space.spelled(decided)
+    assert space.architecture(spelled) == architecture
+    assert {n: spelled[n] for n in graph.choices} == {n: decided[n] for n in graph.choices}
+    assert spelled.keys() - set(graph.choices) == architecture.keys() - set(graph.choices)
+    there = {n for n in graph.choices if decided[n] not in graph.absent}
+    live = {o for _, _, o in network(space, {**decided, **{n: n for n in there}})} - {"always"}
+    assert set(space.dead(spelled)) == there - live
+    gone = space.spelled(architecture)  # dead edges are absent where they can be
+    assert not space.dead(gone).keys() & {
+        c.name for c in space.choices if isinstance(c, Choice) and "none" in c.options
+    }
+
+
+def test_why_an_edge_is_dead() -> None:
+    space = cell(4)
+    decided = dict.fromkeys(("0-1", "1-3", "2-3"), "conv") | dict.fromkeys(
+        ("0-2", "0-3", "1-2"), "none"
+    )
+    assert space.dead(decided) == {"2-3": "unfed"}
+    by_skip = {**decided, "1-3": "none", "0-3": "skip"}
+    assert space.dead(by_skip) == {"0-1": "unread", "2-3": "unfed"}
+    assert space.dead({**by_skip, "0-3": "none"}) == dict.fromkeys(("0-1", "2-3"), "severed")
+    assert space.dead({**decided, "1-2": "skip"}) == {}
