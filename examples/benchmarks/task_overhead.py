@@ -8,6 +8,7 @@ picks (which a bare study runs here, too), trials.csv, pictures and the report.
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,7 @@ def weight(name: str, option: object) -> float:
 def error(architecture: Architecture) -> float:
     """Less where stages are dear, with an interaction of neighbours."""
     weights = [weight(name, option) for name, option in architecture.items()]
-    pairs = sum(a * b for a, b in zip(weights, weights[1:], strict=False))
+    pairs = sum(a * b for a, b in itertools.pairwise(weights))
     return 100 / (1 + 0.1 * sum(weights) + 0.01 * pairs)
 
 
@@ -88,7 +89,7 @@ def started() -> float:
         words = ["search", "--space", "mine:SPACE", "--evaluate", "mine:timed", "--device"]
         words += ["phone.json", "--objectives", ",".join(OBJECTIVES), "--out", "run"]
         begun = time.time()
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "nas", *words], cwd=here, capture_output=True, text=True,
             check=False,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import typer
 
 from nas.cli import (
     bench,
+    bundle,
     calibrate,
     clips,
     costs,
@@ -49,6 +50,7 @@ app.command("import")(import_.import_)
 app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("bench")(bench.bench)
+app.command("bundle")(bundle.bundle)
 app.command("export")(export.export)
 app.command("lint")(export.lint)
 app.command("dashboard")(dashboard.dashboard)

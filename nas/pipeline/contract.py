@@ -5,6 +5,7 @@ user's own functions). The pipeline asks none of them what kind it is.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from nas.costs.limits import Limits
@@ -85,6 +86,9 @@ class OpenTask(Protocol):
 
     def deliver(self, outcome: Outcome) -> dict[str, Any]:
         """Write what a finished run leaves, run.json among it; the summary comes back."""
+
+    def hand_over(self, outcome: Outcome, out: Path) -> None:
+        """Write a bundle, or architecture and report, of one trial; the run stays as it is."""
 
     def told(self, summary: dict[str, Any]) -> Told:
         """The summary in words."""

@@ -34,12 +34,25 @@ def write(
         template: of the task; extends `base.html.jinja`.
         context: what the template asks for beside the run's results.
     """
-    import jinja2
-
-    results = folder.results
-    pictures = pareto_picture(*networks, problem, results["budget_ms"])
+    pictures, html = rendered(folder, folder.results, problem, networks, template, context)
     for kind, drawn in pictures.items():
         document.write_atomically(folder.file(f"pareto.{kind}"), drawn)
+    document.write_atomically(folder.file("report.html"), html)
+    return html
+
+
+def rendered(
+    folder: RunFolder,
+    results: Mapping[str, Any],
+    problem: Problem,
+    networks: tuple[list[Found], list[Found], Found],
+    template: Path,
+    context: Mapping[str, Any],
+) -> tuple[dict[str, bytes], str]:
+    """The picture by its kinds, and the HTML; arguments as of `write`, `results` in its place."""
+    import jinja2
+
+    pictures = pareto_picture(*networks, problem, results["budget_ms"])
     unseen = results.get("unseen")
     loader = jinja2.FileSystemLoader([template.parent, BASE])
     environment = jinja2.Environment(
@@ -57,8 +70,7 @@ def write(
         pareto=embedded(pictures["png"], "png"),
         **context,
     )
-    document.write_atomically(folder.file("report.html"), html)
-    return html
+    return pictures, html
 
 
 def accuracy(unseen: dict[str, Any]) -> dict[str, float]:

@@ -7,9 +7,10 @@ from typing import Any
 from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
 from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
+from nas.problem.problem import Problem
 from nas.progress import Progress
 from nas.report import report
-from nas.run.results import quality_place, winner
+from nas.run.results import Found, quality_place, winner
 from nas.run.run_folder import RunFolder
 from nas.task.task import Task
 from nas.task.words import who_won
@@ -23,44 +24,76 @@ FASTEST, SLOWEST = "fastest network", "slowest network"
 
 def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress) -> dict[str, Any]:
     """Write everything that a finished run leaves; the summary comes back."""
-    best, limits = outcome.winner.architecture, outcome.limits
+    best = outcome.winner.architecture
     with progress.stage("report", 2) as advance, folder.timed("report", again=True):
         write_trials(folder, outcome)
         document.write_atomically(folder.file("architecture.json"), document.dumps(best.to_json()))
-        summary = {
-            "task": task.name or task.space.name,
-            "objectives": list(folder.settings.objectives),
-            "quality": outcome.problem.objectives[quality_place(outcome.problem)].name,
-            **summary_of(outcome),
-            "winner": dict(best.items()),
-            "winner_loss": outcome.winner.loss,
-            "compared": _compared(outcome),
-            "finalists": folder.results.get("finalists"),
-            "network": _network(task, best, limits),
-            "weights": _weights(task),
-        }
+        summary = _summary(folder, task, outcome)
         folder.results |= summary
         folder.save()
         advance(1)
-        html = _report(folder, outcome)
+        html = report.write(folder, *_reported(summary, outcome))
         if task.build is not None:
-            from nas.task.bundling import write_task_bundle
-
-            study = {
-                "space": task.space.to_json(),
-                "settings": public(folder.settings, ()),
-                "weights": summary["weights"],
-            }
-            priced = latency_of(best, limits)
-            write_task_bundle(folder.file("bundle"), task, best, priced, html, study)
+            _write_bundle(folder.file("bundle"), folder, task, outcome, html)
         advance(2)
     return summary
 
 
-def _report(folder: RunFolder, outcome: Outcome) -> str:
-    context = {"verdict": who_won(folder.results)}
+def hand_over(folder: RunFolder, task: Task, outcome: Outcome, out: Path) -> None:
+    """Write what is left of a winner for another trial; the run folder stays as it is."""
+    results = {**folder.results, **_summary(folder, task, outcome), "finalists": None}
+    pictures, html = report.rendered(folder, results, *_reported(results, outcome))
+    if task.build is not None:
+        _write_bundle(out, folder, task, outcome, html)
+        return
+    architecture = outcome.winner.architecture
+    with document.replacing_folder(out) as temporary:
+        files = {
+            "architecture.json": document.dumps(architecture.to_json()),
+            "latency.json": document.dumps(latency_of(architecture, outcome.limits)),
+            "report.html": html,
+        }
+        for name, text in files.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+        for kind, drawn in pictures.items():
+            (temporary / f"pareto.{kind}").write_bytes(drawn)
+
+
+def _summary(folder: RunFolder, task: Task, outcome: Outcome) -> dict[str, Any]:
+    best, problem = outcome.winner, outcome.problem
+    return {
+        "task": task.name or task.space.name,
+        "objectives": list(folder.settings.objectives),
+        "quality": problem.objectives[quality_place(problem)].name,
+        **summary_of(outcome),
+        "winner": dict(best.architecture.items()),
+        "winner_loss": best.loss,
+        "compared": _compared(outcome),
+        "finalists": folder.results.get("finalists"),
+        "network": _network(task, best.architecture, outcome.limits),
+        "weights": _weights(task),
+    }
+
+
+def _reported(
+    results: dict[str, Any], outcome: Outcome
+) -> tuple[Problem, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
+    """What the report is filled with."""
     networks = (outcome.evaluated, outcome.picks, outcome.winner)
-    return report.write(folder, outcome.problem, networks, TEMPLATE, context)
+    return outcome.problem, networks, TEMPLATE, {"verdict": who_won(results)}
+
+
+def _write_bundle(path: Path, folder: RunFolder, task: Task, outcome: Outcome, html: str) -> None:
+    from nas.task.bundling import write_task_bundle
+
+    architecture = outcome.winner.architecture
+    study = {
+        "space": task.space.to_json(),
+        "settings": public(folder.settings, ()),
+        "weights": _weights(task),
+    }
+    priced = latency_of(architecture, outcome.limits)
+    write_task_bundle(path, task, architecture, priced, html, study)
 
 
 def _compared(outcome: Outcome) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from latency import Device
@@ -17,7 +18,7 @@ from nas.progress import Progress
 from nas.run.results import Found, in_order, winner
 from nas.run.run_folder import RunFolder
 from nas.study.study import Study
-from nas.task.deliver import deliver
+from nas.task.deliver import deliver, hand_over
 from nas.task.evaluation import Evaluation
 from nas.task.finalists import closer
 from nas.task.pricing import Pricing, priced
@@ -127,6 +128,10 @@ class OpenNetworkTask:
     def deliver(self, outcome: Outcome) -> dict[str, Any]:
         """Report, and hand over."""
         return deliver(self._folder, self._task, outcome, self._progress)
+
+    def hand_over(self, outcome: Outcome, out: Path) -> None:
+        """Write a bundle, or architecture and report, of one trial."""
+        hand_over(self._folder, self._task, outcome, out)
 
     def told(self, summary: dict[str, Any]) -> Told:
         """The summary in words."""

@@ -21,7 +21,7 @@ from nas.temporal.learned import INHERITED, Learned
 from nas.temporal.preview import preview_gif
 from nas.temporal.settings import Settings
 from search_spaces import Architecture, TemporalSpace
-from supernet import VideoUNet, open_backbone
+from supernet import Supernet, VideoUNet, open_backbone
 
 
 def deliver(
@@ -76,6 +76,42 @@ def deliver(
         )
         advance(3)
     return summary
+
+
+def hand_over(
+    folder: RunFolder,
+    inputs: Inputs,
+    outcome: Outcome,
+    costs: BlockCosts,
+    supernet: Supernet,
+    progress: Progress,
+    out: Path,
+) -> None:
+    """Write a bundle of one trial, with the supernet's weights; its report is the run's."""
+    best = outcome.winner.architecture
+    learned = Learned(supernet, supernet.extract(best).eval())
+    comparison = Comparison(inputs, outcome, costs, learned)
+    with progress.stage("export", 2) as advance:
+        gif = preview_gif(comparison.samples.drawn(learned.winner), comparison.samples)
+        advance(1)
+        network, weights = _delivered(inputs, best, learned)
+        study = {
+            "space": inputs.space.to_json(),
+            "settings": _public(inputs.settings),
+            "weights": weights,
+        }
+        bundle.write_bundle(
+            out,
+            network,
+            inputs.space,
+            best,
+            bundle.export_programs(network, inputs.space, best),
+            latency_of(best, costs, outcome.limits),
+            study,
+            gif,
+            folder.file("report.html").read_text(encoding="utf-8"),
+        )
+        advance(2)
 
 
 def _delivered(inputs: Inputs, best: Architecture, learned: Learned) -> tuple[VideoUNet, str]:

@@ -32,7 +32,7 @@ from nas.run.run_folder import RunFolder
 from nas.study.study import Study
 from nas.temporal import finalists
 from nas.temporal.block_scores import BlockScores
-from nas.temporal.deliver import deliver
+from nas.temporal.deliver import deliver, hand_over
 from nas.temporal.inputs import Inputs, open_inputs
 from nas.temporal.learned import Learned
 from nas.temporal.quality import Quality, elsewhere
@@ -197,6 +197,13 @@ class OpenTemporalTask:
         assert self._costs is not None
         return deliver(
             self._folder, self._inputs, outcome, self._costs, self._learned, self._progress
+        )
+
+    def hand_over(self, outcome: Outcome, out: Path) -> None:
+        """Write a bundle of one trial, with the supernet's weights."""
+        assert self._costs is not None
+        hand_over(
+            self._folder, self._inputs, outcome, self._costs, self._supernet, self._progress, out
         )
 
     def told(self, summary: dict[str, Any]) -> Told:

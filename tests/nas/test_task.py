@@ -352,3 +352,71 @@ def test_builds_that_fail_for_some_architectures_are_never_proposed(tmp_path: Pa
     with pytest.raises(InputError, match="networks cannot be built; the last: .* no such layer"):
         nas.search(tmp_path / "no", task.asked_for(build=own_task.unbuildable), trials=12)
     assert not (tmp_path / "no").exists()
+
+
+def test_any_other_trial_is_handed_over(run: Path, phone: Path, call: Call) -> None:
+    before = {f.name: f.read_bytes() for f in run.iterdir() if f.suffix in {".csv", ".html"}}
+    other = next(t for t in results(run)["front"] if t != results(run)["winner_trial"])  # type: ignore[attr-defined]
+    words = ["bundle", str(run), "--trial", str(other), "--out", "other"]
+    task = ["--space", str(phone / "cnn.json"), "--evaluate", "own_task:accuracy"]
+    code, _, err = call(*words, *task)
+    assert code == 0, err
+    row = pd.read_csv(run / "trials.csv").set_index("trial").loc[other]
+    held = json.loads(Path("other/architecture.json").read_text())["choices"]
+    assert held == {name: row[name] for name in held}
+    html = Path("other/report.html").read_text()
+    assert f"{row['accuracy_pct']:.5g}" in html
+    latency = json.loads(Path("other/latency.json").read_text())
+    assert latency["pipeline_ms"] == pytest.approx(row["latency_ms"])
+    after = {f.name: f.read_bytes() for f in run.iterdir() if f.suffix in {".csv", ".html"}}
+    assert after == before, "the run stays as it is"
+    for changed, said in (
+        (["--trial", "99"], "has no finished trial 99; on its front are"),
+        (["--out", "other"], "other: exists"),
+    ):
+        arguments = [*words, *changed] if changed[0] == "--trial" else words
+        code, _, err = call(*arguments, *task)
+        assert code == 2
+        assert said in err or "exists" in err
+    code, _, err = call("bundle", str(run), "--trial", "1", "--out", "new")
+    assert code == 2
+    assert "was a search of another task" in err
+
+
+@pytest.mark.long
+def test_a_trial_of_the_main_job_is_handed_over(finished_run: Path, call: Call) -> None:
+    from nas import Bundle
+
+    trials = pd.read_csv(finished_run / "trials.csv").set_index("trial")
+    trial = int(next(t for t in trials.index if t != results(finished_run)["winner_trial"]))
+    code, _, err = call("bundle", str(finished_run), "--trial", str(trial), "--out", "other")
+    assert code == 0, err
+    held = Bundle.load("other").architecture()
+    told = trials.loc[trial].dropna()
+    assert all(told[name] == option for name, option in held.items())
+
+
+@pytest.mark.long
+def test_measured_networks_of_a_task_make_a_device(call: Call) -> None:
+    code, _, err = call("profile", "--task", "own_task:TASK", "--networks", "12", "--out", "n.csv")
+    assert code == 0, err
+    built = ["--space", "cnn.json", "--build", "own_task:build", "--shape", "1,3,32,32"]
+    Path("cnn.json").write_text(json.dumps(own_task.SPACE.to_json()))
+    code, out, err = call("calibrate", "n.csv", *built, "--out", "me.json", "--json")
+    assert code == 0, err
+    assert json.loads(out)["validation"]["networks"] == 12
+    predict = ["predict", "--device", "me.json", "--architectures", "n.csv", "--json"]
+    code, out, err = call(*predict, *built)
+    assert code == 0, err
+    predicted = [each["latency_ms"] for each in json.loads(out)["predictions"]]
+    measured = pd.read_csv("n.csv")["latency_ms"]
+    answered = sum(
+        p == pytest.approx(m, rel=1e-6) for p, m in zip(predicted, measured, strict=True)
+    )
+    assert answered >= 6, "what was measured is answered; networks that run alike share a time"
+    code, out, err = call("costs", "--device", "me.json", *built, "--json")
+    assert code == 0, err
+    assert json.loads(out)["networks"]["parameters_count"]["least"] > 0
+    code, _, err = call("costs", "--device", "me.json", "--space", "cnn.json")
+    assert code == 2
+    assert "give what builds the networks, --build" in err
