@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nas.pipeline.search import SearchResult, search
     from nas.run.results import Found
     from nas.run.run_folder import Settings
+    from nas.training.training_workers import train_on_workers
 
 __all__ = [
     "Budget",
@@ -24,6 +25,7 @@ __all__ = [
     "read_architectures",
     "read_model",
     "search",
+    "train_on_workers",
 ]
 
 _HOMES = {
@@ -36,6 +38,7 @@ _HOMES = {
     "read_architectures": "nas.costs.networks",
     "read_model": "nas.costs.networks",
     "search": "nas.pipeline.search",
+    "train_on_workers": "nas.training.training_workers",
 }
 
 

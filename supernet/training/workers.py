@@ -28,14 +28,14 @@ class Workers:
             return Workers(dist.get_rank(), dist.get_world_size())
         return Workers()
 
-    def share(self, clips: int) -> range:
-        """Shard a batch: which clips are this worker's; InputError if it does not split."""
-        if clips % self.count:
+    def share(self, size: int, of: str = "clips") -> range:
+        """Shard a batch: which of it are this worker's; InputError if it does not split."""
+        if size % self.count:
             raise InputError(
-                f"a batch of {clips} clips does not split evenly among {self.count} workers; "
-                f"choose a number that divides {clips}"
+                f"a batch of {size} {of} does not split evenly among {self.count} workers; "
+                f"choose a number that divides {size}"
             )
-        each = clips // self.count
+        each = size // self.count
         return range(self.rank * each, (self.rank + 1) * each)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
