@@ -5,6 +5,7 @@ first one writes the files, so they must lie where all workers see them.
 """
 
 import io
+import os
 import sys
 import tempfile
 import threading
@@ -51,6 +52,7 @@ def train_on_workers(
     """
     if address is not None:
         check_address(address)
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else what is printed comes twice
     with _cluster(address, workers, accelerator):
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer

@@ -69,6 +69,10 @@ def train_paths(
             or what stands at `path` was trained otherwise.
         FloatingPointError: a loss is not finite.
     """
+    if not isinstance(space, SearchSpace):
+        raise InputError(f"a {type(space).__name__} is no SearchSpace")
+    if schedule.passes < 1:
+        raise InputError(f"a training needs 1 pass or more; found {schedule.passes}")
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     execution, workers = execution or Execution(), Workers.here()
     paths = Paths(module, space, criterion, distillation, policy or PathPolicy())
