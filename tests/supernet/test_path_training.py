@@ -1,6 +1,9 @@
 """Supernets of a user's own: trained by the recipes that train ours."""
 
 import copy
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,6 +47,7 @@ from supernet.training.paths import completed
 from supernet.training.recipes import RECIPES
 from supernet.training.training import OnStep, state_path
 
+ROOT = Path(__file__).resolve().parents[2]
 BATCH = Pair(*draw(Randomness(0, 0), range(8)))
 
 
@@ -108,7 +112,7 @@ def test_every_path_learns(recipe: str, tmp_path: Path) -> None:
         assert accuracy > 0.6, str(architecture)
 
 
-def test_a_step_of_fair_takes_every_option_of_every_free_choice(tmp_path: Path) -> None:
+def test_a_step_of_fair_takes_every_option_of_every_free_choice() -> None:
     """Of `first`, which has fewer, each as often over two rounds; what depends takes turns."""
     module = own_network()
     paths = Paths(module, SPACE, F.cross_entropy)
@@ -264,6 +268,21 @@ def test_frozen_parts_stay_and_their_paths_are_left_out(recipe: str, tmp_path: P
         )
 
 
+@pytest.mark.slow
+def test_the_readme_trains_one(tmp_path: Path) -> None:
+    text = (ROOT / "supernet" / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (code,) = (block for block in blocks if "train_paths(" in block)
+    judged = """
+x, target = draw(Randomness(1, 0), range(500))
+for architecture in SPACE.enumerate():
+    assert torch.equal(trained(x, architecture), same(x, architecture))
+    assert (same(x, architecture).argmax(1) == target).float().mean() > 0.75
+"""
+    code += "\nfrom supernet import Randomness\n" + judged
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
 def mine(supernet: Paths, batch: Pair, randomness: Randomness) -> Iterator[Tensor]:
     """A recipe of a user's own: two random paths."""
     rng = randomness.numpy()
@@ -310,7 +329,7 @@ def number(output: Tensor, target: Tensor) -> float:
             r"NoArchitecture.forward\(x_NF\) does not take 1 input and an architecture after them",
         ),
         (
-            {"batches": Minibatches(lambda r, w: torch.zeros(8, 6), 8)},
+            {"batches": Minibatches(lambda *_: torch.zeros(8, 6), 8)},
             r"a batch is a pair \(inputs",
         ),
         ({"module": nn.Linear(2, 2).requires_grad_(requires_grad=False)}, "nothing to train"),
