@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from search_spaces import Architecture, Choice, Condition, SearchSpace, UNetShape
 
 ABSENT, NONE = "absent", "none"
-ATTENTION = ("frame", "window", "full", "linear")
-MIXINGS = (NONE, "convolution", *ATTENTION)
+ATTENTION = ("frame", "window", "linear", "full")
+MIXINGS = (NONE, "convolution", *ATTENTION)  # the most of it last
 RATIOS = (1, 2, 4)  # hidden channels of the MLP over the layer's
 HEADS = (2, 4)
 LAYERS = tuple(f"layer{number}" for number in range(6))

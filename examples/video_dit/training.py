@@ -28,14 +28,14 @@ from supernet import (
 from supernet.training.batches import draw_batch, squared_error
 from supernet.training.training import OnStep
 
-STEPS, CLIPS_A_STEP = 2100, 4  # passes: a step of `fair` takes seven
+STEPS, CLIPS_A_STEP = 2100, 4  # a step of `uniform` is one path forward and back
 JUDGED_CLIPS = 192
 
 
 def trained(
     folder: Path,
     steps: int = STEPS,
-    recipe: str = "fair",
+    recipe: str = "uniform",
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> Supernet:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from search_spaces import Choice, Option, SearchSpace
+from search_spaces import Choice, InputError, Option, SearchSpace
 from search_spaces.space.dependencies import leaves
 from supernet.training.training import Randomness
 
@@ -32,6 +32,8 @@ def rounds(units: tuple[Unit, ...], randomness: Randomness) -> Iterator[dict[str
     or once more, and over rounds equally often. A kind's variants take turns: each once before any
     comes again. Which stand together is drawn anew each step.
     """
+    if not units:
+        raise InputError("recipe 'fair' deals out options, and no choice of this space has any")
     rng, length = randomness.numpy(), max(len(unit.kinds) for unit in units)
     columns = []
     for number, unit in enumerate(units):

@@ -52,7 +52,7 @@ class Minibatches:
     def pair(self, randomness: Randomness, wanted: Sequence[int]) -> Pair:
         """Draw a batch; InputError where it is no pair of inputs and target."""
         drawn = self.draw(randomness, wanted)
-        if not isinstance(drawn, tuple) or len(drawn) != 2:
+        if not isinstance(drawn, (tuple, list)) or len(drawn) != 2:
             raise InputError(
                 f"a batch is a pair (inputs, target); what draws it gave a {type(drawn).__name__}"
             )

@@ -6,7 +6,7 @@ training resumes exactly. A recipe may also be one of yours as package.module:na
 `path_loss` and `sampled` it serves every supernet, of temporal blocks and of a user's own.
 
 Recipes are compared at equal numbers of passes: a step of `uniform` and `curriculum` takes one,
-of `sandwich` four, of `fair` as many as there are operators.
+of `sandwich` four, of `fair` as many as there are operators, or options of the longest choice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

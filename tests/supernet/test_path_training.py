@@ -31,6 +31,7 @@ from search_spaces import (
     SearchSpace,
 )
 from supernet import (
+    Execution,
     Minibatches,
     PathPolicy,
     Paths,
@@ -175,6 +176,28 @@ def test_rounds_of_graphs_of_conditions_on_several_choices_and_of_numbers() -> N
         "kernel": 3,
     }.items():
         assert set(dealt[name].values()) == {times}, name
+
+
+def test_numbers_that_vary_freely_are_no_options() -> None:
+    space = SearchSpace("rate", (NumericChoice("rate", 0.0, 1.0),))
+    with pytest.raises(InputError, match="recipe 'fair' deals out options"):
+        list(rounds(units_of(space), Randomness(0, 0)))
+
+
+@pytest.mark.kernels
+def test_recomputed_activations_change_nothing(tmp_path: Path) -> None:
+    """Dropout draws the same again; in bfloat16 it is another training."""
+
+    def trained(name: str, execution: Execution) -> Tensor:
+        module = own_network(dropout=0.2)
+        weights = train(tmp_path / name, module=module, passes=20, execution=execution)
+        return weights.first.enter.weight.detach()
+
+    plain = trained("a", Execution())
+    assert torch.equal(plain, trained("b", Execution(checkpointing=True)))
+    coarse = trained("c", Execution(bf16=True))
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(plain, coarse)
 
 
 def test_what_has_too_many_settings_is_dealt_out_by_itself() -> None:
