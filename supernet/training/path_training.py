@@ -15,7 +15,7 @@ from supernet import checkpoint
 from supernet.training.execution import Execution
 from supernet.training.minibatches import Minibatches, Pair, mapped, squared_error
 from supernet.training.paths import Criterion, PathPolicy, Paths
-from supernet.training.recipes import Recipe, load_recipe, recipe_name, step_losses
+from supernet.training.recipes import Recipe, curriculum, load_recipe, recipe_name, step_losses
 from supernet.training.training import OnStep, Randomness, Schedule, Trainer, state_path
 from supernet.training.workers import Workers
 
@@ -82,6 +82,7 @@ def train_paths(
         "space": space.to_json(),
         "recipe": recipe_name(chosen),
         "examples": batches.size,
+        "opening": paths.opening() if chosen is curriculum else None,
         "schedule": {**asdict(schedule), "checkpoint_every": None},
         "seed": seed,
     }

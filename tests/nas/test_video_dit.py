@@ -66,6 +66,8 @@ def test_the_space_drops_what_an_absent_layer_would_be() -> None:
     assert f"{LAYERS[0]}.heads" not in everywhere("convolution")
 
 
+@pytest.mark.slow
+@pytest.mark.kernels
 def test_extracted_networks_answer_as_their_paths(supernet: Supernet) -> None:
     given = inputs(clips=2)
     answers = []
@@ -101,6 +103,7 @@ def test_which_frames_a_frame_sees(kind: str, odd: bool) -> None:
         assert set(found) == seen[kind][frame], frame
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_networks_are_traced() -> None:
     flops = {}

@@ -396,6 +396,11 @@ def test_files_of_another_training(tmp_path: Path) -> None:
         train(tmp_path / "b", on_step=stop_after(54))
     with pytest.raises(InputError, match="unfinished training of another space"):
         train(tmp_path / "b", space=other)
+    later = {"recipe": "curriculum", "policy": PathPolicy(opening=("second",))}
+    with pytest.raises(StopError):
+        train(tmp_path / "c", "curriculum", on_step=stop_after(54))
+    with pytest.raises(InputError, match="unfinished training of another opening"):
+        train(tmp_path / "c", **later)
     with pytest.raises(InputError, match="lacks 2 tensors"):
         train(tmp_path / "b", module=NoArchitecture())
 
