@@ -144,6 +144,7 @@ class Trainer:
             yield from self._steps(path)
 
     def _steps(self, path: Path | None) -> Iterator[tuple[int, float]]:
+        self.workers.spread([*self.module.parameters(), *self.module.buffers()])
         state, schedule = self._begin(), self.schedule
         at = self._resume(path, state) if path is not None and path.exists() else _Position()
         complaint = f"{path}: not all workers find the same; it must lie where all of them see it"

@@ -4,7 +4,7 @@ Whoever starts them (`nas train` with workers, torchrun) also starts torch.distr
 there is one worker, and nothing here does anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,12 @@ class Workers:
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Broadcast: give every worker the first one's, whatever each drew at the beginning."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
 
     def agree(self, number: int, where: torch.device, complaint: str) -> None:
         """Check that all workers have the same number; InputError with this complaint if not."""
