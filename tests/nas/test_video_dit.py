@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import latency
+from examples.video_dit.costs import workload as added_up
 from examples.video_dit.mixing import CHANNELS, mixing
 from examples.video_dit.network import build
 from examples.video_dit.space import (
@@ -106,10 +107,16 @@ def test_which_frames_a_frame_sees(kind: str, odd: bool) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 def test_networks_are_traced() -> None:
-    flops = {}
+    flops, phone = {}, latency.load_device("iphone-15-pro")
     for architecture in [*(everywhere(kind) for kind in (ABSENT, *MIXINGS)), ONE_OF_EACH]:
         workload = latency.trace(build(architecture), *inputs())
         assert workload.parameters == parameters(architecture)
+        added = added_up(architecture)
+        for what in ("flops", "weight_bytes", "parameters"):
+            assert getattr(added, what) == getattr(workload, what), what
+        assert added.bytes_moved == pytest.approx(workload.bytes_moved, rel=0.05)
+        found, wanted = (phone.predict(each).latency_ms for each in (added, workload))
+        assert found == pytest.approx(wanted, rel=0.05)
         flops[str(architecture)] = workload.flops
     order = [flops[str(everywhere(kind))] for kind in (ABSENT, "none", "convolution", "full")]
     assert order == sorted(order)
