@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.searching import search
     from nas.task.task import Task
     from nas.temporal.settings import Settings
+    from nas.training.training_workers import train_on_workers
 
 __all__ = [
     "Budget",
@@ -28,6 +29,7 @@ __all__ = [
     "read_architectures",
     "read_model",
     "search",
+    "train_on_workers",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "read_architectures": "nas.costs.networks",
     "read_model": "nas.costs.networks",
     "search": "nas.searching",
+    "train_on_workers": "nas.training.training_workers",
 }
 
 

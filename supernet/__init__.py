@@ -1,4 +1,4 @@
-"""Supernets of temporal blocks on an image U-Net; what is exported here is the public API."""
+"""Supernets of temporal blocks on an image U-Net, and of a user's own; the public API."""
 
 from supernet.autoencoders.contract import Autoencoder
 from supernet.autoencoders.opening import open_autoencoder
@@ -15,6 +15,10 @@ from supernet.evaluation.racing import tell_apart
 from supernet.networks.supernet import Supernet
 from supernet.networks.video_unet import DownFeatures, VideoUNet, parameter_count
 from supernet.operators import TemporalOperator
+from supernet.training.execution import Execution
+from supernet.training.minibatches import Minibatches
+from supernet.training.path_training import load_paths, train_paths
+from supernet.training.paths import PathPolicy, Paths
 from supernet.training.pretraining import (
     TrainingPlan,
     load_backbone,
@@ -23,6 +27,8 @@ from supernet.training.pretraining import (
     train_network,
     train_supernet,
 )
+from supernet.training.recipes import path_loss, sampled
+from supernet.training.training import Randomness, Schedule
 
 __all__ = [
     "Autoencoder",
@@ -30,9 +36,15 @@ __all__ = [
     "ClipSource",
     "Clips",
     "DownFeatures",
+    "Execution",
     "ImageUNet",
     "LatentFolder",
+    "Minibatches",
     "MovingDigits",
+    "PathPolicy",
+    "Paths",
+    "Randomness",
+    "Schedule",
     "Supernet",
     "TemporalOperator",
     "TrainingPlan",
@@ -42,13 +54,17 @@ __all__ = [
     "build_backbone",
     "load_backbone",
     "load_clips",
+    "load_paths",
     "load_supernet",
     "open_autoencoder",
     "open_backbone",
     "parameter_count",
+    "path_loss",
+    "sampled",
     "save_backbone",
     "tell_apart",
     "train_backbone",
     "train_network",
+    "train_paths",
     "train_supernet",
 ]

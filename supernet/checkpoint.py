@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from search_spaces import AnyUNetShape, InputError, TemporalSpace
+from search_spaces import AnyUNetShape, InputError, SearchSpace
 from search_spaces.files.document import replacing
 from search_spaces.files.git_lfs import refuse_pointer
 
@@ -104,7 +104,7 @@ def check_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) 
             )
 
 
-def check_space(notes: Mapping[str, Any], space: TemporalSpace, path: Path) -> None:
+def check_space(notes: Mapping[str, Any], space: SearchSpace, path: Path) -> None:
     """Refuse a checkpoint that was trained for another space."""
     found = notes.get("space")
     if found != json.loads(json.dumps(space.to_json())):

@@ -29,7 +29,7 @@ GAINS = {"conv3": 1.0, "conv5": 1.15, "attention": 0.7, "skip": 0.0}  # of a blo
 
 
 def accuracy(architecture: Architecture) -> float:
-    """Made up, in %: every block helps, attention more where pixels are few, with less and less gain.
+    """Made up, in %: every block helps, attention more where pixels are few, less and less.
 
     94 (1 - exp(-g)), where g adds up what the stages gain: attention's share grows by half from
     stage to stage, that of convolutions shrinks by a tenth; width and expansion count by their
@@ -42,7 +42,9 @@ def accuracy(architecture: Architecture) -> float:
         gain = GAINS[block] * growth**number
         total += gain * (0.9 if block == before else 1.0)
         before = block
-    capacity = math.log2(float(architecture["width"])) / 5 + math.log2(float(architecture["expand"])) / 8
+    capacity = (
+        math.log2(float(architecture["width"])) / 5 + math.log2(float(architecture["expand"])) / 8
+    )
     return 94 * (1 - math.exp(-0.55 * total * capacity - 0.9))
 
 
@@ -59,7 +61,9 @@ class Attention(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Shape kept."""
         n, c, h, w = x_NCHW.shape
-        q, k, v = self.into(self.norm(x_NCHW)).reshape(n, 3, self.heads, c // self.heads, h * w).unbind(1)
+        q, k, v = (
+            self.into(self.norm(x_NCHW)).reshape(n, 3, self.heads, c // self.heads, h * w).unbind(1)
+        )
         weights = (q.transpose(-1, -2) @ k / math.sqrt(c // self.heads)).softmax(-1)
         return x_NCHW + self.out((v @ weights.transpose(-1, -2)).reshape(n, c, h, w))
 

@@ -35,7 +35,7 @@ def train_autoencoder(
     from nas.progress import Progress
     from supernet.autoencoders.autoencoder import load_autoencoder
     from supernet.training.autoencoder_training import psnr_db, train_autoencoder, training_frames
-    from supernet.training.pretraining import state_path
+    from supernet.training.training import state_path
 
     height, width = _sides(size)
     for file in (out, state_path(out)):

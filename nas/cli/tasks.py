@@ -116,11 +116,12 @@ def built_task(
         return None
     own = task_of(task, space=space, build=build, shape=shape)
     assert own is not None
-    if own.build is None or own.shape is None:
-        raise InputError(f"--task {task}: builds no networks; give --build and --shape too")
-    from nas.costs.traces import Traces
+    from nas.task.tracing import traces_of
 
-    return own.space, Traces(own.space, own.build, own.shape)
+    traces = traces_of(own)
+    if traces is None:
+        raise InputError(f"--task {task}: builds no networks; give --build and --shape too")
+    return own.space, traces
 
 
 def _of_parts(space: str | None, parts: dict[str, Any]) -> "OwnTask":

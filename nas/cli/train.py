@@ -49,7 +49,7 @@ def train(
     """Train a supernet: the image U-Net on frames, then the temporal blocks on clips."""
     from nas.progress import Progress
     from nas.training.training import trained_supernet
-    from nas.training.training_workers import Job, train_on_workers
+    from nas.training.training_workers import Job
     from search_spaces.shipped.loading import load_temporal
     from supernet import TrainingPlan
     from supernet.training.execution import Execution
@@ -73,7 +73,7 @@ def train(
     with resumable():
         if workers > 1 or ray is not None:
             job = Job(chosen, plan, recipe, backbone_file.resolve(), out.resolve(), execution)
-            train_on_workers(job, workers, ray)
+            job.run(workers, ray)
         else:
             progress = Progress(stages=2)
             trained_supernet(
@@ -87,7 +87,7 @@ def train(
 
 def _backbone_file(out: Path, given: Path | None, *, resume: bool) -> Path:
     """Where the image U-Net is, or will be; InputError for files in the way."""
-    from supernet.training.pretraining import state_path
+    from supernet.training.training import state_path
 
     if given is not None and not given.exists():
         raise InputError(f"{given}: no such file or folder")

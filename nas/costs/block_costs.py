@@ -75,6 +75,10 @@ class BlockCosts:
         held = {s: b for s, b in layout(self.space, architecture).items() if b != "none"}
         return " ".join(f"{s}={b}" for s, b in held.items()) or NO_BLOCK
 
+    def per_choice_ms(self, architecture: Architecture) -> Mapping[str, float]:
+        """What each slot's block adds."""
+        return self.per_slot_ms(architecture)
+
     def per_slot_ms(self, architecture: Architecture) -> dict[str, float]:
         """What each slot's block adds."""
         return {

@@ -50,6 +50,9 @@ class Costs(Sized, Protocol):
     def network_ms(self, architecture: Architecture) -> Prediction:
         """One call, with bounds."""
 
+    def per_choice_ms(self, architecture: Architecture) -> Mapping[str, float]:
+        """What the options of choices add to a call, of those whose costs are told apart."""
+
     @property
     def fastest(self) -> Architecture:
         """The architecture of the lowest predicted latency."""

@@ -85,7 +85,7 @@ class Limits:
     targets: tuple[Target, ...]  # the first is the main one; none where nothing is predicted
     memory_mb: float | None = None  # of the budget and every device
     energy: Costs | None = None  # of a device that was calibrated on millijoules
-    sized: Sized | None = None  # what networks hold, where there is no device
+    sized: Sized | None = None  # what networks hold, where no device says it
 
     @property
     def costs(self) -> Costs:
@@ -95,7 +95,15 @@ class Limits:
     @property
     def space(self) -> SearchSpace:
         """Whose architectures are meant."""
-        return self._sized.space
+        found = self.targets[0].costs if self.targets else self.sized
+        assert found is not None, "a space with nothing known is still a space"
+        return found.space
+
+    @property
+    def sizes(self) -> Mapping[str, Meter]:
+        """What is known of networks whatever they run on, as the main device counts it."""
+        main = self.targets[0].costs.sizes if self.targets else {}
+        return {**(self.sized.sizes if self.sized else {}), **main}
 
     @property
     def latency_ms(self) -> float:
@@ -119,8 +127,13 @@ class Limits:
 
     def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
         """On the device that needs most, (n,)."""
-        each: list[Sized] = [target.costs for target in self.targets] or [self._sized]
-        found = [one.sizes["memory_mb"](architectures) for one in each]
+        found = [
+            target.costs.sizes["memory_mb"](architectures)
+            for target in self.targets
+            if "memory_mb" in target.costs.sizes
+        ]
+        if not found:
+            found = [self.sizes["memory_mb"](architectures)]
         return np.asarray(np.max(found, axis=0))
 
     def energies_mj(self, architectures: Sequence[Architecture]) -> Vector:
@@ -136,7 +149,7 @@ class Limits:
             if math.isfinite(target.latency_ms)
         }
         if self.budget.parameters is not None:
-            counts = self._sized.sizes["parameters_count"](architectures)
+            counts = self.sizes["parameters_count"](architectures)
             found["parameters"] = counts - self.budget.parameters
         if self.memory_mb is not None:
             found["memory_mb"] = self.memories_mb(architectures) - self.memory_mb
@@ -159,7 +172,7 @@ class Limits:
             target.objective: partial(self.pipelines_ms, target=target) for target in self.targets
         }
         energy = {} if self.energy is None else {"energy_mj": self.energies_mj}
-        sizes = dict(self._sized.sizes)
+        sizes = dict(self.sizes)
         if "memory_mb" in sizes:
             sizes["memory_mb"] = self.memories_mb
         return {**latencies, **sizes, **energy}
@@ -194,12 +207,6 @@ class Limits:
             violations=self.excess_of,
             seed=seed,
         )
-
-    @property
-    def _sized(self) -> Sized:
-        found = self.targets[0].costs if self.targets else self.sized
-        assert found is not None, "a space with nothing known is still a space"
-        return found
 
 
 def _objective(

@@ -9,8 +9,9 @@ from latency import Device, EncodedPredictor, Prediction, from_choices
 from nas.costs import extremes
 from nas.costs.contract import Meter, Vector
 from nas.costs.fixed_parts import FixedPart
-from nas.costs.workloads import numeric_choices
-from search_spaces import Architecture, InputError, SearchSpace, encode
+from nas.costs.per_part import per_part_ms
+from nas.costs.workloads import workload_of
+from search_spaces import Architecture, Choice, InputError, SearchSpace, encode
 
 
 class NamedCosts:
@@ -51,6 +52,26 @@ class NamedCosts:
         """One call, with bounds."""
         return Prediction(*(float(each[0]) for each in self._predicted([architecture])))
 
+    def per_choice_ms(self, architecture: Architecture) -> Mapping[str, float]:
+        """What each choice's option adds to what the quickest option of the choice takes.
+
+        Whole networks tell differences between options apart, and no more.
+        """
+        found = per_part_ms(self.device, workload_of(self.space, architecture, None))
+        return {name: ms - self._quickest_ms.get(name, 0.0) for name, ms in found.items()}
+
+    @cached_property
+    def _quickest_ms(self) -> dict[str, float]:
+        return {
+            choice.name: min(
+                float(self.device.part_row(part)[0])
+                for option in choice.options
+                for part in from_choices("", [(choice.name, option)]).parts
+            )
+            for choice in self.space.choices
+            if isinstance(choice, Choice)
+        }
+
     @cached_property
     def fastest(self) -> Architecture:
         """The architecture of the lowest predicted latency that was found."""
@@ -64,12 +85,11 @@ class NamedCosts:
     @property
     def unmeasured(self) -> list[str]:
         """Options of the space that the device never met, as `choice=option`."""
-        numeric = numeric_choices(self.space)
         options = [
             from_choices("", [(choice.name, option)])
             for choice in self.space.choices
-            if choice.name not in numeric
-            for option in getattr(choice, "options", ())
+            if isinstance(choice, Choice)
+            for option in choice.options
         ]
         return self.device.unmeasured_options(options)
 

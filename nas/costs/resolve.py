@@ -85,9 +85,9 @@ def _check_known(budget: Budget, costs: Sequence[Costs], sized: Sized | None) ->
             "a latency budget needs a device that predicts it; give a `device=`, which "
             "`nas calibrate` makes of measured networks"
         )
-    known = costs[0] if costs else sized
+    known = {*(costs[0].sizes if costs else ()), *(sized.sizes if sized else ())}
     for field, name in (("parameters", "parameters_count"), ("memory_mb", "memory_mb")):
-        if getattr(budget, field) is not None and (known is None or name not in known.sizes):
+        if getattr(budget, field) is not None and name not in known:
             raise InputError(
                 f"a budget on {name} needs the networks themselves, which are known by name "
                 "alone; give what builds them, `build=`"

@@ -7,6 +7,7 @@ from latency import Device, Prediction
 from nas.costs import extremes
 from nas.costs.contract import Meter, Vector
 from nas.costs.fixed_parts import FixedPart
+from nas.costs.per_part import per_part_ms
 from nas.costs.traces import Fitted, Traces
 from search_spaces import Architecture, SearchSpace
 
@@ -74,6 +75,10 @@ class TracedCosts:
     def network_ms(self, architecture: Architecture) -> Prediction:
         """One call, with bounds."""
         return self.device.predict(self.traces.workload(architecture))
+
+    def per_choice_ms(self, architecture: Architecture) -> Mapping[str, float]:
+        """What each choice's option adds, where the workload has it as a part of its own."""
+        return per_part_ms(self.device, self.traces.workload(architecture))
 
     @property
     def error_pct(self) -> float:

@@ -6,17 +6,15 @@ at: a fit over pairs of options proposes, and what is proposed is traced before 
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from latency import Workload
 from nas.costs.contract import Vector
+from nas.problem.errors import in_a_line
 from search_spaces import Architecture, InputError, SearchSpace, encode
 from search_spaces.space.integer_encoding import IntegerEncoder
-
-if TYPE_CHECKING:
-    from latency.tracing.building import InputShape
 
 FIRST = 64  # networks that are traced to begin with; all of a smaller space
 DRAWS = 16  # times as many are drawn for so many different ones
@@ -32,23 +30,16 @@ class Traces:
 
     Args:
         space: the architectures.
-        build: the torch module of an architecture.
-        shapes: its example inputs, as `latency.input_shapes` reads them: `1,3,224,224`.
+        trace: the workload of an architecture; what it raises is why there is none.
         seed: of the networks that are traced to begin with.
-
-    Raises:
-        InputError: shapes that are none.
     """
 
     def __init__(
-        self, space: SearchSpace, build: Callable[[Architecture], Any], shapes: str, seed: int = 0
+        self, space: SearchSpace, trace: Callable[[Architecture], Workload], seed: int = 0
     ) -> None:
-        from latency.tracing.building import input_shapes  # which loads torch
-
         self.space = space
         self.failed: dict[Architecture, str] = {}
-        self._build = build
-        self._shapes: Sequence[InputShape] = input_shapes(shapes)
+        self._trace = trace
         self._seed = seed
         self._known: dict[Architecture, Workload] = {}
 
@@ -61,15 +52,12 @@ class Traces:
         if architecture in self.failed:
             raise InputError(self.failed[architecture])
         if architecture not in self._known:
-            from latency.tracing.building import trace_built
-
             try:
-                self._known[architecture] = trace_built(
-                    lambda: self._build(architecture), self._shapes, str(architecture)
-                )
-            except InputError as error:
-                self.failed[architecture] = str(error)
-                raise
+                self._known[architecture] = self._trace(architecture)
+            except Exception as error:  # whatever somebody's code raises
+                known = isinstance(error, InputError)
+                self.failed[architecture] = str(error) if known else in_a_line(error)
+                raise InputError(self.failed[architecture]) from error
         return self._known[architecture]
 
     def settle(self, architecture: Architecture) -> bool:

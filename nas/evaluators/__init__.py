@@ -43,9 +43,3 @@ class Evaluator(Protocol):
 
     def close(self) -> None:
         """Give back what it holds."""
-
-
-def in_a_line(error: BaseException) -> str:
-    """An error as one line for people."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -15,8 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from nas.evaluators import Outcome, in_a_line
+from nas.evaluators import Outcome
 from nas.evaluators.serial import Quality, evaluated
+from nas.problem.errors import in_a_line
 from nas.ray_cluster import connected
 from search_spaces import Architecture, InputError
 

@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from nas.evaluators import BadAnswerError, Outcome, in_a_line
+from nas.evaluators import BadAnswerError, Outcome
+from nas.problem.errors import in_a_line
 from search_spaces import Architecture
 
 Quality = Callable[[Architecture], float | Sequence[float]]

@@ -73,7 +73,7 @@ def _axes_of(best: Found, problem: Problem) -> _Axes:
         return _Axes(
             lambda network: network.latency_ms,
             up,
-            "predicted latency of the pipeline (ms)",
+            "predicted latency (ms)",
             in_words(names[place]),
             partial(_front, lambda network: network.latency_ms),
         )

@@ -16,8 +16,8 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
-from nas.evaluators import in_a_line
 from nas.problem.distributions import directions, distributions
+from nas.problem.errors import in_a_line
 from nas.problem.problem import Problem
 from nas.study.fallback import FallbackSampler, Listed
 from search_spaces import Architecture, InputError

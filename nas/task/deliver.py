@@ -12,6 +12,7 @@ from nas.progress import Progress
 from nas.report import report
 from nas.run.results import Found, quality_place, winner
 from nas.run.run_folder import RunFolder
+from nas.task.stack_picture import stack_png
 from nas.task.task import Task
 from nas.task.words import who_won
 from search_spaces import Architecture
@@ -80,7 +81,11 @@ def _reported(
 ) -> tuple[Problem, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
     """What the report is filled with."""
     networks = (outcome.evaluated, outcome.picks, outcome.winner)
-    return outcome.problem, networks, TEMPLATE, {"verdict": who_won(results)}
+    limits, architecture = outcome.limits, outcome.winner.architecture
+    added_ms = limits.costs.per_choice_ms(architecture) if limits.targets else {}
+    drawing = stack_png(limits.space, architecture, added_ms)
+    context = {"verdict": who_won(results), "drawing": report.embedded(drawing, "png")}
+    return outcome.problem, networks, TEMPLATE, context
 
 
 def _write_bundle(path: Path, folder: RunFolder, task: Task, outcome: Outcome, html: str) -> None:
@@ -143,7 +148,7 @@ def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:
 
 def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str, Any] | None:
     """What the winner holds, and its costliest operations; None where nothing builds it."""
-    if task.build is None or task.shape is None:
+    if task.build is None and task.workload is None:
         return None
     from nas.report.workload_summary import costliest, kinds, sizes
     from nas.task.tracing import traced

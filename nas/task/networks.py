@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from latency.tracing.building import InputShape, input_shapes
-from nas.evaluators import in_a_line
+from nas.problem.errors import in_a_line
 from nas.task.task import Task
 from search_spaces import Architecture, InputError
 

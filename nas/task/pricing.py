@@ -2,22 +2,21 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from latency import Device
 from latency.predictor.shipped import HOST, load_device
 from nas.costs.contract import Costs, Sized
 from nas.costs.named_costs import NamedCosts
+from nas.costs.traces import Traces
 from nas.costs.unpriced import Unpriced
 from nas.progress import Progress
 from nas.run.settings import SearchSettings
 from nas.task.task import Task
+from nas.task.tracing import traces_of
 from search_spaces import InputError
 
-if TYPE_CHECKING:
-    from nas.costs.traces import Traces
-
 MOST_SAID = 5
+SIZES = ("parameters_count", "memory_mb", "flops_count")
 
 
 @dataclass(frozen=True)
@@ -44,13 +43,22 @@ class Pricing:
         return self.settings.device == HOST
 
     @cached_property
-    def traces(self) -> "Traces | None":
-        """Of the networks, where there is what builds them."""
-        if self.task.build is None or self.task.shape is None:
-            return None
-        from nas.costs.traces import Traces
+    def traces(self) -> Traces | None:
+        """Of the networks, where there is what builds them and something asks what they run."""
+        return traces_of(self.task, self.settings.seed) if self._asks_for_traces else None
 
-        return Traces(self.task.space, self.task.build, self.task.shape, self.settings.seed)
+    @property
+    def _asks_for_traces(self) -> bool:
+        """Whether a device prices operations, or sizes are traded off or limited."""
+        devices = [each for each in (self.main, *self.others, self.energy) if each is not None]
+        budget, objectives = self.settings.budget, self.settings.objectives
+        return (
+            self.on_host
+            or any(not device.choices for device in devices)
+            or budget.parameters is not None
+            or budget.memory_mb is not None
+            or any(name.startswith(SIZES) for name in objectives)
+        )
 
     def costs(self, main: Device | None, progress: Progress) -> list[Costs]:
         """On each device, the main one first."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from latency import Workload
 from nas.costs.limits import Budget
 from nas.run.settings import SearchSettings
 from nas.task.evaluation import Evaluate, Evaluation
@@ -37,6 +38,8 @@ class Task:
             costs that are known (`latency_ms` on a device; `parameters_count`, `memory_mb` and
             `flops_count` where there is a `build`).
         build: the torch module of an architecture.
+        workload: what an architecture's network runs, where that is known more quickly than by
+            tracing what `build` makes: `latency.concatenate` of layers that were traced once.
         shape: its example inputs, `1,3,224,224`, as `latency.input_shapes` reads them.
         weights: parameters and buffers of an architecture's module, by name, for the bundle;
             without it they are what `build` made.
@@ -55,6 +58,7 @@ class Task:
     build: Build | None = None
     shape: str | None = None
     weights: Weights | None = None
+    workload: Callable[[Architecture], Workload] | None = None
     steps: int = 1
     fidelity: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     name: str = ""
@@ -64,7 +68,7 @@ class Task:
             raise InputError(f"`objectives={self.objectives}`: give a list of names")
         if not isinstance(self.space, SearchSpace):
             raise InputError(f"a {type(self.space).__name__} is no SearchSpace")
-        for name in ("evaluate", "build", "weights"):
+        for name in ("evaluate", "build", "weights", "workload"):
             part = getattr(self, name)
             if part is not None and not callable(part):
                 raise InputError(f"`{name}=`: a {type(part).__name__} is not callable")

@@ -1,14 +1,34 @@
 """The workload of one of a task's networks."""
 
+from functools import partial
+
 from latency import Workload
-from latency.tracing.building import trace_built
-from nas.task.networks import shapes_of
+from nas.costs.traces import Traces
 from nas.task.task import Task
-from search_spaces import Architecture
+from search_spaces import Architecture, InputError
 
 
 def traced(task: Task, architecture: Architecture) -> Workload:
-    """Trace the network of an architecture, as it is built."""
+    """The workload of an architecture's network: as the task says it, else traced as it is built.
+
+    Raises:
+        InputError: it cannot be built, or does not run on such inputs; or no workload came back.
+    """
+    if task.workload is not None:
+        found = task.workload(architecture)
+        if not isinstance(found, Workload):
+            raise InputError(f"workload returned a {type(found).__name__}, no latency.Workload")
+        return found
+    from latency.tracing.building import trace_built  # which loads torch
+    from nas.task.networks import shapes_of
+
     build = task.build
     assert build is not None
     return trace_built(lambda: build(architecture), shapes_of(task), str(architecture))
+
+
+def traces_of(task: Task, seed: int = 0) -> Traces | None:
+    """The workloads of a task's networks; None where it neither says nor builds them."""
+    if task.workload is None and task.build is None:
+        return None
+    return Traces(task.space, partial(traced, task), seed)

@@ -5,11 +5,12 @@ first one writes the files, so they must lie where all workers see them.
 """
 
 import io
+import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,37 +27,40 @@ from supernet.training.workers import Workers
 KNOWN = (InputError, FloatingPointError, OSError)  # what a person can do something about
 
 
-@dataclass(frozen=True)
-class Job:
-    """What each worker does."""
+def train_on_workers(
+    train: Callable[[], object],
+    workers: int,
+    address: str | None = None,
+    accelerator: str = "cpu",
+) -> None:
+    """Run a training in `workers` processes of the Ray cluster at `address`, or of this machine.
 
-    space: TemporalSpace
-    plan: TrainingPlan
-    recipe: str
-    backbone_file: Path
-    supernet_file: Path
-    execution: Execution
+    Each process calls `train` within torch.distributed, so that `supernet`'s trainings split their
+    batches among them and end, but for rounding, as on one. What the first one writes to stdout or
+    stderr appears here on stderr.
 
-
-def train_on_workers(job: Job, workers: int, address: str | None = None) -> None:
-    """Train a supernet by `workers` workers of the Ray cluster at `address`, or of this machine.
+    Args:
+        train: takes nothing, and is sent to the workers: a function, or a frozen dataclass with
+            `__call__`. Paths that it writes must lie where all workers see them.
+        workers: how many.
+        address: of the cluster; None starts one on this machine.
+        accelerator: cpu, or cuda for a GPU each.
 
     Raises:
         InputError: bad input, or no cluster of that size at the address.
         FloatingPointError: a loss is not finite.
     """
-    for clips in (job.plan.image_clips, job.plan.video_clips):
-        Workers(0, workers).share(clips)
     if address is not None:
         check_address(address)
-    with _cluster(address, workers, job.execution.accelerator):
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else what is printed comes twice
+    with _cluster(address, workers, accelerator):
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
         from ray.train.v2.api.exceptions import WorkerGroupError
 
-        scaling = ScalingConfig(num_workers=workers, use_gpu=job.execution.accelerator == "cuda")
+        scaling = ScalingConfig(num_workers=workers, use_gpu=accelerator == "cuda")
         with _spoken() as lines, tempfile.TemporaryDirectory() as folder:
-            config = {"job": job, "lines": lines}
+            config = {"train": train, "lines": lines, "accelerator": accelerator}
             run = RunConfig(storage_path=folder)  # Ray's own notes; the results go where asked
             trainer = TorchTrainer(
                 _work, train_loop_config=config, scaling_config=scaling, run_config=run
@@ -73,22 +77,44 @@ def train_on_workers(job: Job, workers: int, address: str | None = None) -> None
 
 def _work(config: dict[str, Any]) -> None:
     """What a worker runs; torch.distributed is up."""
-    job: Job = config["job"]
-    if job.execution.accelerator == "cuda":
+    if config["accelerator"] == "cuda":
         import torch
         from ray.train.torch import get_device
 
         torch.cuda.set_device(get_device())  # this worker's of the machine's
-    first = Workers.here().rank == 0
-    trained_supernet(
-        job.space,
-        job.plan,
-        load_recipe(job.recipe),
-        job.backbone_file,
-        job.supernet_file,
-        Progress(stages=2, stream=_Lines(config["lines"] if first else None)),
-        execution=job.execution,
-    )
+    told = _Lines(config["lines"] if Workers.here().rank == 0 else None)
+    with redirect_stdout(told), redirect_stderr(told):
+        config["train"]()
+
+
+@dataclass(frozen=True)
+class Job:
+    """The training of a supernet of temporal blocks, as each worker does it."""
+
+    space: TemporalSpace
+    plan: TrainingPlan
+    recipe: str
+    backbone_file: Path
+    supernet_file: Path
+    execution: Execution
+
+    def run(self, workers: int, address: str | None = None) -> None:
+        """Train on workers; raises as `train_on_workers`."""
+        for clips in (self.plan.image_clips, self.plan.video_clips):
+            Workers(0, workers).share(clips)
+        train_on_workers(self, workers, address, self.execution.accelerator)
+
+    def __call__(self) -> None:
+        """Train in this worker."""
+        trained_supernet(
+            self.space,
+            self.plan,
+            load_recipe(self.recipe),
+            self.backbone_file,
+            self.supernet_file,
+            Progress(stages=2),
+            execution=self.execution,
+        )
 
 
 class _Lines(io.StringIO):

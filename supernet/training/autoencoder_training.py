@@ -17,8 +17,7 @@ from supernet.autoencoders.contract import Autoencoder
 from supernet.data.clips import ClipSource
 from supernet.data.splits import Split
 from supernet.data.video_folder import VideoFolder
-from supernet.training.pretraining import state_path
-from supernet.training.training import OnStep, Randomness, Schedule, Trainer
+from supernet.training.training import OnStep, Randomness, Schedule, Trainer, state_path
 
 STEPS = 1200
 CLIPS, FRAMES = 4, 4  # of a step: a patch of each frame; frames of one clip are decoded together

@@ -1,4 +1,4 @@
-"""Training batches: clips with noise and flow times, and the flow-matching loss of a path."""
+"""Training batches: clips with noise and flow times, and the flow-matching target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from search_spaces import Architecture
 from supernet.data.clips import ClipSource, single_frames
 from supernet.flow_matching import drop_context, logit_normal_times, mix
-from supernet.networks.supernet import Supernet
+from supernet.training.minibatches import squared_error
+from supernet.training.temporal_paths import path_loss, predict
 from supernet.training.training import Randomness
 
+__all__ = ["Batch", "draw_batch", "path_loss", "predict", "squared_error"]
 CONTEXT_DROPPED = 0.1
 
 
@@ -29,6 +30,16 @@ class Batch:
     def noisy(self) -> Tensor:
         """The network's input: noisy clips, shaped as the clips."""
         return mix(self.x_BCTHW, self.noise_BCTHW, self.time_B)
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What a denoiser is given; the velocity is its target."""
+        return self.noisy, self.time_B, self.context_BLC
+
+    @property
+    def target(self) -> Tensor:
+        """The velocity, by the name that recipes know."""
+        return self.velocity
 
     @property
     def velocity(self) -> Tensor:
@@ -75,20 +86,3 @@ def draw_batch(
     time_B = logit_normal_times(total, generator)[rows]
     kept_B11 = drop_context(torch.ones(total, 1, 1), CONTEXT_DROPPED, generator)[rows]
     return Batch(x_BCTHW, noise_BCTHW, time_B, context_BLC * kept_B11)
-
-
-def predict(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
-    """Predict the velocity by one path, shaped as the clips."""
-    velocity: Tensor = supernet(batch.noisy, batch.time_B, batch.context_BLC, architecture)
-    return velocity
-
-
-def path_loss(supernet: Supernet, batch: Batch, architecture: Architecture) -> Tensor:
-    """Compute the mean flow-matching loss of one path."""
-    return squared_error(predict(supernet, batch, architecture), batch.velocity)
-
-
-def squared_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared error, in float32 at least whatever the network computed in."""
-    wide = torch.promote_types(found.dtype, torch.float32)
-    return (found.to(wide) - wanted.to(wide)).square().mean()

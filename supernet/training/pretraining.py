@@ -18,11 +18,12 @@ from supernet.backbones.diffusers_io import open_backbone
 from supernet.data.loading import DIGITS, load_clips
 from supernet.networks.supernet import Supernet
 from supernet.networks.video_unet import VideoUNet
-from supernet.training.batches import draw_batch, squared_error
+from supernet.training.batches import draw_batch
 from supernet.training.execution import Execution
+from supernet.training.minibatches import squared_error
 from supernet.training.optimizer import OptimizerName
-from supernet.training.recipes import Recipe, uniform
-from supernet.training.training import OnStep, Randomness, Schedule, Trainer
+from supernet.training.recipes import Recipe, recipe_name, step_losses, uniform
+from supernet.training.training import OnStep, Randomness, Schedule, Trainer, state_path
 from supernet.training.workers import Workers
 
 BACKBONE, SUPERNET, NETWORK = "backbone", "supernet", "network"
@@ -111,10 +112,7 @@ def train_supernet(
     def losses(randomness: Randomness) -> Iterable[Tensor]:
         images = randomness.happens(plan.images)
         batch = draw_batch(data, plan.video_clips, randomness, images=images, wanted=wanted)
-        found = recipe(supernet, batch.to(execution.device), randomness)
-        if isinstance(found, Tensor) or not isinstance(found, Iterable):
-            raise InputError(f"recipe {_name(recipe)}: must yield its losses, not return one")
-        return found
+        return step_losses(recipe, supernet, batch.to(execution.device), randomness)
 
     notes = {
         **_notes(space, SUPERNET),
@@ -122,7 +120,7 @@ def train_supernet(
         "images": plan.images,
         "data": plan.data,
         "frozen backbone": plan.freeze_backbone,
-        "recipe": _name(recipe),
+        "recipe": recipe_name(recipe),
     }
     schedule = plan.schedule(plan.video_steps)
     trainer = Trainer(supernet, losses, schedule, plan.seed + 1, notes, execution, workers)
@@ -169,11 +167,6 @@ def train_network(
     return network
 
 
-def state_path(path: Path) -> Path:
-    """Where an unfinished training keeps its state, beside what it will write."""
-    return path.with_name(f"{path.stem}.training.safetensors")
-
-
 def load_backbone(path: Path, space: TemporalSpace) -> Backbone:
     """A trained image U-Net, or one in a folder of diffusers; InputError at another shape."""
     if path.is_dir():
@@ -204,10 +197,6 @@ def _read(path: Path, kind: str) -> checkpoint.Checkpoint:
 
 def _notes(space: TemporalSpace, kind: str) -> dict[str, Any]:
     return {"holds": kind, "space": space.to_json()}
-
-
-def _name(recipe: Recipe) -> str:
-    return str(getattr(recipe, "__qualname__", recipe))
 
 
 def _finish(path: Path, weights: dict[str, Tensor], notes: dict[str, Any]) -> None:

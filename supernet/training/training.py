@@ -55,6 +55,10 @@ class Randomness:
         """Whether something of this probability happens at this step."""
         return bool(np.random.default_rng(self._sequence(3)).random() < probability)
 
+    def module_seed(self, rank: int) -> int:
+        """Seeds what modules draw by themselves (dropout) at this step, on one of the workers."""
+        return int(self._sequence(4, rank).generate_state(1)[0])
+
     def of_training(self, *key: int) -> np.random.Generator:
         """What several steps must agree on: the same for the same key, whichever step asks."""
         return np.random.default_rng(np.random.SeedSequence((self.seed, *key), spawn_key=(1,)))
@@ -140,6 +144,7 @@ class Trainer:
             yield from self._steps(path)
 
     def _steps(self, path: Path | None) -> Iterator[tuple[int, float]]:
+        self.workers.spread([*self.module.parameters(), *self.module.buffers()])
         state, schedule = self._begin(), self.schedule
         at = self._resume(path, state) if path is not None and path.exists() else _Position()
         complaint = f"{path}: not all workers find the same; it must lie where all of them see it"
@@ -168,7 +173,8 @@ class Trainer:
     def _step(self, at: _Position, state: _State) -> tuple[float, _Position]:
         values = []
         for loss in self._computed(Randomness(self.seed, at.step, at.done / self.schedule.passes)):
-            values.append(loss.detach())
+            _check_scalar(loss)
+            values.append(loss.detach().reshape(()))
             if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
         if not values:
@@ -247,3 +253,15 @@ class Trainer:
         }
         plain: dict[str, Any] = json.loads(json.dumps(own))
         return plain
+
+
+def state_path(path: Path) -> Path:
+    """Where an unfinished training keeps its state, beside what it will write."""
+    return path.with_name(f"{path.stem}.training.safetensors")
+
+
+def _check_scalar(loss: object) -> None:
+    if not isinstance(loss, Tensor):
+        raise InputError(f"a loss must be a tensor of one number; found a {type(loss).__name__}")
+    if loss.numel() != 1:
+        raise InputError(f"a loss must be one number; found a tensor of shape {tuple(loss.shape)}")

@@ -4,7 +4,7 @@ Whoever starts them (`nas train` with workers, torchrun) also starts torch.distr
 there is one worker, and nothing here does anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,14 +28,14 @@ class Workers:
             return Workers(dist.get_rank(), dist.get_world_size())
         return Workers()
 
-    def share(self, clips: int) -> range:
-        """Shard a batch: which clips are this worker's; InputError if it does not split."""
-        if clips % self.count:
+    def share(self, size: int, of: str = "clips") -> range:
+        """Shard a batch: which of it are this worker's; InputError if it does not split."""
+        if size % self.count:
             raise InputError(
-                f"a batch of {clips} clips does not split evenly among {self.count} workers; "
-                f"choose a number that divides {clips}"
+                f"a batch of {size} {of} does not split evenly among {self.count} workers; "
+                f"choose a number that divides {size}"
             )
-        each = clips // self.count
+        each = size // self.count
         return range(self.rank * each, (self.rank + 1) * each)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -52,6 +52,12 @@ class Workers:
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Broadcast: give every worker the first one's, whatever each drew at the beginning."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
 
     def agree(self, number: int, where: torch.device, complaint: str) -> None:
         """Check that all workers have the same number; InputError with this complaint if not."""

@@ -19,6 +19,7 @@ import nas
 from nas.costs.named_costs import NamedCosts
 from nas.costs.traced_costs import TracedCosts
 from nas.costs.traces import Traces
+from nas.task.tracing import traces_of
 from search_spaces import Choice, InputError, SearchSpace
 
 HERE = Path(__file__).parent
@@ -274,7 +275,8 @@ def test_workers_find_what_one_process_finds(run: Path, phone: Path, tmp_path: P
 
 @pytest.fixture(scope="module")
 def traces() -> Traces:
-    found = Traces(own_task.SPACE, own_task.build, "1,3,32,32")
+    found = traces_of(own_task.TASK)
+    assert found is not None
     found.begin()
     return found
 

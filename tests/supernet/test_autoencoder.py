@@ -18,7 +18,7 @@ from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.data.clips import Clips
 from supernet.training.autoencoder_training import psnr_db, train_autoencoder
-from supernet.training.pretraining import state_path
+from supernet.training.training import state_path
 from temporal_bundle.closeness import check_close
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

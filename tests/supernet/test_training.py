@@ -24,9 +24,8 @@ from supernet import (
 from supernet import checkpoint as checkpoints
 from supernet.training.batches import draw_batch, path_loss
 from supernet.training.optimizer import Optimizer, OptimizerName
-from supernet.training.pretraining import state_path
 from supernet.training.recipes import uniform
-from supernet.training.training import Randomness, Schedule, Trainer
+from supernet.training.training import Randomness, Schedule, Trainer, state_path
 
 pytestmark = pytest.mark.slow
 SMALL = temporal_space("small", UNetShape(1, (8, 16), 4, 8, 8, 2, 10), OPERATORS)
