@@ -80,7 +80,7 @@ def _reported(
     results: dict[str, Any], outcome: Outcome
 ) -> tuple[Problem, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
     """What the report is filled with."""
-    networks = (outcome.evaluated, outcome.picks, outcome.winner)
+    networks = (outcome.evaluated, outcome.picks, _as_searched(outcome))
     limits, architecture = outcome.limits, outcome.winner.architecture
     added_ms = limits.costs.per_choice_ms(architecture) if limits.targets else {}
     drawing = stack_png(limits.space, architecture, added_ms)
@@ -104,6 +104,7 @@ def _write_bundle(path: Path, folder: RunFolder, task: Task, outcome: Outcome, h
 def _compared(outcome: Outcome) -> list[dict[str, Any]]:
     """The winner beside the best of each side, and beside the extremes in latency."""
     limits, problem = outcome.limits, outcome.problem
+    won = _as_searched(outcome)
     rows = [
         {
             "network": name,
@@ -113,7 +114,7 @@ def _compared(outcome: Outcome) -> list[dict[str, Any]]:
             **_costs(each.architecture, limits),
         }
         for name, each in (
-            (WINNER, outcome.winner),
+            (WINNER, won),
             (SEARCHED, winner(outcome.evaluated)),
             (RANDOM, winner(outcome.picks)),
         )
@@ -125,6 +126,13 @@ def _compared(outcome: Outcome) -> list[dict[str, Any]]:
                 {"network": name, "layout": str(extreme), "values": None, "loss": None, **costs}
             )
     return rows
+
+
+def _as_searched(outcome: Outcome) -> Found:
+    """The winner with what the search found of it, beside others that had no closer look."""
+    architecture = outcome.winner.architecture
+    every = (*outcome.evaluated, *outcome.picks)
+    return next((each for each in every if each.architecture == architecture), outcome.winner)
 
 
 def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:

@@ -29,8 +29,7 @@ def stack_png(
     from matplotlib.figure import Figure
 
     boxes = [choice.name for choice in space.choices if not _is_detail(space, choice.name)]
-    options = list(dict.fromkeys(str(architecture[n]) for n in boxes if n in architecture))
-    shown = [option for option in options if option not in NOTHING]
+    shown = list(dict.fromkeys(str(architecture[n]) for n in boxes if _stands(architecture, n)))
     rows = min(len(boxes), IN_A_COLUMN)
     columns = -(-len(boxes) // rows)
     width, height = columns * (WIDE + 1.3) + 0.2, rows * (HIGH + GAP) + 0.3
@@ -42,7 +41,8 @@ def stack_png(
     for number, name in enumerate(boxes):
         column, row = divmod(number, rows)
         option = str(architecture[name]) if name in architecture else ""
-        colour = COLOURS[shown.index(option) % len(COLOURS)] if option in shown else EMPTY
+        stands = _stands(architecture, name)
+        colour = COLOURS[shown.index(option) % len(COLOURS)] if stands else EMPTY
         corner = (1.2 + column * (WIDE + 1.3), 0.2 + row * (HIGH + GAP))
         details = {
             other.removeprefix(f"{name}."): value
@@ -56,6 +56,14 @@ def stack_png(
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+def _stands(architecture: Architecture, name: str) -> bool:
+    """Whether something stands there: an option that is no word for nothing, or has details."""
+    if name not in architecture:
+        return False
+    detailed = any(other.startswith(f"{name}.") for other in architecture)
+    return detailed or str(architecture[name]) not in NOTHING
 
 
 def _is_detail(space: SearchSpace, name: str) -> bool:
