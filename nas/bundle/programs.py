@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Node
 
 from latency.tracing.reasons import first_line
 from nas.costs.modules import clip_inputs
@@ -49,12 +50,29 @@ def export_network_program(module: nn.Module, inputs: tuple[Tensor, ...]) -> byt
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.export(module.eval(), inputs).run_decompositions({})
+            program = torch.export.export(module.eval(), inputs)
+            if any(_writes(node) for node in program.graph.nodes):  # `x += y`, ReLU(inplace=True)
+                program = program.run_decompositions({})
+                _spell_out(program)
         except Exception as error:  # whatever somebody's network makes of it
             raise InputError(
                 f"torch.export cannot take the network: {first_line(error)}"
             ) from error
         return _saved(program, {name for name, _ in module.named_parameters()})
+
+
+def _writes(node: Node) -> bool:
+    """Whether an operation changes a tensor that it was given."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def _spell_out(program: Any) -> None:
+    """Call reshapes by their plain name: decompositions leave one that no reader takes."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten._unsafe_view.default:  # noqa: SLF001
+            node.target = torch.ops.aten.reshape.default
+    program.graph_module.recompile()
 
 
 def _export(module: nn.Module, space: TemporalSpace) -> bytes:

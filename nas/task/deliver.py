@@ -15,7 +15,7 @@ from nas.run.run_folder import RunFolder
 from nas.task.stack_picture import stack_png
 from nas.task.task import Task
 from nas.task.words import who_won
-from search_spaces import Architecture
+from search_spaces import Architecture, InputError
 from search_spaces.files import document
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -35,7 +35,12 @@ def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress)
         advance(1)
         html = report.write(folder, *_reported(summary, outcome))
         if task.build is not None:
-            _write_bundle(folder.file("bundle"), folder, task, outcome, html)
+            try:
+                _write_bundle(folder.file("bundle"), folder, task, outcome, html)
+            except InputError as error:  # the search is done all the same
+                summary["no_bundle"] = str(error)
+                folder.results |= summary
+                folder.save()
         advance(2)
     return summary
 

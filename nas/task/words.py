@@ -44,7 +44,9 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"{network['memory_mb']:.4g} MB"
         )
     lines += [who_won(summary), f"report: {out / 'report.html'}"]
-    if summary["weights"]:
+    if why := summary.get("no_bundle"):
+        lines.append(f"no bundle: {why}")
+    elif summary["weights"]:
         lines.append(f"bundle: {out / 'bundle'}; weights: {summary['weights']}")
     else:
         lines.append(f"architecture: {out / 'architecture.json'}")
