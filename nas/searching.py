@@ -17,6 +17,7 @@ from search_spaces import InputError
 if TYPE_CHECKING:
     from nas.temporal.settings import Settings
 
+Limit = float | str | Sequence[float | str]
 # What a limit of `at_most` is called in a budget.
 FIELDS = {"parameters_count": "parameters", "memory_mb": "memory_mb", "energy_mj": "energy_mj"}
 
@@ -26,7 +27,8 @@ def search(
     task: "Task | Settings | None" = None,
     *,
     device: str | Sequence[str] | None = None,
-    at_most: Mapping[str, float | str] | None = None,
+    at_most: Mapping[str, Limit] | None = None,
+    energy: str | None = None,
     objectives: Sequence[str] | None = None,
     trials: int | None = None,
     strategy: str | None = None,
@@ -45,7 +47,9 @@ def search(
             on an image U-Net, which None is, too.
         device: a shipped name, a device's file, or `host`; several for several, the main one first.
         at_most: limits by name: `{"latency_ms": 8, "parameters_count": 5e6, "memory_mb": 100}`; a
-            latency may be a share of the slowest network's, `"60%"`.
+            latency may be a share of the slowest network's, `"60%"`, or a list, one for each
+            device.
+        energy: a device that was calibrated on millijoules, for `energy_mj`.
         objectives: what is traded off, in place of the task's own.
         trials: networks to evaluate.
         strategy: proposes them: a name, or `package.module:name`.
@@ -67,6 +71,7 @@ def search(
         name: value
         for name, value in {
             "objectives": tuple(objectives) if objectives is not None else None,
+            "energy": energy,
             "trials": trials,
             "strategy": strategy,
             "seed": seed,
@@ -92,7 +97,7 @@ def search(
     )
 
 
-def budget_of(at_most: Mapping[str, float | str], begun: Budget) -> Budget:
+def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
     """A budget with limits by name in place of those that it has.
 
     Raises:
@@ -101,7 +106,9 @@ def budget_of(at_most: Mapping[str, float | str], begun: Budget) -> Budget:
     given: dict[str, Any] = {}
     for name, limit in at_most.items():
         if name == "latency_ms":
-            given["latency"] = str(limit)
+            several = [limit] if isinstance(limit, str | int | float) else limit
+            given["latency"], *others = (str(each) for each in several)
+            given["other_latency"] = tuple(others)
             continue
         if name not in FIELDS:
             listed = ", ".join(["latency_ms", *FIELDS])
@@ -110,8 +117,8 @@ def budget_of(at_most: Mapping[str, float | str], begun: Budget) -> Budget:
                 f"{listed}; trade it off as one of the `objectives=`"
             )
         try:
-            number = float(limit)
-        except ValueError:
+            number = float(limit)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
             raise InputError(f"`at_most={name}={limit}`: is not a number") from None
         given[FIELDS[name]] = int(number) if name == "parameters_count" else number
     return replace(begun, **given)

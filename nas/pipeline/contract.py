@@ -97,8 +97,13 @@ class OpenTask(Protocol):
 class Task(Protocol):
     """What can be searched."""
 
-    def opened(self, folder: RunFolder, progress: Progress) -> OpenTask:
+    def opened(self, folder: RunFolder, progress: Progress, *, evaluates: bool = True) -> OpenTask:
         """The task for one run, as the folder's settings ask for it.
+
+        Args:
+            folder: of the run.
+            progress: where progress is shown.
+            evaluates: whether networks will be evaluated, or only handed over.
 
         Raises:
             InputError: nothing of such a name, or what does not fit together.

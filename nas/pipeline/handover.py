@@ -42,7 +42,7 @@ def hand_over(
     folder = RunFolder(run, settings, storage, resume=True)
     progress = progress or Progress()
     with folder.opened():
-        opened = task.opened(folder, progress)
+        opened = task.opened(folder, progress, evaluates=False)
         progress.expect(opened.own_stages)
         outcome = _as_if_won(opened, folder, trial, storage, progress)
         opened.prepare()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
     from optuna.storages import RDBStorage
 
-PICTURES = ("pareto.png", "bundle/preview.gif")
+PICTURES = ("pareto.png", "layout.png", "stack.png", "bundle/preview.gif")
 LOCAL = ("127.0.0.1", "localhost")
 
 

@@ -33,6 +33,7 @@ def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress)
         folder.results |= summary
         folder.save()
         advance(1)
+        document.write_atomically(folder.file("stack.png"), _drawing(outcome))
         html = report.write(folder, *_reported(summary, outcome))
         if task.build is not None:
             try:
@@ -86,11 +87,15 @@ def _reported(
 ) -> tuple[Problem, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
     """What the report is filled with."""
     networks = (outcome.evaluated, outcome.picks, _as_searched(outcome))
+    drawing = report.embedded(_drawing(outcome), "png")
+    context = {"verdict": who_won(results), "drawing": drawing}
+    return outcome.problem, networks, TEMPLATE, context
+
+
+def _drawing(outcome: Outcome) -> bytes:
     limits, architecture = outcome.limits, outcome.winner.architecture
     added_ms = limits.costs.per_choice_ms(architecture) if limits.targets else {}
-    drawing = stack_png(limits.space, architecture, added_ms)
-    context = {"verdict": who_won(results), "drawing": report.embedded(drawing, "png")}
-    return outcome.problem, networks, TEMPLATE, context
+    return stack_png(limits.space, architecture, added_ms)
 
 
 def _write_bundle(path: Path, folder: RunFolder, task: Task, outcome: Outcome, html: str) -> None:

@@ -37,7 +37,9 @@ class NetworkTask:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def opened(self, folder: RunFolder, progress: Progress) -> "OpenNetworkTask":
+    def opened(
+        self, folder: RunFolder, progress: Progress, *, evaluates: bool = True
+    ) -> "OpenNetworkTask":
         """The task for one run, as the folder's settings ask for it.
 
         Raises:
@@ -48,20 +50,23 @@ class NetworkTask:
                 "what is traded off is not said; give `objectives=`, as "
                 f"accuracy_pct{MAXIMISED},latency_ms"
             )
-        return OpenNetworkTask(self._task, folder, progress)
+        return OpenNetworkTask(self._task, folder, progress, evaluates=evaluates)
 
 
 class OpenNetworkTask:
     """A task of one's own, opened for one run."""
 
-    def __init__(self, task: Task, folder: RunFolder, progress: Progress) -> None:
+    def __init__(
+        self, task: Task, folder: RunFolder, progress: Progress, *, evaluates: bool
+    ) -> None:
         self._task = task
         self._folder = folder
         self._progress = progress
         self._pricing: Pricing = priced(task, folder.settings)
         self._strategy = strategies.load_strategy(folder.settings.strategy)
         self._finds: tuple[str, ...] = ()
-        task.evaluation(self._finds)  # refused where there is none
+        if evaluates:
+            task.evaluation(self._finds)  # refused where there is none
 
     @property
     def strategy(self) -> strategies.Strategy:

@@ -46,8 +46,11 @@ from supernet import Supernet, Validation
 class TemporalTask:
     """Temporal blocks on an image U-Net; all that it is asked stands in its `Settings`."""
 
-    def opened(self, folder: RunFolder, progress: Progress) -> "OpenTemporalTask":
-        """What the settings name, opened."""
+    def opened(
+        self, folder: RunFolder, progress: Progress, *, evaluates: bool = True
+    ) -> "OpenTemporalTask":
+        """What the settings name, opened; the supernet hands over, whether it evaluates or not."""
+        del evaluates
         assert isinstance(folder.settings, Settings)
         return OpenTemporalTask(open_inputs(folder.settings), folder, progress)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import own_task
 import pandas as pd
 import pytest
@@ -422,3 +423,35 @@ def test_measured_networks_of_a_task_make_a_device(call: Call) -> None:
     code, _, err = call("costs", "--device", "me.json", "--space", "cnn.json")
     assert code == 2
     assert "give what builds the networks, --build" in err
+
+
+def test_a_cell_is_priced_as_its_networks_are_predicted(tmp_path: Path) -> None:
+    import latency
+    from nas.costs.workloads import workload_of
+    from search_spaces import load
+
+    cell = load(str(HERE.parents[1] / "examples" / "nas_bench_201" / "cell.json"))
+    rng = np.random.default_rng(0)
+    drawn = [cell.sample(rng) for _ in range(60)]
+    times = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 1.5, "avg_pool_3x3": 0.7}
+    seen = [
+        latency.Measurement(
+            workload_of(cell, each, None),
+            1.0 + sum(times.get(str(option), 0.2) for option in each.values()),
+        )
+        for each in drawn
+    ]
+    device = latency.calibrate(seen, "phone")
+    costs = NamedCosts(cell, device)
+    fresh = [cell.sample(rng) for _ in range(40)]
+    predicted = device.predict_all([workload_of(cell, each, None) for each in fresh])
+    for name, found in (
+        ("latency_ms", costs.latencies_ms(fresh)),
+        ("high_ms", costs.upper_ms(fresh)),
+    ):
+        assert found == pytest.approx([getattr(each, name) for each in predicted], rel=1e-4)
+    device.save(tmp_path / "phone.json")
+    task = nas.Task(cell, lambda each: float(len(each)), ["error_pct", "latency_ms"])
+    result = nas.search(tmp_path / "run", task, device=str(tmp_path / "phone.json"), trials=20)
+    networks = {each.architecture for each in result.evaluated}
+    assert len(networks) == 20, "spellings of one network are one"
