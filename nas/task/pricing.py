@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from latency import Device
-from latency.predictor.shipped import HOST, load_device
+from latency.predictor.shipped import HOST
 from nas.costs.contract import Costs, Sized
+from nas.costs.devices import measured_in
 from nas.costs.named_costs import NamedCosts
 from nas.costs.traces import Traces
 from nas.costs.unpriced import Unpriced
@@ -128,19 +129,3 @@ def _say_how_sure(costs: Costs, progress: Progress) -> None:
             f"networks that are not traced are guessed on {costs.device.name}, off by "
             f"{error_pct:.1f}% on average; what is evaluated is traced"
         )
-
-
-def measured_in(unit: str, name: str) -> Device:
-    """A device that predicts times, or energies.
-
-    Raises:
-        InputError: nothing of that name, or a device of the other kind.
-    """
-    device = load_device(name)
-    if device.unit != unit:
-        wanted, field = ("an energy (_mj)", "device") if unit == "mJ" else ("a time", "energy")
-        raise InputError(
-            f"{name}: was calibrated on {device.facts.get('column', 'latency_ms')}, not on "
-            f"{wanted}; it is one for `{field}=`"
-        )
-    return device

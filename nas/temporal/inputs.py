@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latency import Device
-from latency.predictor.shipped import HOST, load_device
+from latency.predictor.shipped import HOST
 from nas import strategies
+from nas.costs.devices import measured_in
 from nas.temporal.settings import Settings
 from search_spaces import InputError, TemporalSpace
 from search_spaces.shipped.loading import load_temporal, load_twin
@@ -73,7 +74,7 @@ def open_inputs(settings: Settings) -> Inputs:
     if settings.backbone:
         open_backbone(Path(settings.backbone), space.unet)
     assert settings.device is not None
-    device = None if settings.device == HOST else _measured_in("ms", settings.device)
+    device = None if settings.device == HOST else measured_in("ms", settings.device)
     if device is not None:
         _check_memory(device, settings)
     return Inputs(
@@ -86,8 +87,8 @@ def open_inputs(settings: Settings) -> Inputs:
         metrics,
         load_supernet(Path(settings.supernet), learned) if settings.supernet else None,
         device,
-        [_measured_in("ms", name) for name in settings.other_devices],
-        _measured_in("mJ", settings.energy) if settings.energy else None,
+        [measured_in("ms", name) for name in settings.other_devices],
+        measured_in("mJ", settings.energy) if settings.energy else None,
     )
 
 
@@ -103,15 +104,3 @@ def _check_memory(device: Device, settings: Settings) -> None:
             f"{settings.space!r} need gigabytes; give `memory_mb=`, or memory_limit_mb "
             "in the device's file"
         )
-
-
-def _measured_in(unit: str, name: str) -> Device:
-    """A device that predicts times, or energies; InputError where it is the other kind."""
-    device = load_device(name)
-    if device.unit != unit:
-        wanted, field = ("an energy (_mj)", "device") if unit == "mJ" else ("a time", "energy")
-        raise InputError(
-            f"{name}: was calibrated on {device.facts.get('column', 'latency_ms')}, not on "
-            f"{wanted}; it is one for `{field}=`"
-        )
-    return device
