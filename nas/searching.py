@@ -1,5 +1,6 @@
 """`nas.search`: the front door, which makes a task of what it is given."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,14 @@ def search(
     out: str | Path,
     task: "Task | Settings | None" = None,
     *,
-    device: str | Sequence[str] | None = None,
+    device: str | Path | Sequence[str | Path] | None = None,
     at_most: Mapping[str, Limit] | None = None,
     energy: str | None = None,
     objectives: Sequence[str] | None = None,
     trials: int | None = None,
     strategy: str | None = None,
     seed: int | None = None,
+    finalists: int | None = None,
     limit_bound: Bound | None = None,
     resume: bool = False,
     storage: str | None = None,
@@ -54,6 +56,7 @@ def search(
         trials: networks to evaluate.
         strategy: proposes them: a name, or `package.module:name`.
         seed: of everything that is drawn.
+        finalists: how many of the best are looked at more closely at last.
         limit_bound: what of a latency counts: the `prediction`, or its `upper` 90% bound.
         resume: go on with a folder that is there.
         storage: an Optuna storage's URL; by default a file in the folder.
@@ -66,6 +69,8 @@ def search(
         FloatingPointError: what was found of the first networks was no number.
         StorageError: the storage failed; what is finished there is safe.
     """
+    if isinstance(objectives, str):
+        raise InputError(f"`objectives={objectives}`: give a list of names")
     made, settings = _made(task)
     changed: dict[str, Any] = {
         name: value
@@ -75,11 +80,15 @@ def search(
             "trials": trials,
             "strategy": strategy,
             "seed": seed,
+            "finalists": finalists,
         }.items()
         if value is not None
     }
     if device is not None:
-        main, *others = [device] if isinstance(device, str) else device
+        names = [device] if isinstance(device, str | Path) else list(device)
+        if not names:
+            raise InputError("`device=` names none; give one, or leave it out")
+        main, *others = (str(name) for name in names)
         changed |= {"device": main, "other_devices": tuple(others)}
     if at_most is not None:
         changed["budget"] = budget_of(at_most, settings.budget)
@@ -106,7 +115,9 @@ def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
     given: dict[str, Any] = {}
     for name, limit in at_most.items():
         if name == "latency_ms":
-            several = [limit] if isinstance(limit, str | int | float) else limit
+            several = [limit] if isinstance(limit, str | int | float) else list(limit)
+            if not several:
+                raise InputError("`at_most=latency_ms`: gives no limit; give a number, or a share")
             given["latency"], *others = (str(each) for each in several)
             given["other_latency"] = tuple(others)
             continue
@@ -119,7 +130,9 @@ def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
         try:
             number = float(limit)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            raise InputError(f"`at_most={name}={limit}`: is not a number") from None
+            number = math.nan
+        if not number > 0 or math.isinf(number):
+            raise InputError(f"`at_most={name}={limit}`: is no number above 0")
         given[FIELDS[name]] = int(number) if name == "parameters_count" else number
     return replace(begun, **given)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nas.bundle.programs import Programs
 from nas.run.run_folder import versions
-from search_spaces import Architecture, InputError, TemporalSpace
+from search_spaces import Architecture, TemporalSpace
 from search_spaces.files import document
 from supernet import DownFeatures, VideoUNet
 from temporal_bundle import (
@@ -20,9 +20,7 @@ from temporal_bundle import (
     NETWORK_FORMAT,
     VERSION,
     WEIGHTS,
-    BundleError,
     NetworkInput,
-    open_network,
     sha256,
 )
 from temporal_bundle.manifest import ARCHITECTURE, DENOISER, FEATURES, LATENCY, NETWORK
@@ -73,7 +71,7 @@ def write_network_bundle(
     study: dict[str, Any],
     report_html: str,
 ) -> None:
-    """Write a bundle of any network, which replaces one that stood there, and open it once.
+    """Write a bundle of any network, which replaces one that stood there.
 
     Args:
         path: the folder.
@@ -84,9 +82,6 @@ def write_network_bundle(
         latency: latency.json.
         study: what the search was asked for; no paths, no secrets.
         report_html: of the search.
-
-    Raises:
-        InputError: no reader would take the program; nothing is left then.
     """
     files = {
         ARCHITECTURE: document.dumps(architecture.to_json()).encode(),
@@ -120,11 +115,6 @@ def _write(
             "versions": versions(),
         }
         (temporary / MANIFEST).write_text(document.dumps(manifest), encoding="utf-8")
-        if format_name == NETWORK_FORMAT:  # of somebody's own network, which may hold anything
-            try:
-                open_network(temporary)
-            except BundleError as error:
-                raise InputError(str(error).replace(f"{temporary}/", "")) from None
         file.chmod((temporary / MANIFEST).stat().st_mode)  # was for its owner alone
 
 

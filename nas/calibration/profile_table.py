@@ -8,7 +8,7 @@ from pathlib import Path
 from latency.sources.contract import Protocol, Source
 from latency.sources.journal import Journal, journal_path
 from nas.calibration import profiling
-from nas.calibration.profiling import Build, Planned
+from nas.calibration.profiling import Build, Exists, Planned
 from nas.progress import Progress
 from nas.tables import write_rows
 from search_spaces import InputError, SearchSpace, TemporalSpace, read_table
@@ -29,6 +29,7 @@ class Wanted:
         rounds: visits to each; None for those of whatever measures.
         seed: of the order, and of the networks.
         build: a network with its inputs, where the space is no U-Net's; None where nothing does.
+        exists: which networks it can build; None for all.
     """
 
     space: SearchSpace
@@ -38,6 +39,7 @@ class Wanted:
     rounds: int | None
     seed: int
     build: Build | None = None
+    exists: Exists | None = None
 
     def planned(self, chains: tuple[int, ...]) -> Planned:
         """The blocks or the networks, or both; `chains` counts where none were asked for.
@@ -50,7 +52,7 @@ class Wanted:
             names = profiling.block_names(self.space)
             planned += profiling.plan_blocks(self.space, names, self.chains or chains)
         if self.networks is not None:
-            chosen = profiling.worth_measuring(self.space, self.networks, self.seed)
+            chosen = profiling.worth_measuring(self.space, self.networks, self.seed, self.exists)
             planned += profiling.plan_networks(self.space, chosen, self.build)
         return planned
 

@@ -1,6 +1,7 @@
 """What of a space is measured, and what comes of that as rows; and tables as measurements."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from search_spaces.files.document import Json
 from supernet import Backbone, VideoUNet, build_backbone
 
 Build = Callable[[Architecture], tuple[nn.Module, Inputs]]
+Exists = Callable[[Architecture], bool]
 CANDIDATES = 1000  # networks that a choice among them looks at
 MOST_CHOSEN = 100  # the rest are random: what a hundred leave unknown is noise
 
@@ -52,10 +54,12 @@ def block_names(space: TemporalSpace) -> list[BlockName]:
     return [(BACKBONE_SLOT, BACKBONE_OPTION), *blocks]
 
 
-def worth_measuring(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+def worth_measuring(
+    space: SearchSpace, count: int, seed: int, exists: Exists | None = None
+) -> list[Architecture]:
     """The networks whose measurement teaches most about all others, the most telling first.
 
-    Everything that chooses networks to measure asks here.
+    Everything that chooses networks to measure asks here. `exists` says which can be built.
 
     Raises:
         InputError: the space has fewer architectures than asked for.
@@ -64,7 +68,8 @@ def worth_measuring(space: SearchSpace, count: int, seed: int) -> list[Architect
     workloads = [_by_decisions(space, architecture) for architecture in found]
     told = latency.worth_measuring(workloads, min(count, MOST_CHOSEN))
     rest = [index for index in range(len(found)) if index not in set(told)]
-    return [found[index] for index in (*told, *rest)][:count]
+    ordered = (found[index] for index in (*told, *rest))
+    return _so_many((each for each in ordered if exists is None or exists(each)), count)
 
 
 def _by_decisions(space: SearchSpace, architecture: Architecture) -> Workload:
@@ -93,10 +98,26 @@ def spread_out(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
 
 
 def held_out(
-    space: SearchSpace, seen: Sequence[Architecture], count: int, seed: int
+    space: SearchSpace,
+    seen: Sequence[Architecture],
+    count: int,
+    seed: int,
+    exists: Exists | None = None,
 ) -> list[Architecture]:
     """Random architectures other than those seen, to judge predictions by."""
-    return _different(space, seen, len(seen) + count, seed)[len(seen) :]
+    if exists is None:
+        return _different(space, seen, len(seen) + count, seed)[len(seen) :]
+    some = int(min(space.size, len(seen) + max(CANDIDATES, count)))
+    fresh = _different(space, seen, some, seed)[len(seen) :]
+    return _so_many((each for each in fresh if exists(each)), count)
+
+
+def _so_many(networks: Iterable[Architecture], count: int) -> list[Architecture]:
+    """The first so many, looked for no further than needed; InputError where there are fewer."""
+    found = list(itertools.islice(networks, count))
+    if len(found) < count:
+        raise InputError(f"{len(found)} networks can be built, and {count} are to be measured")
+    return found
 
 
 def _different(

@@ -16,7 +16,7 @@ from search_spaces.files.errors import InputError
 if TYPE_CHECKING:
     from latency.sources.contract import Source
     from nas.calibration.profile_table import Wanted
-    from nas.calibration.profiling import Build
+    from nas.calibration.profiling import Build, Exists
     from nas.task.task import Task as OwnTask
 
 
@@ -93,7 +93,7 @@ def profile(
     chains = chains_of(repeats) if repeats is not None else None
     own = tasks.priced_task(task, space=space, build=build, shape=shape)
     found = load(space or "moving_digits") if own is None else own.space
-    wanted = Wanted(found, blocks, networks, chains, rounds, seed, _built(own))
+    wanted = Wanted(found, blocks, networks, chains, rounds, seed, *_built(own))
     measures = Backend(backend, torch_device, precision, compute_units, signing_team)
     if plan:
         _plan(wanted, measures, out, packages, json=json)
@@ -106,13 +106,13 @@ def profile(
     _say(table, rows, resumed=resume, json=json)
 
 
-def _built(own: "OwnTask | None") -> "Build | None":
-    """How the networks of a task are built to be measured; None for those of a U-Net's space."""
+def _built(own: "OwnTask | None") -> "tuple[Build | None, Exists | None]":
+    """How the networks of a task are built to be measured, and which can be; None: a U-Net's."""
     if own is None or own.build is None:
-        return None
-    from nas.task.networks import measured_as
+        return None, None
+    from nas.task.networks import Builds, measured_as
 
-    return partial(measured_as, own)
+    return partial(measured_as, own), Builds(own)
 
 
 def _say(out: Path, rows: int, *, resumed: bool, json: bool) -> None:

@@ -79,6 +79,7 @@ def task_of(
             parts["space"] = load(space)
         return _task(task).asked_for(**parts)
     if evaluate is None and build is None:
+        _check_alone(shape=shape, weights=weights, fidelity=fidelity)
         _check_temporal(space)
         return None
     return _of_parts(space, parts)
@@ -95,6 +96,7 @@ def priced_task(
     from search_spaces import TemporalSpace, load
 
     if task is None and build is None:
+        _check_alone(shape=shape)
         found = None if space is None else load(space)
         if found is None or isinstance(found, TemporalSpace):
             return None
@@ -113,6 +115,7 @@ def built_task(
         InputError: as `task_of`; or the task builds nothing.
     """
     if task is None and build is None:
+        _check_alone(shape=shape)
         return None
     own = task_of(task, space=space, build=build, shape=shape)
     assert own is not None
@@ -146,6 +149,15 @@ def _task(reference: str) -> "OwnTask":
             "returns one"
         )
     return found
+
+
+def _check_alone(**flags: str | None) -> None:
+    """Refuse parts of a task where none is named."""
+    for name, value in flags.items():
+        if value is not None:
+            raise InputError(
+                f"--{name} is of a task of your own; give --evaluate, --build or --task, too"
+            )
 
 
 def _check_temporal(space: str | None) -> None:

@@ -65,6 +65,11 @@ class BlockCosts:
         """What networks hold, in bulk."""
         return {"parameters_count": self.table.parameters, "memory_mb": self.table.memories_mb}
 
+    @property
+    def doubts(self) -> Sequence[str]:
+        """None: every block was priced."""
+        return ()
+
     @cached_property
     def published_parts(self) -> tuple[FixedPart, ...]:
         """What is published to run beside the network, once a clip."""

@@ -62,6 +62,10 @@ class Costs(Sized, Protocol):
         """The architecture of the highest predicted latency."""
 
     @property
+    def doubts(self) -> Sequence[str]:
+        """What of the latencies is a guess, in lines for people."""
+
+    @property
     def published_parts(self) -> tuple[FixedPart, ...]:
         """What is published to run beside such a network, once a pass of the pipeline."""
 

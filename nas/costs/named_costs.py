@@ -13,6 +13,8 @@ from nas.costs.per_part import per_part_ms
 from nas.costs.workloads import workload_of
 from search_spaces import Architecture, Choice, InputError, SearchSpace, encode
 
+MOST_SAID = 5
+
 
 class NamedCosts:
     """Latency of every architecture of a space whose options have names alone.
@@ -92,6 +94,19 @@ class NamedCosts:
             for option in choice.options
         ]
         return self.device.unmeasured_options(options)
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """Options that were never measured."""
+        never = self.unmeasured
+        if not never:
+            return ()
+        more = " ..." if never[MOST_SAID:] else ""
+        said = (
+            f"{self.device.name} never measured {', '.join(never[:MOST_SAID])}{more}: networks "
+            "with these are guessed; measure some"
+        )
+        return [said]
 
     def describe(self, architecture: Architecture) -> str:
         """A network in a few words."""

@@ -95,6 +95,17 @@ class TracedCosts:
         """The architecture of the highest predicted latency that was found; traced."""
         return self._settled(-1.0)
 
+    @property
+    def doubts(self) -> Sequence[str]:
+        """How far the fit is off."""
+        if not self.error_pct:
+            return ()
+        said = (
+            f"networks that are not traced are guessed on {self.device.name}, off by "
+            f"{self.error_pct:.1f}% on average; what is evaluated is traced"
+        )
+        return [said]
+
     def describe(self, architecture: Architecture) -> str:
         """A network in a few words."""
         return str(architecture)

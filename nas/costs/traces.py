@@ -12,7 +12,6 @@ import numpy as np
 
 from latency import Workload
 from nas.costs.contract import Vector
-from nas.problem.errors import in_a_line
 from search_spaces import Architecture, InputError, SearchSpace, encode
 from search_spaces.space.integer_encoding import IntegerEncoder
 
@@ -30,7 +29,7 @@ class Traces:
 
     Args:
         space: the architectures.
-        trace: the workload of an architecture; what it raises is why there is none.
+        trace: the workload of an architecture; InputError says why there is none.
         seed: of the networks that are traced to begin with.
     """
 
@@ -54,10 +53,9 @@ class Traces:
         if architecture not in self._known:
             try:
                 self._known[architecture] = self._trace(architecture)
-            except Exception as error:  # whatever somebody's code raises
-                known = isinstance(error, InputError)
-                self.failed[architecture] = str(error) if known else in_a_line(error)
-                raise InputError(self.failed[architecture]) from error
+            except InputError as error:
+                self.failed[architecture] = str(error)
+                raise
         return self._known[architecture]
 
     def settle(self, architecture: Architecture) -> bool:

@@ -39,7 +39,7 @@ def hand_over(
     Raises:
         InputError: no finished run, or no such trial in it.
     """
-    folder = RunFolder(run, settings, storage, resume=True)
+    folder = RunFolder(run, settings, storage, resume=True, only_read=True)
     progress = progress or Progress()
     with folder.opened():
         opened = task.opened(folder, progress, evaluates=False)

@@ -33,6 +33,7 @@ class HostProfile:
         measurements: a column of a table as (workload, latency) pairs.
         folder: of the run; what is measured stands in it.
         progress: where progress is shown.
+        exists: which networks can be built; None for all.
     """
 
     space: SearchSpace
@@ -41,6 +42,7 @@ class HostProfile:
     measurements: Callable[[Table, str], list[Measurement]]
     folder: RunFolder
     progress: Progress
+    exists: profiling.Exists | None = None
 
     def device(self) -> Device:
         """This machine, measured in the run's folder now or by an earlier try of the run."""
@@ -58,10 +60,12 @@ class HostProfile:
         space, settings = self.space, self.folder.settings
         unseen_count = int(min(settings.unseen_networks, space.size // 2))
         count = int(min(settings.calibration_networks, space.size - unseen_count))
-        fitted = profiling.worth_measuring(space, count, settings.seed)
+        fitted = profiling.worth_measuring(space, count, settings.seed, self.exists)
         source = TorchSource()
         seen = {**self.parts, "networks": self.plan(fitted)}
-        judged = self.plan(profiling.held_out(space, fitted, unseen_count, settings.seed))
+        judged = self.plan(
+            profiling.held_out(space, fitted, unseen_count, settings.seed, self.exists)
+        )
         every = judged
         for plan in reversed(seen.values()):
             every = plan + every
@@ -115,7 +119,8 @@ class HostProfile:
         table = read_table(files[UNSEEN], self.space)
         judged = self.measurements(table, "latency_ms")
         device = device.validated(judged, "held out")
-        device.save(self.folder.file("device.json"))
+        if not self.folder.only_read:
+            device.save(self.folder.file("device.json"))
         predicted = [device.predict(m.workload) for m in judged]
         self.folder.results[UNSEEN] = {
             "measured_ms": [m.latency_ms for m in judged],

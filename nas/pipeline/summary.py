@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nas.calibration.validated import status, trust
@@ -107,13 +107,11 @@ def _pipeline(limits: Limits, architecture: Architecture) -> dict[str, Any]:
 
 def finite(number: float) -> float | None:
     """A number as JSON has it: no word for what is infinite, or no number."""
-    return number if math.isfinite(number) and not np.isnan(number) else None
+    return number if math.isfinite(number) else None
 
 
 def public(settings: SearchSettings, paths: tuple[str, ...]) -> dict[str, Any]:
     """Settings without the paths of somebody's machine; `paths` may hold one."""
-    from pathlib import Path
-
     plain = asdict(settings)
     for name in ("space", "device", "energy", *paths):
         value = plain[name]

@@ -15,6 +15,8 @@ from search_spaces.files import document
 from search_spaces.tables.columns import in_words
 
 BASE = Path(__file__).parent  # of base.html.jinja, which templates of tasks extend
+# Who proposed a network, and what its best is called.
+BEST_OF = {"search": "best of the search", "random": "best random pick"}
 ORIGINS = {"search": "search", "random": "random pick", "uniform": "uniform layout"}
 
 

@@ -23,13 +23,20 @@ class RunFolder:
     """The files of one run, and its `run.json`."""
 
     def __init__(
-        self, path: Path, settings: SearchSettings, storage: str | None, *, resume: bool
+        self,
+        path: Path,
+        settings: SearchSettings,
+        storage: str | None,
+        *,
+        resume: bool,
+        only_read: bool = False,
     ) -> None:
         if storage is not None:
             check_url(storage)
         self.path = path
         self.settings = settings
         self.storage = storage
+        self.only_read = only_read  # nothing of it is written
         # Storages may be shared, so a run's studies carry a name that no other run has.
         self.study = f"{path.resolve().name} {uuid.uuid4().hex[:8]}"
         self.seconds: dict[str, float] = {}
@@ -102,6 +109,8 @@ class RunFolder:
 
     def save(self) -> None:
         """Write run.json."""
+        if self.only_read:
+            return
         content = {
             "format": FORMAT,
             "version": f"{MAJOR}.0",

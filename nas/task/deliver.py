@@ -1,15 +1,16 @@
 """After the search of a task: the tables, the pictures, the report, and the bundle."""
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
 from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
-from nas.problem.problem import Problem
 from nas.progress import Progress
 from nas.report import report
+from nas.report.report import BEST_OF
 from nas.run.results import Found, quality_place, winner
 from nas.run.run_folder import RunFolder
 from nas.task.stack_picture import stack_png
@@ -18,52 +19,94 @@ from nas.task.words import who_won
 from search_spaces import Architecture, InputError
 from search_spaces.files import document
 
+if TYPE_CHECKING:
+    from nas.task.bundling import Made
+
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-WINNER, SEARCHED, RANDOM = "winner", "best of the search", "best random pick"
-FASTEST, SLOWEST = "fastest network", "slowest network"
+WINNER, FASTEST, SLOWEST = "winner", "fastest network", "slowest network"
+BUNDLE = "bundle"
 
 
 def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress) -> dict[str, Any]:
-    """Write everything that a finished run leaves; the summary comes back."""
+    """Write everything that a finished run leaves; the summary comes back.
+
+    A search ends with its report, whatever cannot be made of its winner: the summary says why.
+    """
     best = outcome.winner.architecture
     with progress.stage("report", 2) as advance, folder.timed("report", again=True):
         write_trials(folder, outcome)
         document.write_atomically(folder.file("architecture.json"), document.dumps(best.to_json()))
-        summary = _summary(folder, task, outcome)
+        made, why = _made(task, best)
+        summary = {**_summary(folder, task, outcome), "no_bundle": why}
+        summary["verdict"] = who_won(summary)
         folder.results |= summary
         folder.save()
         advance(1)
-        document.write_atomically(folder.file("stack.png"), _drawing(outcome))
-        html = report.write(folder, *_reported(summary, outcome))
-        if task.build is not None:
-            try:
-                _write_bundle(folder.file("bundle"), folder, task, outcome, html)
-            except InputError as error:  # the search is done all the same
-                summary["no_bundle"] = str(error)
-                folder.results |= summary
-                folder.save()
+        drawing = _drawing(outcome)
+        document.write_atomically(folder.file("stack.png"), drawing)
+        html = report.write(folder, *_reported(outcome, drawing))
+        if made is None:
+            shutil.rmtree(folder.file(BUNDLE), ignore_errors=True)  # of an earlier try
+        else:
+            _write_bundle(folder.file(BUNDLE), folder, task, outcome, made, html)
         advance(2)
     return summary
 
 
 def hand_over(folder: RunFolder, task: Task, outcome: Outcome, out: Path) -> None:
-    """Write what is left of a winner for another trial; the run folder stays as it is."""
-    results = {**folder.results, **_summary(folder, task, outcome), "finalists": None}
-    pictures, html = report.rendered(folder, results, *_reported(results, outcome))
-    if task.build is not None:
-        _write_bundle(out, folder, task, outcome, html)
+    """Write a bundle of one trial, or its architecture and report where none can be made."""
+    made, why = _made(task, outcome.winner.architecture)
+    results = {
+        **folder.results,
+        **_summary(folder, task, outcome),
+        "no_bundle": why,
+        "finalists": None,
+        "verdict": "",
+        "trial": outcome.winner.trial,
+    }
+    drawing = _drawing(outcome)
+    pictures, html = report.rendered(folder, results, *_reported(outcome, drawing))
+    if made is not None:
+        _write_bundle(out, folder, task, outcome, made, html)
         return
     architecture = outcome.winner.architecture
     with document.replacing_folder(out) as temporary:
-        files = {
+        texts = {
             "architecture.json": document.dumps(architecture.to_json()),
             "latency.json": document.dumps(latency_of(architecture, outcome.limits)),
             "report.html": html,
         }
-        for name, text in files.items():
+        for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
         for kind, drawn in pictures.items():
             (temporary / f"pareto.{kind}").write_bytes(drawn)
+
+
+def _made(task: Task, architecture: Architecture) -> "tuple[Made | None, str | None]":
+    """What a bundle holds of the network; None, and why not, where there is none."""
+    if task.build is None:
+        return None, None
+    from nas.task.bundling import made_of
+
+    try:
+        return made_of(task, architecture), None
+    except InputError as error:
+        return None, str(error)
+
+
+def _write_bundle(
+    path: Path, folder: RunFolder, task: Task, outcome: Outcome, made: "Made", html: str
+) -> None:
+    from nas.task.bundling import write_task_bundle
+
+    architecture = outcome.winner.architecture
+    study = {
+        "space": task.space.to_json(),
+        "settings": public(folder.settings, ()),
+        "weights": _weights(task),
+    }
+    priced = latency_of(architecture, outcome.limits)
+    write_task_bundle(path, made, architecture, priced, html, study)
 
 
 def _summary(folder: RunFolder, task: Task, outcome: Outcome) -> dict[str, Any]:
@@ -74,7 +117,6 @@ def _summary(folder: RunFolder, task: Task, outcome: Outcome) -> dict[str, Any]:
         "quality": problem.objectives[quality_place(problem)].name,
         **summary_of(outcome),
         "winner": dict(best.architecture.items()),
-        "winner_loss": best.loss,
         "compared": _compared(outcome),
         "finalists": folder.results.get("finalists"),
         "network": _network(task, best.architecture, outcome.limits),
@@ -83,13 +125,11 @@ def _summary(folder: RunFolder, task: Task, outcome: Outcome) -> dict[str, Any]:
 
 
 def _reported(
-    results: dict[str, Any], outcome: Outcome
-) -> tuple[Problem, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
+    outcome: Outcome, drawing: bytes
+) -> tuple[Any, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
     """What the report is filled with."""
     networks = (outcome.evaluated, outcome.picks, _as_searched(outcome))
-    drawing = report.embedded(_drawing(outcome), "png")
-    context = {"verdict": who_won(results), "drawing": drawing}
-    return outcome.problem, networks, TEMPLATE, context
+    return outcome.problem, networks, TEMPLATE, {"drawing": report.embedded(drawing, "png")}
 
 
 def _drawing(outcome: Outcome) -> bytes:
@@ -98,42 +138,31 @@ def _drawing(outcome: Outcome) -> bytes:
     return stack_png(limits.space, architecture, added_ms)
 
 
-def _write_bundle(path: Path, folder: RunFolder, task: Task, outcome: Outcome, html: str) -> None:
-    from nas.task.bundling import write_task_bundle
-
-    architecture = outcome.winner.architecture
-    study = {
-        "space": task.space.to_json(),
-        "settings": public(folder.settings, ()),
-        "weights": _weights(task),
-    }
-    priced = latency_of(architecture, outcome.limits)
-    write_task_bundle(path, task, architecture, priced, html, study)
-
-
 def _compared(outcome: Outcome) -> list[dict[str, Any]]:
     """The winner beside the best of each side, and beside the extremes in latency."""
     limits, problem = outcome.limits, outcome.problem
-    won = _as_searched(outcome)
     rows = [
         {
             "network": name,
             "layout": str(each.architecture),
             "values": named_values(each, problem),
-            "loss": each.loss,
             **_costs(each.architecture, limits),
         }
         for name, each in (
-            (WINNER, won),
-            (SEARCHED, winner(outcome.evaluated)),
-            (RANDOM, winner(outcome.picks)),
+            (WINNER, _as_searched(outcome)),
+            (BEST_OF["search"], winner(outcome.evaluated)),
+            (BEST_OF["random"], winner(outcome.picks)),
         )
     ]
     if limits.targets:
         for name, extreme in ((FASTEST, limits.costs.fastest), (SLOWEST, limits.costs.slowest)):
-            costs = _costs(extreme, limits)
             rows.append(
-                {"network": name, "layout": str(extreme), "values": None, "loss": None, **costs}
+                {
+                    "network": name,
+                    "layout": str(extreme),
+                    "values": None,
+                    **_costs(extreme, limits),
+                }
             )
     return rows
 
@@ -165,16 +194,22 @@ def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:
 
 
 def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str, Any] | None:
-    """What the winner holds, and its costliest operations; None where nothing builds it."""
+    """What the winner holds, and its costliest operations; None where they cannot be told."""
     if task.build is None and task.workload is None:
         return None
     from nas.report.workload_summary import costliest, kinds, sizes
     from nas.task.tracing import traced
 
-    workload = traced(task, architecture)
+    try:
+        workload = traced(task, architecture)
+    except InputError:  # what cannot be traced is evaluated all the same
+        return None
     device = limits.costs.device if limits.targets else None
+    held = sizes(workload)
+    if (meter := limits.meters.get("memory_mb")) is not None:  # in numbers as wide as the device's
+        held["memory_mb"] = float(meter([architecture])[0])
     return {
-        **sizes(workload),
+        **held,
         "kinds": [vars(kind) for kind in kinds(workload)],
         "costliest": [vars(row) for row in costliest(device, workload)],
     }
@@ -183,7 +218,7 @@ def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str
 def _weights(task: Task) -> str | None:
     if task.build is None:
         return None
-    return "the task's own" if task.weights is not None else "random: the task has no `weights`"
+    return "the task's own" if task.weights is not None else "as `build` made them"
 
 
 def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:

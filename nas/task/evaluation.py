@@ -42,7 +42,7 @@ class Evaluation:
             raise BadAnswerError(
                 f"evaluate returned {len(values)} number{'s' * (len(values) != 1)} for "
                 f"{len(self.finds)} objectives ({', '.join(self.finds)}); return them by name, as "
-                f"{{{self.finds[0]!r}: ...}}"
+                f"{{{self.finds[0]!r}: ...}}{_known_elsewhere(self.finds)}"
             )
         return tuple(_number(value, name) for value, name in zip(values, self.finds, strict=True))
 
@@ -57,8 +57,19 @@ class Evaluation:
             raise BadAnswerError(
                 f"evaluate found {', '.join(map(str, answer)) or 'nothing'}, and the search needs "
                 f"{', '.join(missing)}; return it too, or name another of the objectives"
+                f"{_known_elsewhere(missing)}"
             )
         return tuple(_number(answer[name], name) for name in self.finds)
+
+
+def _known_elsewhere(names: Sequence[str]) -> str:
+    """What is known of networks beforehand, if one says by what."""
+    said = ""
+    if any(name.startswith("latency_") for name in names):
+        said += "; a latency is known beforehand on a `device=`"
+    if any(name in ("parameters_count", "memory_mb", "flops_count") for name in names):
+        said += "; sizes are known beforehand by a `build=`"
+    return said
 
 
 def _number(value: Any, name: str) -> float:

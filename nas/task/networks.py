@@ -11,6 +11,8 @@ from nas.problem.errors import in_a_line
 from nas.task.task import Task
 from search_spaces import Architecture, InputError
 
+HOPELESS = 20  # networks that cannot be built, where none could
+
 
 class Named(nn.Module):
     """A module whose inputs have names, called by their places."""
@@ -47,6 +49,47 @@ def network_of(task: Task, architecture: Architecture) -> nn.Module:
         except Exception as error:
             raise InputError(f"weights of {architecture}: {in_a_line(error)}") from error
     return module.eval()
+
+
+class Builds:
+    """Which of a task's networks can be built: each is tried once, on the meta device first.
+
+    Args:
+        task: that builds.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._known: dict[Architecture, bool] = {}
+
+    def __call__(self, architecture: Architecture) -> bool:
+        """Whether one can be built.
+
+        Raises:
+            InputError: none of the first could.
+        """
+        if architecture not in self._known:
+            why = self._why_not(architecture)
+            self._known[architecture] = not why
+            if not any(self._known.values()) and len(self._known) >= HOPELESS:
+                raise InputError(
+                    f"{HOPELESS} of {HOPELESS} networks cannot be built; the last: {why}"
+                )
+        return self._known[architecture]
+
+    def _why_not(self, architecture: Architecture) -> str:
+        assert self._task.build is not None
+        try:
+            with torch.device("meta"):
+                module = self._task.build(architecture)
+        except Exception:  # many constructors read numbers, which meta has none of
+            try:
+                module = self._task.build(architecture)
+            except Exception as error:
+                return f"build of {architecture} raised {in_a_line(error)}"
+        if not isinstance(module, nn.Module):
+            return f"build returned a {type(module).__name__}, no torch module"
+        return ""
 
 
 def called_by_place(task: Task, module: nn.Module) -> nn.Module:

@@ -1,7 +1,8 @@
 """A task of one's own, opened for one run."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class OpenNetworkTask:
         settings, traces = self._folder.settings, self._pricing.traces
         problem = limits.problem(settings.objectives, settings.seed, finds=None)
         self._finds = tuple(each.name for each in problem.objectives if not each.known)
-        return problem if traces is None else replace(problem, settle=traces.settle)
+        return replace(problem, settle=self._exists if traces is None else traces.settle)
 
     def prepare(self) -> None:
         """Nothing: what `evaluate` needs is its own."""
@@ -142,6 +143,15 @@ class OpenNetworkTask:
         """The summary in words."""
         return told(summary, self._folder.path)
 
+    @cached_property
+    def _exists(self) -> Callable[[Architecture], bool] | None:
+        """Which networks can be built, where a search needs no more of them."""
+        if self._task.build is None:
+            return None
+        from nas.task.networks import Builds
+
+        return Builds(self._task)
+
     def _measured_here(self) -> Device:
         from nas.calibration import profiling
         from nas.pipeline.host_profile import HostProfile
@@ -155,6 +165,7 @@ class OpenNetworkTask:
             partial(profiling.measurements_of, costs=self._pricing.traces),
             self._folder,
             self._progress,
+            self._pricing.traces.settle if self._pricing.traces else None,
         ).device()
 
 

@@ -16,7 +16,6 @@ from nas.task.task import Task
 from nas.task.tracing import traces_of
 from search_spaces import InputError
 
-MOST_SAID = 5
 SIZES = ("parameters_count", "memory_mb", "flops_count")
 
 
@@ -65,8 +64,8 @@ class Pricing:
         """On each device, the main one first."""
         devices = [each for each in (main, *self.others) if each is not None]
         found = [self._priced(device) for device in devices]
-        for each in found:
-            _say_how_sure(each, progress)
+        for line in (line for each in found for line in each.doubts):
+            progress.say(line)
         return found
 
     def energies(self) -> Costs | None:
@@ -113,19 +112,3 @@ def priced(task: Task, settings: SearchSettings) -> Pricing:
     others = tuple(measured_in("ms", name) for name in settings.other_devices)
     energy = measured_in("mJ", settings.energy) if settings.energy else None
     return Pricing(task, settings, main, others, energy)
-
-
-def _say_how_sure(costs: Costs, progress: Progress) -> None:
-    """What of the costs is a guess."""
-    if isinstance(costs, NamedCosts) and (never := costs.unmeasured):
-        more = " ..." if never[MOST_SAID:] else ""
-        progress.say(
-            f"{costs.device.name} never measured {', '.join(never[:MOST_SAID])}{more}: networks "
-            "with these are guessed; measure some"
-        )
-    error_pct = getattr(costs, "error_pct", 0.0)
-    if error_pct:
-        progress.say(
-            f"networks that are not traced are guessed on {costs.device.name}, off by "
-            f"{error_pct:.1f}% on average; what is evaluated is traced"
-        )

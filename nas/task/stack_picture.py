@@ -10,7 +10,7 @@ GREY, INK, EMPTY = "#9a9a9a", "#222222", "#f1f1f1"
 COLOURS = ("#4c78a8", "#72b7b2", "#e45756", "#b279a2", "#f2a541", "#8c6d31", "#54a24b", "#ff9da6")
 WIDE, HIGH, GAP = 3.4, 0.5, 0.16  # inches of a box, and between boxes
 IN_A_COLUMN = 12
-NOTHING = frozenset({"none", "skip", "absent", "identity", "0", "False"})
+NOTHING = frozenset({"none", "skip", "absent", "identity"})
 LARGE_PT, SMALL_PT = 10.5, 9.0
 
 

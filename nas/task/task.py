@@ -1,5 +1,8 @@
 """`nas.Task`: any search space, with functions that evaluate and build its networks."""
 
+import hashlib
+import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,11 +19,49 @@ Weights = Callable[[Architecture], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class TaskSettings(SearchSettings):
-    """What the search of a task is asked; `task` and `shape` are the task's, for its results."""
+    """What the search of a task is asked; what is of the task itself stands for its results.
+
+    Args:
+        task: its name.
+        space_digest: of its space.
+        shape: of its inputs.
+        fidelity: its name, and what the search and the finalists ask for; empty for none.
+    """
 
     task: str = "task"
+    space_digest: str = ""
     shape: str | None = None
-    fidelity: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    fidelity: tuple[str, int, int] | tuple[()] = ()
+
+
+def _digest(space: SearchSpace) -> str:
+    text = json.dumps(space.to_json(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_levels(name: str, levels: Any) -> None:
+    whole = isinstance(levels, tuple | list) and len(levels) == 2
+    if not whole or not all(isinstance(level, int) for level in levels):
+        raise InputError(f"`fidelity={name}`: give two whole numbers, as (16, 128); found {levels}")
+    if not 0 < levels[0] <= levels[1]:
+        raise InputError(
+            f"`fidelity={name}`: the finalists' number is no less than the search's, and both are "
+            f"above 0; found {levels[0]} and {levels[1]}"
+        )
+
+
+def _check_takes(evaluate: Evaluate | None, name: str) -> None:
+    """Refuse a fidelity that the function does not take, where that can be told."""
+    try:
+        taken = inspect.signature(evaluate).parameters.values() if evaluate else ()
+    except (TypeError, ValueError):  # of what is written in C
+        return
+    any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken)
+    if evaluate and not any_name and name not in {each.name for each in taken}:
+        raise InputError(
+            f"`fidelity={name}`: evaluate takes no argument of that name; it takes "
+            f"{', '.join(each.name for each in taken)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +108,9 @@ class Task:
         if isinstance(self.objectives, str):
             raise InputError(f"`objectives={self.objectives}`: give a list of names")
         if not isinstance(self.space, SearchSpace):
-            raise InputError(f"a {type(self.space).__name__} is no SearchSpace")
+            raise InputError(
+                f"a {type(self.space).__name__} is no SearchSpace; search_spaces.load reads a file"
+            )
         for name in ("evaluate", "build", "weights", "workload"):
             part = getattr(self, name)
             if part is not None and not callable(part):
@@ -80,11 +123,8 @@ class Task:
         if len(self.fidelity) > 1:
             raise InputError(f"`fidelity=` has {', '.join(self.fidelity)}; give one")
         for name, levels in self.fidelity.items():
-            if len(levels) != 2 or not 0 < levels[0] <= levels[1]:
-                raise InputError(
-                    f"`fidelity={name}`: give two numbers, the search's and the finalists' that "
-                    f"is no less; found {levels}"
-                )
+            _check_levels(name, levels)
+            _check_takes(self.evaluate, name)
 
     @property
     def settings(self) -> SearchSettings:
@@ -93,7 +133,8 @@ class Task:
             task=self.name or self.space.name,
             space=self.space.name,
             shape=self.shape,
-            fidelity={name: (low, high) for name, (low, high) in self.fidelity.items()},
+            space_digest=_digest(self.space),
+            fidelity=next(((name, *levels) for name, levels in self.fidelity.items()), ()),
             objectives=tuple(self.objectives),
             budget=Budget(latency=None, steps=self.steps),
         )

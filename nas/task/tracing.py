@@ -4,6 +4,7 @@ from functools import partial
 
 from latency import Workload
 from nas.costs.traces import Traces
+from nas.problem.errors import in_a_line
 from nas.task.task import Task
 from search_spaces import Architecture, InputError
 
@@ -15,7 +16,10 @@ def traced(task: Task, architecture: Architecture) -> Workload:
         InputError: it cannot be built, or does not run on such inputs; or no workload came back.
     """
     if task.workload is not None:
-        found = task.workload(architecture)
+        try:
+            found = task.workload(architecture)
+        except Exception as error:  # whatever somebody's code raises
+            raise InputError(f"workload of {architecture} raised {in_a_line(error)}") from error
         if not isinstance(found, Workload):
             raise InputError(f"workload returned a {type(found).__name__}, no latency.Workload")
         return found

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.pipeline.contract import Told
+from nas.report.report import BEST_OF, ORIGINS
 from search_spaces.tables.columns import in_words
-
-PROPOSED = {"search": "best of the search", "random": "best random pick"}
 
 
 def told(summary: dict[str, Any], out: Path) -> Told:
@@ -43,7 +42,7 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"the winner: {network['parameters']:,} parameters, {network['gflops']:.4g} GFLOPs, "
             f"{network['memory_mb']:.4g} MB"
         )
-    lines += [who_won(summary), f"report: {out / 'report.html'}"]
+    lines += [summary["verdict"], f"report: {out / 'report.html'}"]
     if why := summary.get("no_bundle"):
         lines.append(f"no bundle: {why}")
     elif summary["weights"]:
@@ -54,17 +53,17 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
 
 
 def who_won(results: dict[str, Any]) -> str:
-    """Whose network won, and how far the best of the other side is behind."""
+    """Whose network won, and what the best of the other side has, as both were searched."""
     rows = {row["network"]: row for row in results["compared"]}
     won = results["winner_origin"]
-    other = next(origin for origin in PROPOSED if origin != won)
-    rival, best = rows[PROPOSED[other]], rows["winner"]
-    said = f"The winner is the {PROPOSED[won]}"
+    other = next(origin for origin in BEST_OF if origin != won)
+    best, own, rival = rows["winner"], rows[BEST_OF[won]], rows[BEST_OF[other]]
+    who = f"the {BEST_OF[won]}" if own["layout"] == best["layout"] else f"a {ORIGINS[won]}'s"
     name = results["quality"]
+    said = f"The winner is {who} ({in_words(name)} {best['values'][name]:.5g})"
     if rival["layout"] == best["layout"]:
-        return f"{said}, which the {other} found, too."
-    found, behind = rival["values"][name], rows[PROPOSED[won]]["values"][name]
+        return f"{said}, and the {BEST_OF[other]}, too."
     return (
-        f"{said}: {in_words(name)} {behind:.5g}, the {PROPOSED[other]} has {found:.5g} "
-        f"({results['trials']} networks each)."
+        f"{said}; the {BEST_OF[other]} has {rival['values'][name]:.5g}. The search evaluated "
+        f"{results['trials']} networks, {results['random_picks']} more were picked at random."
     )

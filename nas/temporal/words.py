@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 
 from nas.pipeline.contract import Told
+from nas.report.report import BEST_OF
 from nas.temporal.learned import INHERITED
 
 # Who proposed a network, and the row of its best in the comparison.
-PROPOSED = {
-    "search": "best of the search",
-    "random": "best random pick",
-    "uniform": "best uniform layout",
-}
+PROPOSED = {**BEST_OF, "uniform": "best uniform layout"}
 TOLD_APART = 2.0  # standard errors
 DRIFTED = 0.05
 

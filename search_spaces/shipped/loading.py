@@ -56,7 +56,8 @@ def load_temporal(name: str) -> TemporalSpace:
     space = load(name)
     if not isinstance(space, TemporalSpace):
         raise InputError(
-            f"space {space.name!r} has no U-Net to put blocks in; this needs one that has"
+            f"space {space.name!r} has no U-Net to put blocks in; this needs one that has "
+            "(supernet.train_paths trains a supernet of any space)"
         )
     return space
 

@@ -114,6 +114,27 @@ def picky(architecture: Architecture) -> Any:
     return build(architecture)
 
 
+def greedy(architecture: Architecture) -> float:
+    """Best where `picky` builds nothing."""
+    return accuracy(architecture) + 50 * (architecture["kernel"] == 7)
+
+
+def undecided(architecture: Architecture) -> Any:
+    """Branches on what it sees, which no program of torch.export can."""
+    from torch import Tensor, nn
+
+    class Undecided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = build(architecture)
+
+        def forward(self, x_NCHW: Tensor) -> Tensor:
+            out: Tensor = self.layers(x_NCHW)
+            return out if out.sum() > 0 else -out
+
+    return Undecided()
+
+
 def unbuildable(architecture: Architecture) -> Any:
     """Builds nothing."""
     raise ValueError(f"no such layer: {architecture['act']}")

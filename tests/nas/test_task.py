@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import own_task
@@ -232,6 +233,15 @@ def test_a_fidelity_is_used(tmp_path: Path) -> None:
     assert found.winner.values[0] == seen[0]
     assert seen[0] == own_task.noisy(found.winner.architecture, images=5000)
     assert found.evaluated[0].values[0] == own_task.noisy(found.evaluated[0].architecture, 50)
+    searched = {each.architecture: each.values[0] for each in found.evaluated}
+    rows = {row["network"]: row for row in found.summary["compared"]}
+    own = rows["winner"]["values"]["accuracy_pct"]
+    assert own == searched.get(found.winner.architecture, own), "beside others: as it was searched"
+    assert f"{own:.5g}" in found.summary["verdict"]
+    with pytest.raises(InputError, match="evaluate takes no argument of that name"):
+        task.asked_for(fidelity={"epochs": (1, 2)})
+    with pytest.raises(InputError, match="begun with fidelity"):
+        nas.search(tmp_path / "run", task.asked_for(fidelity={}), trials=30, resume=True)
 
 
 @pytest.mark.long
@@ -349,16 +359,28 @@ def test_a_bundle_answers_as_the_network_does(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_builds_that_fail_for_some_architectures_are_never_proposed(tmp_path: Path) -> None:
-    task = own_task.TASK.asked_for(build=own_task.picky, objectives=["accuracy_pct:max"])
+    task = own_task.TASK.asked_for(
+        build=own_task.picky, evaluate=own_task.greedy, objectives=["accuracy_pct:max"]
+    )
     found = nas.search(tmp_path / "run", task, trials=12)
+    assert (tmp_path / "run" / "bundle" / "bundle.json").exists()
     assert all(network.architecture["kernel"] != 7 for network in found.evaluated)
     with pytest.raises(InputError, match="networks cannot be built; the last: .* no such layer"):
         nas.search(tmp_path / "no", task.asked_for(build=own_task.unbuildable), trials=12)
     assert not (tmp_path / "no").exists()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of all files but the database, which its readers lock."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not file.name.startswith("study.db")
+    }
+
+
 def test_any_other_trial_is_handed_over(run: Path, phone: Path, call: Call) -> None:
-    before = {f.name: f.read_bytes() for f in run.iterdir() if f.suffix in {".csv", ".html"}}
+    before = contents(run)
     other = next(t for t in results(run)["front"] if t != results(run)["winner_trial"])  # type: ignore[attr-defined]
     words = ["bundle", str(run), "--trial", str(other), "--out", "other"]
     task = ["--space", str(phone / "cnn.json"), "--evaluate", "own_task:accuracy"]
@@ -371,16 +393,16 @@ def test_any_other_trial_is_handed_over(run: Path, phone: Path, call: Call) -> N
     assert f"{row['accuracy_pct']:.5g}" in html
     latency = json.loads(Path("other/latency.json").read_text())
     assert latency["pipeline_ms"] == pytest.approx(row["latency_ms"])
-    after = {f.name: f.read_bytes() for f in run.iterdir() if f.suffix in {".csv", ".html"}}
-    assert after == before, "the run stays as it is"
-    for changed, said in (
-        (["--trial", "99"], "has no finished trial 99; on its front are"),
-        (["--out", "other"], "other: exists"),
+    assert contents(run) == before, "the run stays as it is"
+    assert "the network that won" not in html.split("</h1>")[0]
+    assert f"trial {other}" in html.split("</h1>")[0]
+    for arguments, said in (
+        (words, "other: exists; choose another folder"),
+        ([*words[:3], "99", "--out", "new"], "has no finished trial 99; on its front are"),
     ):
-        arguments = [*words, *changed] if changed[0] == "--trial" else words
         code, _, err = call(*arguments, *task)
         assert code == 2
-        assert said in err or "exists" in err
+        assert said in err
     code, _, err = call("bundle", str(run), "--trial", "1", "--out", "new")
     assert code == 2
     assert "was a search of another task" in err
@@ -455,3 +477,49 @@ def test_a_cell_is_priced_as_its_networks_are_predicted(tmp_path: Path) -> None:
     result = nas.search(tmp_path / "run", task, device=str(tmp_path / "phone.json"), trials=20)
     networks = {each.architecture for each in result.evaluated}
     assert len(networks) == 20, "spellings of one network are one"
+
+
+@pytest.mark.slow
+def test_a_search_ends_with_its_report_whatever_becomes_of_the_winner(tmp_path: Path) -> None:
+    task = own_task.TASK.asked_for(build=own_task.undecided, objectives=["accuracy_pct:max"])
+    found = nas.search(tmp_path / "run", task, trials=4)
+    assert "torch.export cannot take the network" in found.summary["no_bundle"]
+    assert any(line.startswith("no bundle: ") for line in found.told.lines)
+    html = (tmp_path / "run" / "report.html").read_text()
+    assert "No bundle: " in html
+    assert "Weights of the bundle" not in html
+    assert not (tmp_path / "run" / "bundle").exists()
+    mended = task.asked_for(build=own_task.build)
+    again = nas.search(tmp_path / "run", mended, trials=4, resume=True)
+    assert again.summary["no_bundle"] is None
+    assert results(tmp_path / "run")["no_bundle"] is None
+    assert (tmp_path / "run" / "bundle" / "bundle.json").exists()
+
+
+def test_a_space_of_other_options_is_no_resume(tmp_path: Path) -> None:
+    task = nas.Task(own_task.SPACE, own_task.accuracy, ["accuracy_pct:max"])
+    nas.search(tmp_path / "run", task, trials=3)
+    first, *rest = own_task.SPACE.choices
+    wider = SearchSpace("small_cnn", [Choice(first.name, (2, 3, 4, 5)), *rest])
+    with pytest.raises(InputError, match="was begun with space_digest"):
+        nas.search(tmp_path / "run", task.asked_for(space=wider), trials=3, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"device": []}, "names none"),
+        ({"at_most": {"latency_ms": []}}, "gives no limit"),
+        ({"at_most": {"parameters_count": float("nan")}}, "is no number above 0"),
+        ({"at_most": {"memory_mb": "much"}}, "is no number above 0"),
+        ({"objectives": "accuracy_pct:max"}, "give a list of names"),
+        ({"objectives": ["accuracy_pct:max", "latency_ms"]}, "known beforehand on a `device=`"),
+        ({"objectives": ["accuracy_pct:max", "memory_mb"]}, "known beforehand by a `build=`"),
+    ],
+)
+def test_bad_python_is_one_line(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
+    task = nas.Task(own_task.SPACE, own_task.accuracy, ["accuracy_pct:max"])
+    with pytest.raises(InputError) as caught:
+        nas.search(tmp_path / "run", task, trials=3, **changed)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
