@@ -18,7 +18,7 @@ from nas.run.run_folder import SEARCH, RunFolder
 from nas.run.studies import STUDIES, study_name
 from nas.study.record import Record
 from nas.study.storage import sqlite
-from nas.study.study import Study
+from nas.study.study import Evaluated, Study
 from search_spaces import Architecture, InputError
 
 PICKS = "random picks, to compare"
@@ -98,7 +98,12 @@ class Job:
         }
         with self.folder.timed(title), self.progress.stage(title, trials) as advance:
             count = counter(advance, len(finished))
-            evaluated = study.run(trials, evaluator, lambda _: count())
+
+            def on_trial(_: Evaluated) -> None:
+                self.folder.holds_trials = True
+                count()
+
+            evaluated = study.run(trials, evaluator, on_trial)
         if study.ended:
             self.progress.say(f"{title}: {study.ended}, so there are {len(evaluated)}")
         if not evaluated:

@@ -16,6 +16,8 @@ from search_spaces import InputError
 from search_spaces.files import document
 from search_spaces.files.locking import lock
 
+# What a run leaves that was refused before anything was evaluated.
+OF_NOTHING_DONE = frozenset({".lock", "run.json", "study.db", "study.db-wal", "study.db-shm"})
 SEARCH = "search"  # the stage from which on the budget is settled
 
 
@@ -37,6 +39,7 @@ class RunFolder:
         self.settings = settings
         self.storage = storage
         self.only_read = only_read  # nothing of it is written
+        self.holds_trials = False  # whether something was evaluated, which must not be lost
         # Storages may be shared, so a run's studies carry a name that no other run has.
         self.study = f"{path.resolve().name} {uuid.uuid4().hex[:8]}"
         self.seconds: dict[str, float] = {}
@@ -77,7 +80,7 @@ class RunFolder:
                 yield
         except InputError:
             held = {path.name for path in self.path.iterdir()}
-            if new and held <= {".lock", "run.json"}:
+            if new and not self.holds_trials and held <= OF_NOTHING_DONE:
                 for name in held:
                     self.file(name).unlink()
                 self.path.rmdir()
