@@ -46,12 +46,15 @@ _HOMES = {
     "search": "nas.searching",
     "train_on_workers": "nas.training.training_workers",
 }
+_MODULES = ("benchmark", "strategies", "testing")
 
 
 def __getattr__(name: str) -> Any:
-    """Import the module that holds a public name."""
+    """Import the module that holds a public name, or a public module."""
     import importlib
 
+    if name in _MODULES:
+        return importlib.import_module(f"nas.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'nas' has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from latency import Device
 
+ROUGH_PCT = 12.0  # errors that a search inside a budget suffers from
 RANKED = 5  # with fewer networks a rank correlation says nothing
 
 
@@ -24,4 +25,21 @@ def trust(device: Device) -> str:
 
 def status(device: Device) -> str:
     """What its costs come from."""
-    return str(device.facts.get("status") or f"{device.model.networks} networks measured")
+    if said := device.facts.get("status"):
+        return str(said)
+    if not device.model.networks and device.blocks:
+        return f"{len(device.blocks)} blocks or networks measured"
+    return f"{device.model.networks} networks measured"
+
+
+def doubts(device: Device) -> list[str]:
+    """What a person should do about predictions of networks by the names of their options."""
+    found = device.validation
+    if not device.choices or found is None or found.mape_pct < ROUGH_PCT:
+        return []
+    said = (
+        f"{device.name} is off by {found.mape_pct:.0f}% on average for networks that it has not "
+        "seen: options are added up, and what one takes may depend on another (width times depth); "
+        "measure more, or give what builds the networks, `build=` and `shape=`"
+    )
+    return [said]

@@ -217,6 +217,11 @@ def _objective(
         if maximised:
             raise InputError(f"`objectives={spelled}`: is a cost, of which less is better")
         return Objective(name, known=True)
+    if "accuracy" in name and not maximised:
+        raise InputError(
+            f"`objectives={name}`: less would count as better; spell it {name}{MAXIMISED}, or name "
+            "the error"
+        )
     if finds is not None and name not in finds:
         raise InputError(f"no objective {name!r}; there are: {', '.join([*finds, *meters])}")
     if suffix_of(name) is None:

@@ -66,8 +66,8 @@ def settings_of(run: Path, kind: type[SearchSettings]) -> SearchSettings:
     unknown = set(plain) - {field.name for field in fields(kind)}
     if unknown:
         raise InputError(
-            f"{run}: was a search of another task (it has {', '.join(sorted(unknown))}); give the "
-            "task that it was"
+            f"{run}: was a search of another task; name it as it was named to the search: `task=`, "
+            "or `space=` with `evaluate=`, `build=` and `shape=`; the main job's by nothing"
         )
     made: SearchSettings = _as(kind, plain)
     return made

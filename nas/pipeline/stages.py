@@ -54,6 +54,8 @@ class Job:
         limits = self.task.limits()
         if limits.targets:
             self.progress.say(pipeline_line(limits))
+        for line in _wondered_at(limits):
+            self.progress.say(line)
         return limits
 
     @contextmanager
@@ -66,6 +68,9 @@ class Job:
             for name in STUDIES
         ]
         try:
+            if problem.settle is not None:  # what an earlier try evaluated is known exactly again
+                for architecture, _ in (each for record in records for each in record.finished):
+                    problem.settle(architecture)
             searched = Study(problem, self.task.strategy, records[0])
             yield Studies(searched, Study(problem, strategies.random, records[1]))
         finally:
@@ -117,6 +122,19 @@ def _described(limits: Limits, architecture: Architecture) -> dict[str, float]:
     found = {} if not limits.targets else {"network_ms": limits.costs.latencies_ms}
     sizes = {name.removesuffix("_count"): m for name, m in meters.items() if "latency" not in name}
     return {name: float(meter([architecture])[0]) for name, meter in (found | sizes).items()}
+
+
+def _wondered_at(limits: Limits) -> Iterator[str]:
+    """Limits that a person may not have meant so."""
+    for target in limits.targets:
+        if np.isfinite(target.latency_ms):
+            slowest_ms = float(limits.limited_ms([target.costs.slowest], target)[0])
+            if slowest_ms <= target.latency_ms:
+                yield (
+                    f"the limit of {target.latency_ms:.5g} ms excludes nothing on "
+                    f"{target.costs.device.name}: its slowest network is predicted at "
+                    f"{slowest_ms:.4g} ms"
+                )
 
 
 def pipeline_line(limits: Limits) -> str:

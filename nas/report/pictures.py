@@ -37,6 +37,7 @@ def pareto_picture(
     best: Found,
     problem: Problem,
     budget_ms: float | None,
+    label: str = "winner",
 ) -> dict[str, bytes]:
     """Quality against latency as PNG and SVG: every trial, the front, the budget and the winner.
 
@@ -53,7 +54,7 @@ def pareto_picture(
     label = "their Pareto front" if len(problem.objectives) > 1 else "the best so far"
     axes.step(*points(shown.front(evaluated)), where="post", c=BLUE, lw=1.5, label=label)
     if math.isfinite(shown.across(best)):
-        axes.scatter(*points([best]), s=260, c=ORANGE, marker="*", label="winner")
+        axes.scatter(*points([best]), s=260, c=ORANGE, marker="*", label=label)
     if budget_ms is not None:
         axes.axvline(budget_ms, c=GREEN, ls="--", lw=1.4, label=f"budget: {budget_ms:.5g} ms")
     axes.set_xlabel(shown.across_name)

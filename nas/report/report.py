@@ -54,7 +54,8 @@ def rendered(
     """The picture by its kinds, and the HTML; arguments as of `write`, `results` in its place."""
     import jinja2
 
-    pictures = pareto_picture(*networks, problem, results["budget_ms"])
+    label = f"trial {results['trial']}" if "trial" in results else "winner"
+    pictures = pareto_picture(*networks, problem, results["budget_ms"], label)
     unseen = results.get("unseen")
     loader = jinja2.FileSystemLoader([template.parent, BASE])
     environment = jinja2.Environment(

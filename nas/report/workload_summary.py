@@ -1,5 +1,6 @@
 """A workload in short: what it holds of each kind, and which operations cost most."""
 
+import math
 from dataclasses import dataclass
 
 from latency import Device, Operation, Workload
@@ -65,6 +66,12 @@ def costliest(device: Device | None, workload: Workload) -> list[Costly]:
         for operation in workload.operations
     ]
     return sorted(found, key=lambda c: (-(c.latency_ms or 0.0), -c.traffic_mb))[:SHOWN]
+
+
+def operations_ms(device: Device | None, workload: Workload) -> float | None:
+    """About what all operations take together; None where the device does not tell."""
+    each = [_latency_ms(device, o, workload.number_bytes) for o in workload.operations]
+    return None if None in each else math.fsum(ms for ms in each if ms is not None)
 
 
 def _latency_ms(device: Device | None, operation: Operation, number_bytes: int) -> float | None:

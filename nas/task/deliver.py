@@ -197,7 +197,7 @@ def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str
     """What the winner holds, and its costliest operations; None where they cannot be told."""
     if task.build is None and task.workload is None:
         return None
-    from nas.report.workload_summary import costliest, kinds, sizes
+    from nas.report.workload_summary import costliest, kinds, operations_ms, sizes
     from nas.task.tracing import traced
 
     try:
@@ -212,6 +212,7 @@ def _network(task: Task, architecture: Architecture, limits: Limits) -> dict[str
         **held,
         "kinds": [vars(kind) for kind in kinds(workload)],
         "costliest": [vars(row) for row in costliest(device, workload)],
+        "operations_ms": operations_ms(device, workload),
     }
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from latency import Device
 from latency.predictor.shipped import HOST
+from nas.calibration.validated import doubts
 from nas.costs.contract import Costs, Sized
 from nas.costs.devices import measured_in
 from nas.costs.named_costs import NamedCosts
@@ -64,8 +65,9 @@ class Pricing:
         """On each device, the main one first."""
         devices = [each for each in (main, *self.others) if each is not None]
         found = [self._priced(device) for device in devices]
-        for line in (line for each in found for line in each.doubts):
-            progress.say(line)
+        for each in found:
+            for line in (*each.doubts, *doubts(each.device)):
+                progress.say(line)
         return found
 
     def energies(self) -> Costs | None:

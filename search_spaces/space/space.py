@@ -322,6 +322,10 @@ class SearchSpace:
             **({"graphs": [graph.to_json() for graph in self.graphs]} if self.graphs else {}),
         }
 
+    def save(self, path: Path) -> None:
+        """Write the space's file, whole or not at all."""
+        document.write_atomically(path, document.dumps(self.to_json()))
+
     def read_architecture(self, path: Path) -> Architecture:
         """Read an architecture file; InputError says what in it does not fit this space."""
         refuse_pointer(path)
