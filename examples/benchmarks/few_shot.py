@@ -14,7 +14,6 @@ whether a device runs them; how likely that is beforehand was set on `TUNED_ON` 
 """
 
 import argparse
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,18 +21,20 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from few_shot_baselines import (
+    COVERAGE,
+    Intervals,
+    Matrix,
+    Vector,
+    flops_linear,
+    gaussian_process,
+    ridge,
+)
 from scipy.stats import spearmanr
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-from sklearn.linear_model import Ridge
 
 import latency
 from latency import EncodedPredictor, Measurement, Source, Sources
 from search_spaces import Architecture, Table, counts, encode, load, read_table
-
-Vector = npt.NDArray[np.floating]
-Matrix = npt.NDArray[np.floating]
-Intervals = tuple[Vector, Vector, Vector]  # latency, low, high; low and high may be NaN
 
 TEST_DEVICES = {
     "nb201": ["titan_rtx_256", "gold_6226", "fpga", "pixel2", "raspi4", "eyeriss"],
@@ -47,7 +48,6 @@ TUNED_ON = {
 }
 GRAPHS = {"nb201": Path(__file__).parents[1] / "nas_bench_201" / "cell.json"}
 QUANTISED = {"pixel2"}  # to 1 ms, so that a tenth of them are ties
-COVERAGE = 0.9
 POOL = 1500  # candidates that a choice of networks looks at
 CEILING_ROWS = 9000
 
@@ -138,39 +138,6 @@ def hardware(device: str) -> str:
     return device.partition("_")[0]
 
 
-def ridge(features: Matrix, rows: Sequence[int], truth: Vector) -> Intervals:
-    """Ridge on all rows for the point, and split-conformal on halves for the bounds."""
-    mean = truth[rows].mean()
-    point = Ridge(1.0).fit(features[rows], truth[rows] / mean).predict(features) * mean
-    fitted, held = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    half = Ridge(1.0).fit(features[fitted], truth[fitted] / mean).predict(features) * mean
-    errors = np.sort(np.abs(half[held] - truth[held]))
-    rank = min(int(np.ceil((len(held) + 1) * COVERAGE)), len(held))
-    return point, half - errors[rank - 1], half + errors[rank - 1]
-
-
-def gaussian_process(features: Matrix, rows: Sequence[int], truth: Vector) -> Intervals:
-    """scikit-learn's, with the likeliest length scale and noise."""
-    kernel = ConstantKernel() * RBF(2.0) + WhiteKernel(0.01, (1e-5, 1.0))
-    model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a likeliest value at the edge of its range
-        model.fit(features[rows], truth[rows])
-    point, spread = model.predict(features, return_std=True)
-    return point, point - 1.645 * spread, point + 1.645 * spread
-
-
-def flops_linear(data: Data, rows: Sequence[int], truth: Vector) -> Intervals | None:
-    """A line through FLOPs; of these spaces only nb201's FLOPs follow from the options' names."""
-    if data.name != "nb201":
-        return None
-    cost = {"nor_conv_3x3": 9.0, "nor_conv_1x1": 1.0}
-    flops = np.array([sum(cost.get(str(o), 0.0) for o in a.values()) for a in data.architectures])
-    slope, constant = np.polyfit(flops[rows], truth[rows], 1)
-    point = constant + slope * flops
-    return point, np.full_like(point, np.nan), np.full_like(point, np.nan)
-
-
 @dataclass(frozen=True)
 class Score:
     """How a prediction of unseen networks did; the interval score is in units of the mean."""
@@ -202,8 +169,13 @@ def scores(
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(truth))
         rows = [int(row) for row in order[:count]]
-        asked: dict[str, Callable[[], tuple[Sequence[int], Intervals | None]]] = {
-            "FLOPs-linear": lambda rows=rows: (rows, flops_linear(data, rows, truth)),
+        asked: dict[str, Callable[[], tuple[Sequence[int], Intervals]]] = {}
+        if data.name == "nb201":
+            asked["FLOPs-linear"] = lambda rows=rows: (
+                rows,
+                flops_linear(data.architectures, rows, truth),
+            )
+        asked |= {
             "ridge": lambda rows=rows: (rows, ridge(data.features, rows, truth)),
             "GP": lambda rows=rows: (rows, gaussian_process(data.features, rows, truth)),
             "ours": lambda rows=rows: (rows, data.predict(rows, truth, None)),
@@ -227,10 +199,9 @@ def scores(
             if methods and method not in methods:
                 continue
             seen, found = ask()
-            if found is not None:
-                unseen = np.ones(len(truth), dtype=bool)
-                unseen[seen] = False
-                yield method, Score.of(found, truth, unseen)
+            unseen = np.ones(len(truth), dtype=bool)
+            unseen[seen] = False
+            yield method, Score.of(found, truth, unseen)
 
 
 def _chosen(

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from latency.measurement.measurement import Measurement
-from latency.regression import bayesian_linear
+from latency.regression import bayesian_linear, dead_edges
 from latency.regression.bayesian_linear import Posterior, Prior, Regression, Term
 from latency.regression.features import (
     BASE,
-    DEAD,
     BaseTime,
     Feature,
     design_matrix,
@@ -33,10 +32,6 @@ AMPLITUDES = (0.1, 0.3, 1.0, 3.0)  # all variances of a prior together
 EXPECTED = AMPLITUDES.index(1.0)
 # Variances as a share of the mean latency, squared; of `group` and `name` over a whole network.
 BY_NAME = {"constant": 0.1, "group": 0.3, "name": 0.002}
-# A device may skip what nothing reads, or all that is off every path of a cell.
-SKIPPED = {"read": DEAD[:2], "live": DEAD}
-SKIPS = 0.03  # how likely a device is to skip either, beside running everything
-SKIPPED_VARIANCE = 0.3  # of what is skipped, where sources say what the rest costs
 BY_SIZE = {"constant": 0.01, "base": 0.1, "factor": 0.03, "group": 0.003, "name": 0.001}
 TRANSFER = {"constant": 0.01, "group": 0.001, "name": 0.003}
 TRANSFER |= {"average": 0.003, "sources": 0.03, "pattern": 0.03}
@@ -122,11 +117,8 @@ class _Design:
         latency_ms = np.array([network.latency_ms for network in networks])
         mean_ms = float(latency_ms.mean())
         rows = [features_of_network(network.workload, base_ms) for network in networks]
-        lent = set(sources.features) if sources else set()
-        met = {feature for row in rows for feature in row}
-        if any(kind in DEAD for kind, _ in met):  # who skips one kind of them may skip the others
-            met |= {(dead, name) for kind, name in met if kind == "group" for dead in DEAD}
-        features = tuple(sorted(met | lent))
+        met = dead_edges.completed({feature for row in rows for feature in row})
+        features = tuple(sorted(met | (set(sources.features) if sources else set())))
         values = design_matrix(rows, features)
         center, variance = values.mean(axis=0), values.var(axis=0, ddof=1)
         if sources:
@@ -158,32 +150,19 @@ class _Design:
 
     def priors(self) -> list[Prior]:
         """List the priors to average: own blocks or names; with sources, transfer from them too."""
-        own = self._with_skipping(BY_SIZE if self.base.any() else BY_NAME)
+        own = (
+            [(BY_SIZE, 1.0)]
+            if self.base.any()
+            else dead_edges.priors_by_name(BY_NAME, self.features)
+        )
         if self.sources is None:
             return [_scaled_prior(v, a, (0,), p) for v, p in own for a in AMPLITUDES]
         means = tuple(range(1, 2 + len(self.sources.names)))
-        transfer = self._with_skipping(TRANSFER)
+        transfer = dead_edges.priors_of_transfer(TRANSFER, self.features)
         return [
             *(_scaled_prior(v, a, means, p) for v, p in transfer for a in AMPLITUDES),
             *(_scaled_prior(v, a, (0,), p * UNRELATED) for v, p in own for a in AMPLITUDES),
         ]
-
-    def _with_skipping(self, usual: dict[str, float]) -> list[tuple[dict[str, float], float]]:
-        """Variances with their probability: as usual, and of devices that skip dead edges."""
-        found = [(usual, 1.0)]
-        for term in self._skipped:
-            if usual is BY_NAME:
-                rest = {name: variance for name, variance in usual.items() if name != "group"}
-                found.append(({**rest, term: usual["group"]}, SKIPS))
-            elif usual is TRANSFER:
-                found.append(({**usual, f"{term} alone": SKIPPED_VARIANCE}, SKIPS))
-        return found
-
-    @property
-    def _skipped(self) -> dict[str, tuple[str, ...]]:
-        """SKIPPED, where a measured network held anything dead."""
-        dead = any(kind in DEAD for kind, _ in self.features)
-        return SKIPPED if dead else {}
 
     def _prior_means(self) -> Iterator[Vector]:
         """The sum of the parts, or a constant; then the mean of the sources, then each source."""
@@ -205,10 +184,8 @@ class _Design:
         yield "factor", self._unit_effects("factor") / self.mean_ms
         for kind in ("group", "name"):
             yield kind, self._of_unit_variance(self._unit_effects(kind))
-        for term, kinds in self._skipped.items():
-            dead = [self._unit(feature) for feature in self.features if feature[0] in kinds]
-            yield term, self._of_unit_variance(self._live_effects(kinds))
-            yield f"{term} alone", self._of_unit_variance(np.stack(dead))
+        for term, effects in dead_edges.terms(self.features, self._unit):
+            yield term, self._of_unit_variance(effects)
         if self.sources:
             average = np.mean(
                 [self._unit_vector(self._first_source + i) for i in range(len(self.sources.names))],
@@ -238,15 +215,6 @@ class _Design:
         """A unit effect for each feature; numbers that vary freely move as much as an option."""
         found = [self._unit(f) for f in self.features if f[0] == kind]
         return np.stack(found) if found else np.zeros((0, self.columns.shape[1]))
-
-    def _live_effects(self, kinds: Sequence[str]) -> Matrix:
-        """Effects of a group's live parts: its dead ones are taken back."""
-        effects = self._unit_effects("group")
-        groups = [name for kind, name in self.features if kind == "group"]
-        for kind, name in self.features:
-            if kind in kinds:
-                effects[groups.index(name)] -= self._unit((kind, name))
-        return effects
 
     def _unit(self, feature: Feature) -> Vector:
         index = self.features.index(feature)

@@ -4,10 +4,11 @@
 """
 
 from nas.benchmark.optuna_problem import OptunaProblem
+from nas.benchmark.reading import of_table
 from nas.benchmark.results import Run
 from nas.benchmark.run import Search, by_study, compared
 from nas.benchmark.statistics import Summary, judged, summary
-from nas.benchmark.tabular import Benchmark, of_table
+from nas.benchmark.tabular import Benchmark
 
 __all__ = [
     "Benchmark",

@@ -9,8 +9,7 @@ import numpy as np
 import latency
 from latency import Device, Measurement, Source, Sources, Workload
 from latency.measurement.measurement import LEAST_MS, MOST_MS
-from latency.measurement.validation import validate
-from nas.calibration import block_tables, profiling
+from nas.calibration import block_tables, judging, profiling
 from nas.calibration.residuals import Judged
 from nas.costs.workloads import SpaceCosts, Workloads, workloads_of
 from search_spaces import (
@@ -25,7 +24,6 @@ from search_spaces import (
 )
 from search_spaces.tables.columns import in_kept_unit
 
-FOLDS = 5
 PREDICTED = ("predicted_ms", "low_ms", "high_ms")  # columns of a table of costs
 
 Built = tuple[SearchSpace, Workloads]
@@ -233,19 +231,14 @@ def calibrated(
         kept = set(chosen_rows(len(networks), samples, seed))
         unseen = [m for index, m in enumerate(networks) if index not in kept]
         networks = [m for index, m in enumerate(networks) if index in kept]
-    device = _of_space(_fitted(given, networks, name, prior), given)
+
+    def fit(kept: Sequence[Measurement]) -> Device:
+        return _fitted(given, kept, name, prior)
+
+    device = _of_space(fit(networks), given)
     if unseen:
-        predicted = device.predict_all([m.workload for m in unseen])
-        device = replace(device, validation=validate(predicted, unseen, "held out"))
-        return device, [Judged(m, p) for m, p in zip(unseen, predicted, strict=True)]
-    if networks and not device.measurements and len(networks) >= 2 * FOLDS:
-        return _judged_in_folds(device, given, networks, prior, seed)
-    judged = [
-        Judged(measurement, seen.left_out)
-        for measurement, seen in zip(networks, device.measurements, strict=False)
-        if seen.left_out is not None
-    ]
-    return device, judged
+        return judging.held_out(device, unseen)
+    return judging.left_out(device, networks, fit, seed)
 
 
 def _fitted(
@@ -264,26 +257,6 @@ def _fitted(
     except InputError as error:
         tables = ", ".join(str(table.path) for table in given.tables)
         raise InputError(f"{tables}, column {given.column!r}: {error}") from None
-
-
-def _judged_in_folds(
-    device: Device,
-    given: Given,
-    networks: Sequence[Measurement],
-    prior: Device | None,
-    seed: int,
-) -> tuple[Device, list[Judged]]:
-    """Networks that are known by what they run, each judged by a fit to the other folds."""
-    order = np.random.default_rng(seed).permutation(len(networks))
-    judged = []
-    for fold in np.array_split(order, FOLDS):
-        out = set(fold.tolist())
-        kept = [m for index, m in enumerate(networks) if index not in out]
-        fitted = _fitted(given, kept, device.name, prior)
-        judged += [Judged(networks[i], fitted.predict(networks[i].workload)) for i in sorted(out)]
-    predicted = [each.prediction for each in judged]
-    validation = validate(predicted, [each.measurement for each in judged], f"{FOLDS} folds")
-    return replace(device, validation=validation), judged
 
 
 def _of_space(device: Device, given: Given) -> Device:

@@ -5,6 +5,7 @@ on a logarithmic scale; here they become options and numbers that a space has, a
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,8 @@ from search_spaces import Choice, InputError, NumericChoice, SearchSpace
 from search_spaces.space.choice import AnyChoice
 from search_spaces.space.conditions import Option
 
-FEW = 16  # whole numbers that are options, and not a range
+FEW = 16  # numbers that are options, and not a range
+GRID = 64  # whole numbers of a logarithmic range that are tried: as many as of a free number
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,39 @@ class Steps:
     """A number that goes in steps: its choice counts them."""
 
     low: float
+    high: float
     step: float
 
-    def option(self, value: float) -> Option:
-        """How many steps a trial's value is from the lowest."""
-        return round((value - self.low) / self.step)
+    @property
+    def count(self) -> int:
+        """How many numbers there are."""
+        return round((self.high - self.low) / self.step) + 1
+
+    def option(self, value: float) -> int:
+        """How many steps a trial's value is from the lowest; its last digits may be others."""
+        at = round((value - self.low) / self.step)
+        if not 0 <= at < self.count:
+            raise InputError(f"{value!r} is outside [{self.low:g}, {self.high:g}]")
+        return at
 
     def value(self, option: Option) -> float:
+        """A trial's value, as Optuna's own samplers spell it."""
+        return min(self.low + self.step * int(option), self.high)
+
+
+@dataclass(frozen=True)
+class FewSteps:
+    """A number that goes in few steps: its options are the numbers."""
+
+    steps: Steps
+
+    def option(self, value: float) -> Option:
+        """The option that a trial's value is, where 0.3 may be 0.1 + 0.1 + 0.1."""
+        return self.steps.value(self.steps.option(value))
+
+    def value(self, option: Option) -> Option:
         """A trial's value."""
-        return self.low + self.step * int(option)
+        return option
 
 
 @dataclass(frozen=True)
@@ -65,7 +91,6 @@ class Logarithm:
 
     low: float
     high: float
-    whole: bool
 
     def option(self, value: float) -> Option:
         """The logarithm of a trial's value."""
@@ -73,12 +98,39 @@ class Logarithm:
 
     def value(self, option: Option) -> float:
         """A trial's value."""
-        found = min(max(math.exp(float(option)), self.low), self.high)
-        return round(found) if self.whole else found
+        return min(max(math.exp(float(option)), self.low), self.high)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Whole numbers on a logarithmic scale: its choice counts them, so that none comes twice."""
+
+    values: tuple[int, ...]
+
+    @staticmethod
+    def of(low: int, high: int) -> "Grid":
+        """All whole numbers of a range, or those nearest to a geometric sequence."""
+        if high - low < GRID:
+            return Grid(tuple(range(low, high + 1)))
+        ratio = high / low
+        found = {round(low * ratio ** (at / (GRID - 1))) for at in range(GRID - 1)}
+        return Grid((*sorted(found - {high}), high))
+
+    def option(self, value: float) -> int:
+        """Which of them is the nearest to a trial's value, by their ratio."""
+        if not self.values[0] <= value <= self.values[-1]:
+            raise InputError(f"{value!r} is outside [{self.values[0]}, {self.values[-1]}]")
+        above = bisect_left(self.values, value)
+        below = max(above - 1, 0)
+        return above if value * value > self.values[below] * self.values[above] else below
+
+    def value(self, option: Option) -> int:
+        """A trial's value."""
+        return self.values[int(option)]
 
 
 Number = IntDistribution | FloatDistribution
-Translation = Listed | Steps | Logarithm
+Translation = Listed | Steps | FewSteps | Logarithm | Grid
 
 
 @dataclass(frozen=True)
@@ -140,28 +192,31 @@ def _choice(name: str, distribution: BaseDistribution) -> tuple[AnyChoice, Trans
             f"parameter {name!r} has a {type(distribution).__name__}; strategies know categorical, "
             "integer and float distributions"
         )
-    values = _few(distribution)
-    return (Choice(name, values), None) if values else _number(name, distribution)
-
-
-def _few(distribution: Number) -> tuple[int | float, ...]:
-    """The values of a number that has few of them."""
-    low, high, step = distribution.low, distribution.high, distribution.step
-    if low == high:
-        return (low,)
-    count = math.inf if step is None else round((high - low) / step) + 1
-    return tuple(low + (step or 0) * at for at in range(int(count))) if count <= FEW else ()
+    return _number(name, distribution)
 
 
 def _number(name: str, distribution: Number) -> tuple[AnyChoice, Translation | None]:
-    low, high, step = distribution.low, distribution.high, distribution.step
-    whole = isinstance(distribution, IntDistribution)
+    low, high = distribution.low, distribution.high
+    if low == high:
+        return Choice(name, (low,)), None
+    if distribution.step is not None:
+        return _stepped(name, distribution, Steps(low, high, distribution.step))
     if distribution.log:
-        return NumericChoice(name, math.log(low), math.log(high)), Logarithm(low, high, whole)
-    if step is None or (whole and step == 1):
-        return NumericChoice(name, low, high, integer=whole), None
-    count = round((high - low) / step) + 1
-    return NumericChoice(name, 0, count - 1, integer=True), Steps(low, step)
+        return NumericChoice(name, math.log(low), math.log(high)), Logarithm(low, high)
+    return NumericChoice(name, low, high), None
+
+
+def _stepped(name: str, distribution: Number, steps: Steps) -> tuple[AnyChoice, Translation | None]:
+    whole = isinstance(distribution, IntDistribution)
+    if steps.count <= FEW:
+        values = tuple(map(steps.value, range(steps.count)))
+        return Choice(name, values), None if whole else FewSteps(steps)
+    if isinstance(distribution, IntDistribution) and distribution.log:
+        grid = Grid.of(distribution.low, distribution.high)
+        return NumericChoice(name, 0, len(grid.values) - 1, integer=True), grid
+    if whole and steps.step == 1:
+        return NumericChoice(name, steps.low, steps.high, integer=True), None
+    return NumericChoice(name, 0, steps.count - 1, integer=True), steps
 
 
 def _named(name: str, values: tuple[Any, ...]) -> tuple[AnyChoice, Translation | None]:

@@ -103,7 +103,8 @@ def sampler(
 ) -> "BaseSampler":
     """A strategy as a plain sampler, for `optuna.create_study(sampler=..., directions=...)`.
 
-    Of ours, `cost-aware` tries a number that varies freely in 64 steps of its range.
+    Of ours, `cost-aware` tries a number that varies freely in 64 steps of its range, and so of
+    whole numbers on a logarithmic scale: all where there are no more.
 
     Args:
         strategy: a name, package.module:name, or a strategy itself.

@@ -104,8 +104,8 @@ class StudyReader:
             return self._problem.space.architecture(
                 {**self.proposals.get(trial.number, {}), **decided}
             )
-        except (InputError, TypeError, ValueError):  # a value that is none of its parameter's
-            return None
+        except (InputError, TypeError, ValueError, OverflowError):
+            return None  # a value that is none of its parameter's
 
 
 def _fixed(attributes: Mapping[str, Any]) -> dict[str, Any]:

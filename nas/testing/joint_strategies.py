@@ -10,12 +10,14 @@ from typing import ClassVar
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, IntDistribution
 
 from nas.problem.problem import Problem
-from nas.strategies import Strategy
+from nas.strategies import Strategy, sampler
+from nas.strategies.joint import JointSampler
 from nas.study.storage import sqlite
 from nas.testing.problems import PROBLEMS
-from nas.testing.strategies import asked_at_once, decided, objective, plain_study
+from nas.testing.strategies import AT_ONCE, asked_at_once, decided, objective, plain_study
 from search_spaces import Architecture
 
 
@@ -55,6 +57,20 @@ class JointStrategyConformance:
         for architecture in decided(problem, first)[5:]:
             study.enqueue_trial(dict(architecture))
         check(problem, [*asked_at_once(problem, study, self.trials)])
+
+    @pytest.mark.parametrize("high", [30, 1000])
+    def test_whole_numbers_on_a_logarithmic_scale_come_once(self, high: int) -> None:
+        search_space: dict[str, BaseDistribution] = {"width": IntDistribution(1, high, log=True)}
+        found = sampler(type(self).strategy, search_space)
+        if not isinstance(found, JointSampler):
+            pytest.skip("only a JointSampler decides the parameters of somebody else's study")
+        study = optuna.create_study(sampler=found)
+        for _ in range(self.trials // AT_ONCE):
+            asked = [study.ask(search_space) for _ in range(AT_ONCE)]
+            for trial in asked:
+                study.tell(trial, abs(trial.params["width"] - 17))
+        widths = [trial.params["width"] for trial in study.trials]
+        assert len(set(widths)) == self.trials
 
 
 def check(problem: Problem, found: list[Architecture]) -> None:

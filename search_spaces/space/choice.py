@@ -85,6 +85,11 @@ class NumericChoice:
         return int(number) if self.integer and number.is_integer() else number
 
 
+def rounded(choice: NumericChoice, value: float) -> Option:
+    """What a number in the range of a choice stands for: of whole numbers, the nearest."""
+    return round(value) if choice.integer else value
+
+
 AnyChoice = Choice | NumericChoice
 
 

@@ -88,6 +88,20 @@ def in_order(choices: Sequence[AnyChoice], graphs: Sequence[CellGraph]) -> tuple
     return tuple(found)
 
 
+def joint_groups(
+    choices: Sequence[AnyChoice], graphs: Sequence[CellGraph]
+) -> tuple[frozenset[str], ...]:
+    """Choices that say of each other whether they matter, in groups as large as needed."""
+    groups = [set(graph.choices) for graph in graphs]
+    groups += [{choice.name, *(leaf.choice for leaf in leaves(choice))} for choice in choices]
+    joined: list[set[str]] = []
+    for group in groups:
+        apart = [other for other in joined if not other & group]
+        touched = [other for other in joined if other & group]
+        joined = [*apart, group.union(*touched)]
+    return tuple(map(frozenset, joined))
+
+
 def _asked(step: Step) -> set[str]:
     """The choices that must be decided before."""
     return set() if isinstance(step, CellGraph) else {leaf.choice for leaf in leaves(step)}

@@ -2,11 +2,10 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,32 +15,22 @@ from search_spaces.files.errors import InputError
 from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.space.architecture import Architecture, choices_of
 from search_spaces.space.cell_graph import CellGraph, graphs_from_json
-from search_spaces.space.choice import AnyChoice, Choice, NumericChoice
+from search_spaces.space.choice import AnyChoice, Choice, NumericChoice, rounded
 from search_spaces.space.choice_json import choice_from_json, choice_to_json
 from search_spaces.space.conditions import Option, Values
 from search_spaces.space.dependencies import (
     Step,
     check_edges,
     in_order,
-    leaves,
+    joint_groups,
     with_spelled_condition,
 )
+from search_spaces.space.enumeration import Enumeration
+from search_spaces.space.neighbourhood import neighbours
+from search_spaces.space.trial import Trial
 
 FORMAT = "temporal-nas/search-space"
 MAJOR = 1
-
-
-class Trial(Protocol):
-    """The part of an Optuna trial that a space needs; keeps optuna out of this package."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Option]) -> Any:
-        """One of the options."""
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        """A whole number of the range."""
-
-    def suggest_float(self, name: str, low: float, high: float) -> float:
-        """A number of the range."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +81,7 @@ class SearchSpace:
     @cached_property
     def dependent(self) -> tuple[frozenset[str], ...]:
         """Choices that say of each other whether they matter, in groups as large as needed."""
-        groups = [set(graph.choices) for graph in self.graphs]
-        groups += [{c.name, *(leaf.choice for leaf in leaves(c))} for c in self.choices]
-        joined: list[set[str]] = []
-        for group in groups:
-            apart = [other for other in joined if not other & group]
-            touched = [other for other in joined if other & group]
-            joined = [*apart, group.union(*touched)]
-        return tuple(map(frozenset, joined))
+        return joint_groups(self.choices, self.graphs)
 
     def architecture(self, values: Mapping[str, object]) -> Architecture:
         """Validate `values` and make the canonical architecture that they spell.
@@ -134,7 +116,7 @@ class SearchSpace:
 
         def drawn(choice: AnyChoice) -> Option:
             if isinstance(choice, NumericChoice):
-                return _rounded(choice, float(rng.uniform(choice.low, choice.high)))
+                return rounded(choice, float(rng.uniform(choice.low, choice.high)))
             return choice.options[int(rng.integers(len(choice.options)))]
 
         return self._decided(drawn, drawn)
@@ -235,7 +217,11 @@ class SearchSpace:
         Raises:
             InputError: a numeric choice varies freely, so there is no list.
         """
-        return self._completions({}, on_graphs=False)
+        try:
+            for decided in self._ways.completions({}, on_graphs=False):
+                yield self._made(decided)
+        except InputError as error:
+            raise InputError(f"space {self.name!r} {error}") from None
 
     def neighbours(self, architecture: Architecture) -> Iterator[Architecture]:
         """Neighbourhood (local search): architectures that differ in one decision.
@@ -245,72 +231,20 @@ class SearchSpace:
         Symmetric where every choice has options: a is a neighbour of b if b is one of a. Numeric
         choices step by a tenth of their range.
         """
-        edges = {name for graph in self.graphs for name in graph.choices}
-        for name, current in architecture.items():
-            choice = self._by_name[name]
-            if isinstance(choice, NumericChoice):
-                for step in (-0.1, 0.1):
-                    value = float(current) + step * (choice.high - choice.low)
-                    value = min(max(value, choice.low), choice.high)
-                    moved = self.architecture({**architecture, name: _rounded(choice, value)})
-                    if moved != architecture:
-                        yield moved
-                continue
-            if name in edges:
-                continue
-            for option in choice.options:
-                if option != current:
-                    yield from self._completions({**architecture, name: option})
-        for graph in self.graphs:
-            here = {n: option for n, option in architecture.items() if n in graph.choices}
-            rest = {n: option for n, option in architecture.items() if n not in graph.choices}
-            for near in graph.neighbours(here, self._options_of(graph)):
-                yield from self._completions({**rest, **near})
-
-    def _options_of(self, graph: CellGraph) -> dict[str, tuple[Option, ...]]:
-        return {name: self._edge(name).options for name in graph.choices}
+        for decided in neighbours(architecture, self._by_name, self.graphs, self._ways):
+            yield self._made(decided)
 
     @cached_property
     def size(self) -> float:
-        """Count the different architectures (an int); math.inf if numbers vary freely.
-
-        Dynamic programming over the decisions that later conditions still ask about, so a space
-        far too large to list is counted at once.
-        """
+        """Count the different architectures (an int); math.inf if numbers vary freely."""
         if any(isinstance(choice, NumericChoice) for choice in self.choices):
             return math.inf
-        last_asked = {
-            leaf.choice: index
-            for index, step in enumerate(self.steps)
-            if not isinstance(step, CellGraph)
-            for leaf in leaves(step)
-        }
-        states: dict[tuple[tuple[str, Option], ...], int] = {(): 1}
-        for index, step in enumerate(self.steps):
-            grown: dict[tuple[tuple[str, Option], ...], int] = {}
-            for state, count in states.items():
-                decided = dict(state)
-                for more, ways in self._ways(step, decided, last_asked):
-                    after = {**decided, **more}
-                    kept = tuple((n, v) for n, v in after.items() if last_asked.get(n, -1) > index)
-                    grown[kept] = grown.get(kept, 0) + count * ways
-            states = grown
-        return sum(states.values())
+        return self._ways.count()
 
-    def _ways(
-        self, step: Step, decided: Values, asked: Collection[str]
-    ) -> Iterator[tuple[dict[str, Option], int]]:
-        """What a step may decide of what others ask about, and in how many ways."""
-        if isinstance(step, CellGraph):
-            kept = [name for name in step.choices if name in asked]
-            for key, count in step.count(self._options_of(step), kept).items():
-                found = zip(kept, key, strict=True)
-                yield {name: option for name, option in found if option is not None}, count
-        elif step.when is not None and not step.when.holds(decided):
-            yield {}, 1
-        else:
-            assert isinstance(step, Choice)
-            yield from (({step.name: option}, 1) for option in step.options)
+    @cached_property
+    def _ways(self) -> Enumeration:
+        edges = (name for graph in self.graphs for name in graph.choices)
+        return Enumeration(self.steps, {name: self._edge(name).options for name in edges})
 
     def to_json(self) -> Json:
         """As a JSON document: name, choices, options, conditions."""
@@ -347,41 +281,6 @@ class SearchSpace:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
 
-    def _completions(self, fixed: Values, *, on_graphs: bool = True) -> Iterator[Architecture]:
-        """Enumerate the architectures that keep the fixed decisions wherever those matter.
-
-        Args:
-            fixed: decisions.
-            on_graphs: whether all edges of graphs that matter are among them, or none is.
-        """
-
-        def walk(index: int, decided: dict[str, Option]) -> Iterator[Architecture]:
-            while index < len(self.steps):
-                step = self.steps[index]
-                index += 1
-                if isinstance(step, CellGraph):
-                    if not on_graphs:
-                        for found in step.networks(self._options_of(step)):
-                            yield from walk(index, {**decided, **found})
-                        return
-                    decided |= {name: fixed[name] for name in step.choices if name in fixed}
-                    continue
-                if step.when is not None and not step.when.holds(decided):
-                    continue
-                if step.name in fixed:
-                    decided[step.name] = fixed[step.name]
-                    continue
-                if isinstance(step, NumericChoice):
-                    raise InputError(
-                        f"space {self.name!r} cannot be listed: {step.name!r} varies freely"
-                    )
-                for option in step.options:
-                    yield from walk(index, {**decided, step.name: option})
-                return
-            yield self._made(decided)
-
-        return walk(0, {})
-
 
 def space_from_json(content: object, where: str) -> SearchSpace:
     """Read a space out of a JSON document that was read from `where`."""
@@ -394,7 +293,3 @@ def space_from_json(content: object, where: str) -> SearchSpace:
         return SearchSpace(name, found, graphs_from_json(checked.get("graphs", [])))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-
-
-def _rounded(choice: NumericChoice, value: float) -> Option:
-    return round(value) if choice.integer else value

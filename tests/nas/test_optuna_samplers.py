@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -19,7 +17,6 @@ from optuna.distributions import (
 from optuna.trial import Trial, TrialState
 
 from nas.benchmark import OptunaProblem, of_table
-from nas.problem.parameters import Parameters
 from nas.strategies import STRATEGIES, cost_aware, random, sampler
 from search_spaces import InputError
 
@@ -143,41 +140,6 @@ class Odd(BaseDistribution):
 
     def _contains(self, param_value_in_internal_repr: float) -> bool:
         raise NotImplementedError
-
-
-@st.composite
-def distributions(draw: st.DrawFn) -> BaseDistribution:
-    low = draw(st.integers(1, 50))
-    high = low + draw(st.integers(0, 400))
-    kinds: list[BaseDistribution] = [
-        CategoricalDistribution(
-            draw(st.lists(st.sampled_from([None, True, 1.5, "a", 7, "7"]), min_size=1, unique=True))
-        ),
-        IntDistribution(low, high, step=draw(st.integers(1, 9))),
-        IntDistribution(low, high, log=True),
-        FloatDistribution(low, high),
-        FloatDistribution(low / 8, high / 8, step=draw(st.sampled_from([0.1, 0.125, 3.0]))),
-        FloatDistribution(low / 1000, high, log=True),
-    ]
-    return draw(st.sampled_from(kinds))
-
-
-@pytest.mark.filterwarnings("ignore:The distribution is specified")
-@settings(max_examples=60)
-@given(st.lists(distributions(), min_size=1, max_size=4), st.integers(0, 2**31))
-def test_values_become_options_and_values_again(found: list[BaseDistribution], seed: int) -> None:
-    search_space = {f"p{place}": each for place, each in enumerate(found)}
-    parameters = Parameters.of_distributions(search_space)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    drawn = study.ask(search_space).params
-    architecture = parameters.space.architecture(parameters.options(drawn))
-    for name, value in parameters.values(architecture).items():
-        wanted = drawn[name]
-        assert value == pytest.approx(wanted, rel=1e-9) if isinstance(wanted, float) else True
-        assert isinstance(wanted, float) or value is wanted or value == wanted
-    rng = np.random.default_rng(seed)
-    for name, value in parameters.values(parameters.space.sample(rng)).items():
-        assert search_space[name]._contains(search_space[name].to_internal_repr(value))
 
 
 TABLE = "edge,width,error_pct,latency_ms,accuracy_pct\n" + "".join(

@@ -1,13 +1,16 @@
 """A supernet of a user's own: an MLP whose layers choose an operation and a width."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces import Architecture, Choice, Condition, SearchSpace
-from supernet import Minibatches, Randomness
+from supernet import Minibatches, Randomness, Schedule, train_paths
+from supernet.training.training import OnStep
 
 WIDTHS = (4, 8, 16)
 SPACE = SearchSpace(
@@ -79,3 +82,28 @@ def own_network(dropout: float = 0.0) -> OwnNetwork:
     """Fresh weights, always the same."""
     torch.manual_seed(0)
     return OwnNetwork(dropout)
+
+
+def train(path: Path, recipe: Any = "uniform", passes: int = 60, **more: Any) -> OwnNetwork:
+    """Train it with what is given, else with its own."""
+    module = more.pop("module", None) or own_network()
+    schedule = more.pop("schedule", Schedule(passes))
+    batches, criterion = more.pop("batches", BATCHES), more.pop("criterion", F.cross_entropy)
+    space = more.pop("space", SPACE)
+    found = train_paths(module, space, batches, criterion, path, schedule, recipe=recipe, **more)
+    assert isinstance(found, OwnNetwork)
+    return found
+
+
+class StopError(Exception):
+    """A training ends here, as if it had been killed."""
+
+
+def stop_after(passes: int) -> OnStep:
+    """End a training after so many passes."""
+
+    def on_step(done: int, _: float) -> None:
+        if done > passes:
+            raise StopError
+
+    return on_step
