@@ -85,11 +85,15 @@ def search(
         if value is not None
     }
     if device is not None:
-        names = [device] if isinstance(device, str | Path) else list(device)
+        names = [device] if isinstance(device, str | Path) else device
+        if not isinstance(names, Sequence):
+            raise InputError(f"`device={device}`: is no name of a device")
         if not names:
             raise InputError("`device=` names none; give one, or leave it out")
         main, *others = (str(name) for name in names)
         changed |= {"device": main, "other_devices": tuple(others)}
+    if workers is not None and not isinstance(workers, Workers):
+        raise InputError(f"`workers={workers}`: give nas.Workers({workers})")
     if at_most is not None:
         changed["budget"] = budget_of(at_most, settings.budget)
     settings = replace(settings, **changed)
@@ -113,7 +117,11 @@ def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
         InputError: a limit of another name, or that is no number.
     """
     given: dict[str, Any] = {}
+    if not isinstance(at_most, Mapping):
+        raise InputError(f"`at_most={at_most}`: give limits by name, as latency_ms: 8")
     for name, limit in at_most.items():
+        if limit is None:
+            raise InputError(f"`at_most={name}`: gives no limit; give a number, or leave it out")
         if name == "latency_ms":
             several = [limit] if isinstance(limit, str | int | float) else list(limit)
             if not several:

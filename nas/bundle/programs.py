@@ -54,11 +54,13 @@ def export_network_program(module: nn.Module, inputs: tuple[Tensor, ...]) -> byt
             if any(_writes(node) for node in program.graph.nodes):  # `x += y`, ReLU(inplace=True)
                 program = program.run_decompositions({})
                 _spell_out(program)
+            # Tied weights have several names, of which each is a parameter.
+            learned = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+            return _saved(program, learned)
         except Exception as error:  # whatever somebody's network makes of it
             raise InputError(
                 f"torch.export cannot take the network: {first_line(error)}"
             ) from error
-        return _saved(program, {name for name, _ in module.named_parameters()})
 
 
 def _writes(node: Node) -> bool:

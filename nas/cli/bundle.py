@@ -1,12 +1,15 @@
 """`nas bundle`: a bundle of any other point of a search's front."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli import options, tasks
 from nas.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from nas.run.settings import SearchSettings
 
 
 def bundle(
@@ -56,8 +59,20 @@ def bundle(
         from nas.task.task import TaskSettings
 
         settings = settings_of(run, TaskSettings)
+        _check_same(run, settings, own.settings)
         found = hand_over(run, NetworkTask(own), settings, trial, out, storage=storage)
     if json:
         print_json({"out": str(out), "trial": trial, "values": list(found.values)})
         return
     print_line(f"trial {trial}, {found.architecture}: {out}")
+
+
+def _check_same(run: Path, begun: "SearchSettings", given: "SearchSettings") -> None:
+    """Refuse a task whose networks are others than those of the run."""
+    from search_spaces.files.errors import InputError
+
+    for name in ("space_digest", "shape"):
+        was, now = (getattr(each, name, None) for each in (begun, given))
+        if now is not None and was != now:
+            what = "space" if name == "space_digest" else "shape"
+            raise InputError(f"{run}: was a search of another {what} than the given one ({now})")

@@ -60,7 +60,7 @@ def _folder(path: Path) -> Content:
     """A folder, by the file that tells what it is."""
     if (path / "bundle.json").exists():
         return _bundle(path)
-    for marker in ("run.json", "latents.json", "chain.json", "config.json"):
+    for marker in ("run.json", "latents.json", "chain.json", "config.json", "architecture.json"):
         if (path / marker).exists():
             return _document(path / marker)
     clips = sorted(path.glob("*.safetensors"))

@@ -142,7 +142,14 @@ def _task(reference: str) -> "OwnTask":
 
     found = import_object(reference, "task")
     if callable(found) and not isinstance(found, OwnTask):
-        found = found()
+        try:
+            found = found()
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever somebody's code raises
+            from nas.problem.errors import in_a_line
+
+            raise InputError(f"--task {reference} raised {in_a_line(error)}") from error
     if not isinstance(found, OwnTask):
         raise InputError(
             f"--task {reference}: is a {type(found).__name__}; name a nas.Task, or a function that "
@@ -178,7 +185,9 @@ def _fidelity(text: str) -> dict[str, tuple[int, int]]:
     try:
         low, high = (int(level) for level in levels.split(","))
     except ValueError:
+        name = ""
+    if not name.strip().isidentifier():
         raise InputError(
             f"--fidelity {text}: expected an argument with two whole numbers, as clips=16,128"
-        ) from None
+        )
     return {name.strip(): (low, high)}

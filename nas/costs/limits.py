@@ -224,7 +224,12 @@ def _objective(
         )
     if finds is not None and name not in finds:
         raise InputError(f"no objective {name!r}; there are: {', '.join([*finds, *meters])}")
-    if suffix_of(name) is None:
+    if ":" in name:
+        raise InputError(
+            f"`objectives={spelled}`: a name ends in {MAXIMISED} where more is better, and in no "
+            "other word"
+        )
+    if suffix_of(name) in (None, name):
         raise InputError(
             f"`objectives={name}`: has no unit; spell it as {name}_pct or {name}_loss (units: "
             f"{', '.join(UNITS)}), with {MAXIMISED} at the end where more is better"

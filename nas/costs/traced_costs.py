@@ -1,7 +1,10 @@
 """Costs of networks that a function builds: traced, and fitted where there are too many."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+
+import numpy as np
 
 from latency import Device, Prediction
 from nas.costs import extremes
@@ -12,6 +15,8 @@ from nas.costs.traces import Fitted, Traces
 from search_spaces import Architecture, SearchSpace
 
 MB = 1e6
+# Of the search for extremes: rounds, networks traced in each, and tried where some fail.
+ROUNDS, TRACED, MOST_TRIED = 6, 3, 40
 
 
 class TracedSizes:
@@ -111,7 +116,29 @@ class TracedCosts:
         return str(architecture)
 
     def _settled(self, sign: float) -> Architecture:
-        """The extreme of what was traced and of what the fit takes for one, which is traced."""
-        guessed = extremes.least(self.space, lambda some: sign * self.latencies_ms(some))
-        some = [*self.traces.fitted, *([guessed] if self.traces.settle(guessed) else [])]
-        return min(some, key=lambda each: sign * self._mean.exact(each))
+        """The extreme of what was traced: to begin with, of what the fit takes for one, and near.
+
+        What the fit takes for extreme is traced, and then what it takes for the best of the
+        neighbours, for as long as that is better.
+        """
+
+        def cost(architecture: Architecture) -> float:
+            return sign * self._mean.exact(architecture)
+
+        best = min(self.traces.fitted, key=cost)
+        some = extremes.looked_at(self.space)
+        for _ in range(ROUNDS):
+            found = self._built(some, sign)
+            nearer = min([best, *found], key=cost)
+            if nearer == best and some is not extremes.looked_at(self.space):
+                break
+            best, some = nearer, tuple(self.space.neighbours(nearer))
+        return best
+
+    def _built(self, some: Sequence[Architecture], sign: float) -> list[Architecture]:
+        """The few that the fit takes for most extreme, of those that can be built; traced."""
+        if not some:
+            return []
+        order = np.argsort(sign * self.latencies_ms(some), kind="stable").tolist()
+        able = (some[place] for place in order[:MOST_TRIED] if self.traces.settle(some[place]))
+        return list(itertools.islice(able, TRACED))

@@ -41,5 +41,5 @@ def evaluated(quality: Quality, ticket: int, architecture: Architecture) -> Outc
         return Outcome(ticket, tuple(float(value) for value in values))
     except BadAnswerError as error:
         return Outcome(ticket, error=str(error), fatal=True)
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         return Outcome(ticket, error=in_a_line(error))

@@ -20,6 +20,7 @@ from search_spaces import Architecture, SearchSpace, Table, read_table
 NETWORK_PROTOCOL = Protocol(rounds=6, runs_per_visit=3)
 Plan = Callable[[list[Architecture]], profiling.Planned]
 UNSEEN = "unseen"
+FEW = 200  # networks that are all looked at, where some cannot be built
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class HostProfile:
 
     def _measure(self, title: str, files: Mapping[str, Path]) -> None:
         space, settings = self.space, self.folder.settings
-        unseen_count = int(min(settings.unseen_networks, space.size // 2))
-        count = int(min(settings.calibration_networks, space.size - unseen_count))
+        there = self._there()
+        unseen_count = int(min(settings.unseen_networks, there // 2))
+        count = int(min(settings.calibration_networks, there - unseen_count))
         fitted = profiling.worth_measuring(space, count, settings.seed, self.exists)
         source = TorchSource()
         seen = {**self.parts, "networks": self.plan(fitted)}
@@ -85,6 +87,12 @@ class HostProfile:
         write_rows(files[UNSEEN], second)
         for name in plans:
             self._journal(name).unlink(missing_ok=True)
+
+    def _there(self) -> int:
+        """How many networks there are; of a small space, how many can be built."""
+        if self.exists is None or self.space.size > FEW:
+            return int(self.space.size)
+        return sum(self.exists(each) for each in self.space.enumerate())
 
     def _measured(
         self,

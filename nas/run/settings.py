@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from nas.costs.limits import Budget
 from search_spaces import InputError
 
+MOST_SEEDS = 2**32
 NOTHING_LIMITED = Budget(latency=None, steps=1)
 
 
@@ -46,8 +47,12 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         for name in ("trials", "finalists"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}=` must be at least 1")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise InputError(f"`{name}=` must be a whole number of at least 1")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < MOST_SEEDS:
+            raise InputError(f"`seed={self.seed}`: must be a whole number from 0, under 2^32")
+        if odd := [name for name in self.objectives if not isinstance(name, str)]:
+            raise InputError(f"`objectives={odd[0]}`: is no name")
         for name in ("calibration_networks", "unseen_networks"):
             if getattr(self, name) < 2:  # one tells nothing of its error
                 raise InputError(f"`{name}=` must be at least 2")

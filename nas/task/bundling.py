@@ -42,7 +42,8 @@ def made_of(task: Task, architecture: Architecture) -> Made:
         )
         for place, (shape, x) in enumerate(zip(shapes_of(task), tensors, strict=True))
     )
-    weights = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    # Tied weights stand under each of their names: a file of tensors knows no ties.
+    weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
     return Made(program, weights, inputs)
 
 

@@ -11,6 +11,8 @@ from search_spaces.tables.columns import UNITS, suffix_of
 
 Answer = float | Sequence[float] | Mapping[str, float]
 Evaluate = Callable[..., Answer]
+NO_NUMBERS = ("bool", "complex", "<U", "|S", "object")  # in what arrays call their types
+LARGEST = 1e100
 KINDS = "a number, or numbers by name: {'accuracy_pct': 93.1}"
 
 
@@ -42,7 +44,7 @@ class Evaluation:
             raise BadAnswerError(
                 f"evaluate returned {len(values)} number{'s' * (len(values) != 1)} for "
                 f"{len(self.finds)} objectives ({', '.join(self.finds)}); return them by name, as "
-                f"{{{self.finds[0]!r}: ...}}{_known_elsewhere(self.finds)}"
+                f"{{{self.finds[0]!r}: ...}}{known_elsewhere(self.finds)}"
             )
         return tuple(_number(value, name) for value, name in zip(values, self.finds, strict=True))
 
@@ -57,12 +59,12 @@ class Evaluation:
             raise BadAnswerError(
                 f"evaluate found {', '.join(map(str, answer)) or 'nothing'}, and the search needs "
                 f"{', '.join(missing)}; return it too, or name another of the objectives"
-                f"{_known_elsewhere(missing)}"
+                f"{known_elsewhere(missing)}"
             )
         return tuple(_number(answer[name], name) for name in self.finds)
 
 
-def _known_elsewhere(names: Sequence[str]) -> str:
+def known_elsewhere(names: Sequence[str]) -> str:
     """What is known of networks beforehand, if one says by what."""
     said = ""
     if any(name.startswith("latency_") for name in names):
@@ -73,8 +75,16 @@ def _known_elsewhere(names: Sequence[str]) -> str:
 
 
 def _number(value: Any, name: str) -> float:
-    """A number of Python, numpy or torch; infinities and NaN are no failure of the function."""
-    if isinstance(value, str | bytes | bool) or value is None or not hasattr(value, "__float__"):
+    """A number of Python, numpy or torch, alone or the one of an array; NaN is one of them.
+
+    Raises:
+        ValueError: it is finite, and larger than anything that is measured.
+    """
+    kind = str(getattr(value, "dtype", ""))
+    if hasattr(value, "item") and getattr(value, "size", 0) == 1:
+        value = value.item()
+    odd = isinstance(value, str | bytes | bool) or any(word in kind for word in NO_NUMBERS)
+    if odd or value is None or not hasattr(value, "__float__"):
         kind = type(value).__name__
         raise BadAnswerError(f"evaluate returned a {kind} for {name}; return {KINDS}")
     try:
@@ -83,4 +93,6 @@ def _number(value: Any, name: str) -> float:
         raise BadAnswerError(
             f"evaluate returned no single number for {name} ({error}); return {KINDS}"
         ) from None
-    return found if math.isfinite(found) else math.nan
+    if math.isfinite(found) and abs(found) > LARGEST:
+        raise ValueError(f"{name} is {found:g}, larger than anything that is measured")
+    return found

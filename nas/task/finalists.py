@@ -9,7 +9,6 @@ from nas.progress import Progress
 from nas.run.results import Found, in_order, quality_place
 from nas.run.run_folder import RunFolder
 from nas.task.evaluation import Evaluation
-from search_spaces import InputError
 from search_spaces.files import document
 
 FILE = "finalists.json"
@@ -25,8 +24,7 @@ def closer(
 ) -> Found:
     """The best of some networks at a higher fidelity; each finished look survives a kill.
 
-    Raises:
-        InputError: none of them could be evaluated.
+    Where none of them can be evaluated so, the first is the best.
     """
     asked = ", ".join(f"{name}={value}" for name, value in evaluation.fidelity.items())
     title = f"finalists: {len(networks)} networks at {asked}"
@@ -46,7 +44,11 @@ def closer(
                 seen.append((network, _again(network, values, problem)))
             advance(done)
     if not seen:
-        raise InputError(f"no finalist could be evaluated at {asked}: {failed}")
+        progress.say(
+            f"finalists: none could be evaluated at {asked} ({failed}), so the winner is the one "
+            "that the search saw best"
+        )
+        return networks[0]
     seen.sort(key=lambda pair: in_order(pair[1]))
     folder.results["finalists"] = [
         {

@@ -45,9 +45,13 @@ def network_of(task: Task, architecture: Architecture) -> nn.Module:
     if task.weights is not None:
         try:
             found = task.weights(architecture)
-            module.load_state_dict({n: torch.as_tensor(t) for n, t in found.items()}, strict=True)
+            tensors = {name: torch.as_tensor(tensor) for name, tensor in found.items()}
+            module.load_state_dict(tensors, strict=True)
         except Exception as error:
             raise InputError(f"weights of {architecture}: {in_a_line(error)}") from error
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise InputError(f"weights of {architecture}: {name} holds NaN or infinities")
     return module.eval()
 
 

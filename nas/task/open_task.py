@@ -1,6 +1,6 @@
 """A task of one's own, opened for one run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,12 +20,14 @@ from nas.run.results import Found, in_order, winner
 from nas.run.run_folder import RunFolder
 from nas.study.study import Study
 from nas.task.deliver import deliver, hand_over
-from nas.task.evaluation import Evaluation
+from nas.task.evaluation import Evaluation, known_elsewhere
 from nas.task.finalists import closer
 from nas.task.pricing import Pricing, priced
 from nas.task.task import Task
 from nas.task.words import told
-from search_spaces import Architecture, InputError
+from search_spaces import Architecture, InputError, SearchSpace
+
+OF_A_TRIAL = ("trial", "strategy", "seed", "parameters_count", "memory_mb", "flops_count")
 
 
 class NetworkTask:
@@ -51,6 +53,7 @@ class NetworkTask:
                 "what is traded off is not said; give `objectives=`, as "
                 f"accuracy_pct{MAXIMISED},latency_ms"
             )
+        _check_names(self._task.space, folder.settings.objectives)
         return OpenNetworkTask(self._task, folder, progress, evaluates=evaluates)
 
 
@@ -99,6 +102,8 @@ class OpenNetworkTask:
         settings, traces = self._folder.settings, self._pricing.traces
         problem = limits.problem(settings.objectives, settings.seed, finds=None)
         self._finds = tuple(each.name for each in problem.objectives if not each.known)
+        if said := known_elsewhere(self._finds):
+            self._progress.say(f"evaluate must find {', '.join(self._finds)}{said}")
         return replace(problem, settle=self._exists if traces is None else traces.settle)
 
     def prepare(self) -> None:
@@ -167,6 +172,17 @@ class OpenNetworkTask:
             self._progress,
             self._pricing.traces.settle if self._pricing.traces else None,
         ).device()
+
+
+def _check_names(space: SearchSpace, objectives: Sequence[str]) -> None:
+    """Refuse choices that trials.csv has another column for."""
+    taken = {*OF_A_TRIAL, *(name.removesuffix(MAXIMISED) for name in objectives)}
+    for choice in space.choices:
+        if choice.name in taken:
+            raise InputError(
+                f"space {space.name!r} has a choice called {choice.name!r}, as a column of "
+                "trials.csv is; rename it"
+            )
 
 
 def _as_it_is(evaluation: Evaluation) -> Evaluation:

@@ -118,6 +118,8 @@ class Task:
         if (self.build is None) != (self.shape is None):
             given, lacking = ("build", "shape") if self.shape is None else ("shape", "build")
             raise InputError(f"`{given}=` without `{lacking}=`; give both, or neither")
+        if self.shape is not None and not isinstance(self.shape, str):
+            raise InputError(f"`shape={self.shape}`: give a text, as 1,3,224,224")
         if self.weights is not None and self.build is None:
             raise InputError("`weights=` without `build=`; give what builds the networks, too")
         if len(self.fidelity) > 1:

@@ -35,4 +35,8 @@ def traces_of(task: Task, seed: int = 0) -> Traces | None:
     """The workloads of a task's networks; None where it neither says nor builds them."""
     if task.workload is None and task.build is None:
         return None
+    if task.workload is None:
+        from nas.task.networks import shapes_of
+
+        shapes_of(task)  # what cannot be read is no network's fault
     return Traces(task.space, partial(traced, task), seed)

@@ -140,9 +140,36 @@ def unbuildable(architecture: Architecture) -> Any:
     raise ValueError(f"no such layer: {architecture['act']}")
 
 
+def tied(architecture: Architecture) -> Any:
+    """A language model whose head is its embedding."""
+    from torch import Tensor, nn
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            width = int(architecture["width"])
+            self.embedding = nn.Embedding(11, width)
+            self.head = nn.Linear(width, 11, bias=False)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, tokens_BL: Tensor) -> Tensor:
+            out: Tensor = self.head(self.embedding(tokens_BL))
+            return out
+
+    return Tied()
+
+
+def raising() -> nas.Task:
+    """A task that needs what is not there."""
+    raise OSError("no data here")
+
+
 TASK = nas.Task(SPACE, accuracy, OBJECTIVES, build, "1,3,32,32", name="small CNN")
 
 
 def make() -> nas.Task:
     """The task with weights of its own."""
     return TASK.asked_for(weights=weights)
+
+
+PICKY = TASK.asked_for(build=picky)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import own_task
@@ -477,49 +476,3 @@ def test_a_cell_is_priced_as_its_networks_are_predicted(tmp_path: Path) -> None:
     result = nas.search(tmp_path / "run", task, device=str(tmp_path / "phone.json"), trials=20)
     networks = {each.architecture for each in result.evaluated}
     assert len(networks) == 20, "spellings of one network are one"
-
-
-@pytest.mark.slow
-def test_a_search_ends_with_its_report_whatever_becomes_of_the_winner(tmp_path: Path) -> None:
-    task = own_task.TASK.asked_for(build=own_task.undecided, objectives=["accuracy_pct:max"])
-    found = nas.search(tmp_path / "run", task, trials=4)
-    assert "torch.export cannot take the network" in found.summary["no_bundle"]
-    assert any(line.startswith("no bundle: ") for line in found.told.lines)
-    html = (tmp_path / "run" / "report.html").read_text()
-    assert "No bundle: " in html
-    assert "Weights of the bundle" not in html
-    assert not (tmp_path / "run" / "bundle").exists()
-    mended = task.asked_for(build=own_task.build)
-    again = nas.search(tmp_path / "run", mended, trials=4, resume=True)
-    assert again.summary["no_bundle"] is None
-    assert results(tmp_path / "run")["no_bundle"] is None
-    assert (tmp_path / "run" / "bundle" / "bundle.json").exists()
-
-
-def test_a_space_of_other_options_is_no_resume(tmp_path: Path) -> None:
-    task = nas.Task(own_task.SPACE, own_task.accuracy, ["accuracy_pct:max"])
-    nas.search(tmp_path / "run", task, trials=3)
-    first, *rest = own_task.SPACE.choices
-    wider = SearchSpace("small_cnn", [Choice(first.name, (2, 3, 4, 5)), *rest])
-    with pytest.raises(InputError, match="was begun with space_digest"):
-        nas.search(tmp_path / "run", task.asked_for(space=wider), trials=3, resume=True)
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"device": []}, "names none"),
-        ({"at_most": {"latency_ms": []}}, "gives no limit"),
-        ({"at_most": {"parameters_count": float("nan")}}, "is no number above 0"),
-        ({"at_most": {"memory_mb": "much"}}, "is no number above 0"),
-        ({"objectives": "accuracy_pct:max"}, "give a list of names"),
-        ({"objectives": ["accuracy_pct:max", "latency_ms"]}, "known beforehand on a `device=`"),
-        ({"objectives": ["accuracy_pct:max", "memory_mb"]}, "known beforehand by a `build=`"),
-    ],
-)
-def test_bad_python_is_one_line(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
-    task = nas.Task(own_task.SPACE, own_task.accuracy, ["accuracy_pct:max"])
-    with pytest.raises(InputError) as caught:
-        nas.search(tmp_path / "run", task, trials=3, **changed)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
