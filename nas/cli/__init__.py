@@ -77,7 +77,7 @@ def program(
         ),
     ] = False,
 ) -> None:
-    """Search the temporal layers of video diffusion models for the hardware they run on."""
+    """Search neural networks for the hardware they run on."""
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.costs.limits import Bound, Budget
     from nas.pipeline.contract import Task
     from nas.run.settings import SearchSettings
+    from nas.task.task import Task as OwnTask
 
 # What a task of one's own has nothing of.
 OF_THE_MAIN_JOB = (
@@ -178,27 +179,21 @@ def search(
     }
     if device:
         given |= {"device": device[0], "other_devices": tuple(device[1:])}
-    job: Task
-    settings: SearchSettings
     if own is None:
-        from nas.temporal.settings import Settings
-        from nas.temporal.task import TemporalTask
-        from supernet import TrainingPlan
-
-        job = TemporalTask()
-        settings = Settings(
+        plan = {
+            "image_steps": image_steps,
+            "video_steps": video_steps,
+            "freeze_backbone": freeze_backbone,
+            "data": data,
+            "seed": seed,
+        }
+        job, settings = _main_job(
+            plan,
             twin=twin,
             backbone=str(backbone) if backbone else None,
             warm_start=warm_start,
             supernet=str(supernet) if supernet else None,
             recipe=recipe,
-            plan=TrainingPlan(
-                image_steps=image_steps,
-                video_steps=video_steps,
-                freeze_backbone=freeze_backbone,
-                data=data,
-                seed=seed,
-            ),
             validation_clips=validation_clips,
             test_clips=test_clips,
             finalist_clips=finalist_clips,
@@ -208,9 +203,7 @@ def search(
         given |= {"space": space, "objectives": tuple(options.words(objectives)) or None}
     else:
         _refuse(context, OF_THE_MAIN_JOB)
-        from nas.task.open_task import NetworkTask
-
-        job, settings = NetworkTask(own), own.settings
+        job, settings = _own_job(own)
     settings = replace(settings, **{name: v for name, v in given.items() if v is not None})
     limits = _budget(
         settings.budget, latency_ms, params, memory_mb, energy_mj, steps, part, limit_bound
@@ -234,6 +227,21 @@ def search(
     print_table(result.told.columns, result.told.rows)
     for line in result.told.lines:
         print_line(line)
+
+
+def _main_job(plan: dict[str, Any], **wishes: Any) -> "tuple[Task, SearchSettings]":
+    """The temporal blocks of a U-Net; torch loads with it."""
+    from nas.temporal.settings import Settings
+    from nas.temporal.task import TemporalTask
+    from supernet import TrainingPlan
+
+    return TemporalTask(), Settings(plan=TrainingPlan(**plan), **wishes)
+
+
+def _own_job(own: "OwnTask") -> "tuple[Task, SearchSettings]":
+    from nas.task.open_task import NetworkTask
+
+    return NetworkTask(own), own.settings
 
 
 def _refuse(context: typer.Context, names: tuple[str, ...]) -> None:

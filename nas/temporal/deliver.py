@@ -62,18 +62,8 @@ def deliver(
         folder.results |= summary
         folder.save()
         html = report.write(folder, inputs.space, outcome, gif)
-        study = {"space": inputs.space.to_json(), "settings": _public(settings), "weights": weights}
-        bundle.write_bundle(
-            folder.file("bundle"),
-            network,
-            inputs.space,
-            best,
-            programs,
-            latency_of(best, costs, outcome.limits),
-            study,
-            gif,
-            html,
-        )
+        priced = latency_of(best, costs, outcome.limits)
+        _write(folder.file("bundle"), inputs, best, network, weights, programs, priced, gif, html)
         advance(3)
     return summary
 
@@ -95,23 +85,33 @@ def hand_over(
         gif = preview_gif(comparison.samples.drawn(learned.winner), comparison.samples)
         advance(1)
         network, weights = _delivered(inputs, best, learned)
-        study = {
-            "space": inputs.space.to_json(),
-            "settings": _public(inputs.settings),
-            "weights": weights,
-        }
-        bundle.write_bundle(
-            out,
-            network,
-            inputs.space,
-            best,
-            bundle.export_programs(network, inputs.space, best),
-            latency_of(best, costs, outcome.limits),
-            study,
-            gif,
-            folder.file("report.html").read_text(encoding="utf-8"),
-        )
+        programs = bundle.export_programs(network, inputs.space, best)
+        priced = latency_of(best, costs, outcome.limits)
+        html = folder.file("report.html").read_text(encoding="utf-8")
+        _write(out, inputs, best, network, weights, programs, priced, gif, html)
         advance(2)
+
+
+def _write(
+    path: Path,
+    inputs: Inputs,
+    architecture: Architecture,
+    network: VideoUNet,
+    weights: str,
+    programs: bundle.Programs,
+    priced: dict[str, Any],
+    gif: bytes,
+    html: str,
+) -> None:
+    """Write the bundle of a network, and what its weights are."""
+    study = {
+        "space": inputs.space.to_json(),
+        "settings": _public(inputs.settings),
+        "weights": weights,
+    }
+    bundle.write_bundle(
+        path, network, inputs.space, architecture, programs, priced, study, gif, html
+    )
 
 
 def _delivered(inputs: Inputs, best: Architecture, learned: Learned) -> tuple[VideoUNet, str]:
