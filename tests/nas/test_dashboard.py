@@ -80,10 +80,10 @@ def test_a_finished_run_is_shown_with_names_and_pictures(run: Path) -> None:
             assert study["objective_names"] == ["validation_loss", "latency_ms"]
             assert finished(address) == 6
             pictures = {each["filename"]: each["artifact_id"] for each in study["artifacts"]}
-            assert set(pictures) == {"pareto.png", "preview.gif"}
+            assert set(pictures) == {"pareto.png", "layout.png", "preview.gif"}
             picture = asked(f"{base}/artifacts/{number}/{pictures['preview.gif']}")
             assert picture == (run / "bundle" / "preview.gif").read_bytes()
-    assert len(list((run / "artifacts").iterdir())) == 2
+    assert len(list((run / "artifacts").iterdir())) == 3
 
 
 @pytest.mark.long
@@ -153,3 +153,18 @@ def test_without_optuna_dashboard_a_line_says_what_to_install(
     code, _, err = call("dashboard", str(run))
     assert code == 2
     assert "pip install 'temporal-nas[dashboard]'" in err
+
+
+def test_a_run_of_a_task_of_one_s_own_is_shown(tmp_path: Path) -> None:
+    import own_task
+
+    import nas
+
+    task = nas.Task(own_task.SPACE, own_task.accuracy, ["accuracy_pct:max"])
+    nas.search(tmp_path / "run", task, trials=4)
+    with served(tmp_path / "run") as address:
+        study = shown(address)
+        assert study["objective_names"] == ["accuracy_pct"]
+        assert finished(address) == 4
+        names = {each["filename"] for each in study["artifacts"]}
+        assert names == {"pareto.png", "stack.png"}
