@@ -293,13 +293,14 @@ def test_what_columns_were_taken_for_is_said_and_can_be_changed(call: Call) -> N
     layered().to_csv("t.csv", index=False)
     code, out, err = call("calibrate", "t.csv", "--out", "d.json")
     assert code == 0
-    first, second = err.strip().splitlines()
+    first, second, third = err.strip().splitlines()
     assert first == (
         "nas: t.csv: choices op; metrics (they end in a unit) layer_count, latency_ms, error_pct; "
         "reserved names device, id"
     )
     assert "layer_count, device have few values" in second
     assert "--choice-columns layer_count,device" in second
+    assert "off by" in third, "two columns that matter are no choices"
     named = ["--choice-columns", "layer_count,device"]
     code, out, err = call("calibrate", "t.csv", *named, "--out", "d.json", "--json")
     assert (code, err) == (0, "")
