@@ -54,6 +54,8 @@ class Problem:
         listed: the only architectures that exist, where a table holds no more; None for all.
         proxy: the first unknown objective of n architectures, (n,), far more cheaply and worse
             than evaluations find it: a supernet on few clips. In its unit; only differences count.
+        settle: makes what is known of one architecture exact before it is judged, where `known`
+            and `violations` guess, and says whether it exists; None where nothing is guessed.
     """
 
     space: SearchSpace
