@@ -33,10 +33,10 @@ from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
 from nas.evaluators.serial import Serial
-from nas.pipeline import finalists
 from nas.progress import Progress
 from nas.run.results import found
 from nas.study.study import Study
+from nas.temporal import finalists
 from nas.temporal.quality import Quality
 from search_spaces import Architecture
 from search_spaces.shipped.loading import load_temporal, load_twin, twin_of

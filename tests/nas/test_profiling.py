@@ -97,7 +97,7 @@ def test_a_search_does_not_measure_twice(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(host_profile, "NETWORK_PROTOCOL", Protocol(rounds=2, runs_per_visit=1))
     monkeypatch.setattr(Journal, "append", stops)
-    monkeypatch.setattr(host_profile._HostProfile, "_calibrated", measured)
+    monkeypatch.setattr(host_profile.HostProfile, "_calibrated", measured)
     with pytest.raises(KeyboardInterrupt):
         nas_api.search(tmp_path / "run", settings)
     with pytest.raises(StopAsyncIteration):

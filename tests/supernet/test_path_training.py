@@ -165,6 +165,7 @@ def work(rank: int, folder: str) -> None:
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     Training(folder, seed=rank)()
+    dist.barrier()  # who leaves first would end the other's threads
     dist.destroy_process_group()
 
 

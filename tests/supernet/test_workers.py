@@ -66,6 +66,7 @@ def work(rank: int, folder: str) -> None:
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     train_all(Path(folder))
+    dist.barrier()  # who leaves first would end the other's threads
     dist.destroy_process_group()
 
 
