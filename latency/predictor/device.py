@@ -16,7 +16,7 @@ from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.regression import bounds
 from latency.regression.linear_model import LinearModel, Row, Rows
-from latency.regression.links import bounds_ms, linked
+from latency.regression.links import interval_ms, linked
 from latency.workload.workload import Workload
 from search_spaces import InputError
 from search_spaces.files import document
@@ -181,7 +181,7 @@ class Device:
         """
         spread_ms = self.model.spread_ms(rows)
         if self.model.networks:
-            return bounds_ms(rows[:, 0], spread_ms, self.quantile, self.model.link)
+            return interval_ms(rows[:, 0], spread_ms, self.quantile, self.model.link)
         latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
         factor = np.exp(self.quantile * np.sqrt(np.log1p((spread_ms / latency_ms) ** 2)))
         return latency_ms, latency_ms / factor, latency_ms * factor

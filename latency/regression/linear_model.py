@@ -98,7 +98,7 @@ class LinearModel:
             "unseen_ms": self.unseen_ms,
             "unknown_ms": self.unknown_ms,
             "networks": self.networks,
-            "link": self.link,
+            **({"link": self.link} if self.link != LINKS[0] else {}),
         }
 
     @staticmethod

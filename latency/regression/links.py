@@ -30,10 +30,10 @@ def linked(latency_ms: npt.ArrayLike, link: Link) -> Vector:
     return np.log(found) if link == "log" else found
 
 
-def bounds_ms(sums: Rows, spreads: Rows, quantile: float, link: Link) -> tuple[Rows, Rows, Rows]:
-    """Put `quantile` spreads to either side of sums: (latency_ms, low_ms, high_ms), alike shaped.
+def interval_ms(sums: Rows, spreads: Rows, quantile: float, link: Link) -> tuple[Rows, Rows, Rows]:
+    """Prediction interval of sums: (latency_ms, low_ms, high_ms), `quantile` spreads to each side.
 
-    Symmetrical in what is summed: by the log link around a factor.
+    Symmetrical in what is summed: by the log link, a factor to each side.
     """
     half = quantile * spreads
     if link == "log":

@@ -39,7 +39,7 @@ def doubts(device: Device) -> list[str]:
     if not device.choices or found is None or found.mape_pct < ROUGH_PCT:
         return []
     summed = "options are added up, and what one takes may depend on another (width times depth)"
-    multiplied = "what an option takes depends on the others, and not as a factor of theirs alone"
+    multiplied = "neither adding nor multiplying what options take describes these networks well"
     said = (
         f"{device.name} is off by {found.mape_pct:.0f}% on average for networks that it has not "
         f"seen: {multiplied if device.model.link == 'log' else summed}; "

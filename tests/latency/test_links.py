@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import latency
 from latency import Device, EncodedPredictor, Measurement, Workload, from_choices
 from latency.regression import interactions, links
-from latency.regression.links import bounds_ms, linked
+from latency.regression.links import interval_ms, linked
 from search_spaces import (
     Architecture,
     Choice,
@@ -163,9 +163,9 @@ def test_one_network_and_a_thousand_and_a_file_agree(name: str) -> None:
         assert one.latency_ms / one.low_ms == pytest.approx(factor, rel=1e-6)
 
 
-def test_files_of_before_there_were_links_are_sums() -> None:
+def test_a_file_that_says_nothing_of_links_is_of_sums() -> None:
     written = latency.calibrate(table("sums", 30), "phone").to_json()
-    del written["model"]["link"]
+    assert "link" not in written["model"]
     assert Device.from_json(written, "here").model.link == "identity"
     written["model"]["link"] = "probit"
     with pytest.raises(InputError, match=r"here, model, link: 'probit' is none of identity, log"):
@@ -218,7 +218,7 @@ def test_many_pairs_are_left_out() -> None:
 )
 def test_links_go_there_and_back(latency_ms: list[float], link: links.Link, spread: float) -> None:
     sums = linked(latency_ms, link)
-    found, low_ms, high_ms = bounds_ms(sums, np.full(len(sums), spread), 1.6, link)
+    found, low_ms, high_ms = interval_ms(sums, np.full(len(sums), spread), 1.6, link)
     assert found == pytest.approx(latency_ms, rel=1e-9)
     assert ((low_ms >= 0) & (low_ms <= found) & (found <= high_ms)).all()
 
