@@ -38,7 +38,7 @@ def calibrate(
 
     Of networks whose options have names alone, what options take adds in ms; or it multiplies, and
     `model.link` is `log`, where the networks left out are clearly better predicted so. With fewer
-    than fifteen, numbers that vary freely, dead edges or `borrow`, it adds.
+    than ten, numbers that vary freely, dead edges or `borrow`, it adds.
 
     Args:
         measurements: what was seen on the device.

@@ -17,10 +17,11 @@ Link = Literal["identity", "log"]
 LINKS: tuple[Link, ...] = ("identity", "log")
 
 # Options multiply where that leaves less than this of the error of sums, which are the simpler and
-# say what each option takes. Set on nb201's and fbnet's devices as examples/benchmarks/few_shot.py
-# has them, and on tables by formula: with fewer networks chance decides as often.
+# say what each option takes; of few networks, chance makes more of a difference. Set on the devices
+# of nb201 and fbnet that examples/benchmarks/few_shot.py tunes on, and on tables by formula.
 CLEARLY = 0.85
-FEWEST = 15
+CHANCE = 4.0  # networks' worth of error
+FEWEST = 10
 WRONG = 1.0  # a prediction that is off by a factor of e is as wrong as any
 
 
@@ -48,7 +49,7 @@ def interval_ms(sums: Rows, spreads: Rows, quantile: float, link: Link) -> tuple
 def is_clearly_better(other_ms: Vector, usual_ms: Vector, measured_ms: Vector) -> bool:
     """Whether leave-one-out predictions are clearly better than the usual, as factors of truth."""
     other, usual = (_error(predicted_ms / measured_ms) for predicted_ms in (other_ms, usual_ms))
-    return other < CLEARLY * usual
+    return other < min(CLEARLY, 1 - CHANCE / len(measured_ms)) * usual
 
 
 def _error(ratios: Vector) -> float:
