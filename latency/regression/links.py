@@ -46,11 +46,11 @@ def interval_ms(sums: Rows, spreads: Rows, quantile: float, link: Link) -> tuple
     return latency_ms, np.maximum(latency_ms - half, 0.0), latency_ms + half
 
 
-def is_clearly_better(other_ms: Vector, usual_ms: Vector, measured_ms: Vector) -> bool:
+def is_clearly_better(other_ms: Rows, usual_ms: Rows, measured_ms: Rows) -> bool:
     """Whether leave-one-out predictions are clearly better than the usual, as factors of truth."""
     other, usual = (_error(predicted_ms / measured_ms) for predicted_ms in (other_ms, usual_ms))
     return other < min(CLEARLY, 1 - CHANCE / len(measured_ms)) * usual
 
 
-def _error(ratios: Vector) -> float:
+def _error(ratios: Rows) -> float:
     return float(np.minimum(np.abs(np.log(ratios)), WRONG).mean())

@@ -11,7 +11,7 @@ from latency.regression import bayesian_linear
 from latency.regression.design import EXPECTED, Design
 from latency.regression.features import BaseTime
 from latency.regression.linear_model import LinearModel
-from latency.regression.links import FEWEST, LINKS, Link, interval_ms, is_clearly_better
+from latency.regression.links import FEWEST, LINKS, Link, Rows, interval_ms, is_clearly_better
 from latency.regression.transfer import Sources
 from latency.workload.workload import Workload
 
@@ -30,11 +30,9 @@ class Fit:
     leave_one_out: Vector
     leave_one_out_sd: Vector
 
-    def leave_one_out_ms(self, quantile: float = 0.0) -> tuple[Vector, Vector, Vector]:
+    def leave_one_out_ms(self, quantile: float = 0.0) -> tuple[Rows, Rows, Rows]:
         """Leave-one-out predictions: (latency_ms, low_ms, high_ms), each (networks,)."""
-        found = interval_ms(self.leave_one_out, self.leave_one_out_sd, quantile, self.model.link)
-        latency_ms, low_ms, high_ms = found
-        return latency_ms, low_ms, high_ms
+        return interval_ms(self.leave_one_out, self.leave_one_out_sd, quantile, self.model.link)
 
 
 def fit(
