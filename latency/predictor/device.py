@@ -16,6 +16,7 @@ from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.regression import bounds
 from latency.regression.linear_model import LinearModel, Row, Rows
+from latency.regression.links import interval_ms, linked
 from latency.workload.workload import Workload
 from search_spaces import InputError
 from search_spaces.files import document
@@ -63,7 +64,7 @@ class Device:
         return self.roofline.latency_ms(part) if self.roofline else 0.0
 
     def part_row(self, part: Workload) -> Row:
-        """The row that a part adds to a network's predicted latency, first its mean in ms."""
+        """The row that a part adds to a network's: first its mean, in ms or as the model sums."""
         row = self.model.part_row(part, self.base_ms(part))
         fitted = bool(self.model.networks)
         if self.analytical and not fitted and part.measurable and part.digest not in self.blocks:
@@ -138,7 +139,7 @@ class Device:
         if self.analytical is not None:
             return self.analytical.predict(workload)
         alone = np.zeros_like(self.model.intercept)
-        alone[0] = self.base_ms(workload)
+        alone[0] = linked(self.base_ms(workload), self.model.link)
         return self.bounded(alone)
 
     def check_known(self, part: Workload) -> None:
@@ -175,14 +176,13 @@ class Device:
     def bounds_of(self, rows: Rows) -> tuple[Rows, Rows, Rows]:
         """Put bounds around summed rows: (latency_ms, low_ms, high_ms), each (networks,).
 
-        Around a fit to networks they are symmetric; without one, costs are known to a factor and
-        so are the bounds.
+        Around a fit to networks they are symmetric in what it sums, which is ms or log ms; without
+        one, costs are known to a factor and so are the bounds.
         """
-        latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
         spread_ms = self.model.spread_ms(rows)
         if self.model.networks:
-            half_ms = self.quantile * spread_ms
-            return latency_ms, np.maximum(latency_ms - half_ms, 0.0), latency_ms + half_ms
+            return interval_ms(rows[:, 0], spread_ms, self.quantile, self.model.link)
+        latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
         factor = np.exp(self.quantile * np.sqrt(np.log1p((spread_ms / latency_ms) ** 2)))
         return latency_ms, latency_ms / factor, latency_ms * factor
 

@@ -50,13 +50,16 @@ class Regression:
     """The regression problem: targets (networks,) of mean one, and what may explain them.
 
     `prior_means` (networks, means) are what networks are expected to take before any is measured,
-    `prior_mean_weights` (means, features) the same as weights of features.
+    `prior_mean_weights` (means, features) the same as weights of features. The covariance is wanted
+    of `described` (effects, features) times the weights, or of the weights.
     """
 
     targets: Vector
     terms: Mapping[str, Term]
     prior_means: Matrix
     prior_mean_weights: Matrix
+    noise_exponents: tuple[float, ...] = NOISE_EXPONENTS
+    described: Matrix | None = None
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> "Regression":
         """Keep some of the networks alone."""
@@ -97,7 +100,7 @@ def fit(regression: Regression, priors: Sequence[Prior]) -> Posterior:
     seen = regression
     if count > EVIDENCE_ROWS:
         seen = regression.rows(np.random.default_rng(0).permutation(count)[:EVIDENCE_ROWS])
-    models = [m for p in priors for exponent in NOISE_EXPONENTS for m in _models(seen, p, exponent)]
+    models = [m for p in priors for e in seen.noise_exponents for m in _models(seen, p, e)]
     shares = _softmax(np.concatenate([m.log_evidence for m in models]))
     by_model = np.split(shares, np.cumsum([len(m.log_evidence) for m in models])[:-1])
     kept = [(m, s) for m, s in zip(models, by_model, strict=True) if s.sum() > NEGLIGIBLE]
@@ -167,21 +170,23 @@ def _average_models(
     means: list[Vector] = []
     shares: list[float] = []
     size = regression.prior_mean_weights.shape[1]
-    covariance: Matrix = np.zeros((size, size))
+    described = np.eye(size) if regression.described is None else regression.described
+    covariance: Matrix = np.zeros((len(described), len(described)))
     for model, share in kept:
         columns, variances = _design_matrix(regression, model.prior)
         used = [n for n in model.prior.variances if n in regression.terms]
         to_weights = np.concatenate([regression.terms[n].weights for n in used])
         variance = model.noise**2 * noise_scale(regression.targets, model.exponent) ** 2
         inside, gain = _condition(columns, variances, variance)
-        covariance += float(share.sum()) * to_weights.T @ inside @ to_weights
+        told = to_weights @ described.T
+        covariance += float(share.sum()) * told.T @ inside @ told
         for index, each in zip(model.prior.means, share, strict=True):
             effects = gain @ (regression.targets - regression.prior_means[:, index])
             means.append(regression.prior_mean_weights[index] + effects @ to_weights)
             shares.append(float(each))
     stacked, weighed = np.stack(means), np.array(shares)
     mean: Vector = weighed @ stacked
-    apart = (stacked - mean) * np.sqrt(weighed)[:, None]
+    apart = (stacked - mean) @ described.T * np.sqrt(weighed)[:, None]
     return mean, covariance + apart.T @ apart
 
 

@@ -1,4 +1,4 @@
-"""Additive linear model: a network takes an intercept and what each of its parts adds.
+"""Linear model: an intercept, and what each part of a network adds to it, in ms or in log ms.
 
 Every weight is a row: its mean, then how far it moves along each of a few directions in which the
 weights are uncertain together, then a variance of its own. Rows add over the parts of a network,
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from latency.regression.bayesian_linear import noise_scale
 from latency.regression.features import BASE, Feature, features_of_part
+from latency.regression.links import LINKS, Link
 from latency.workload.workload import Workload
 from search_spaces import InputError
 from search_spaces.files.document import Json, finite
@@ -40,7 +41,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Fitted weights in ms; `pairs` are interactions of two parts that stand in one network."""
+    """Fitted weights; `pairs` are interactions of two parts that stand in one network.
+
+    All in ms by the identity link; of the logarithm of ms by the log link, where parts multiply.
+    """
 
     intercept: Row
     weights: dict[Feature, Row]
@@ -49,6 +53,7 @@ class LinearModel:
     unseen_ms: float = 0.0  # spread of an option in a place where no fitted network held it
     unknown_ms: float = 0.0  # of one that none held anywhere
     networks: int = 0  # that it was fitted to
+    link: Link = "identity"
 
     @staticmethod
     def sum_of_parts(constant: Row, share: float = UNMEASURED_SHARE) -> "LinearModel":
@@ -93,6 +98,7 @@ class LinearModel:
             "unseen_ms": self.unseen_ms,
             "unknown_ms": self.unknown_ms,
             "networks": self.networks,
+            **({"link": self.link} if self.link != LINKS[0] else {}),
         }
 
     @staticmethod
@@ -116,7 +122,14 @@ class LinearModel:
             for name in ("unseen_ms", "unknown_ms", "networks")
         )
         return LinearModel(
-            intercept, weights, Noise(**levels), pairs, unseen_ms, unknown_ms, int(networks)
+            intercept=intercept,
+            weights=weights,
+            noise=Noise(**levels),
+            pairs=pairs,
+            unseen_ms=unseen_ms,
+            unknown_ms=unknown_ms,
+            networks=int(networks),
+            link=_link(entry.get("link", LINKS[0]), f"{where}, link"),
         )
 
 
@@ -132,6 +145,13 @@ def _row(values: object, where: str, length: int | None = None) -> Row:
     if row[-1] < 0:
         raise InputError(f"{where}: the last number is a variance; {row[-1]:g} is negative")
     return row
+
+
+def _link(value: object, where: str) -> Link:
+    for link in LINKS:
+        if value == link:
+            return link
+    raise InputError(f"{where}: {value!r} is none of {', '.join(LINKS)}")
 
 
 def _object(value: object, where: str) -> Json:

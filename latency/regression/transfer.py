@@ -192,6 +192,11 @@ def _estimable_pairs(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
     likely = len(names) ** 2 * (choices - 1) / (2 * max(choices, 1))
     if likely * ROWS_A_PAIR > len(rows):
         return ()
+    return pairs_met(rows)
+
+
+def pairs_met(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
+    """List the pairs of names that stand together in some network."""
     return tuple(
         sorted({p for row in rows for p in combinations(sorted(name for _, name in row), 2)})
     )

@@ -29,7 +29,8 @@ def status(device: Device) -> str:
         return str(said)
     if not device.model.networks and device.blocks:
         return f"{len(device.blocks)} blocks or networks measured"
-    return f"{device.model.networks} networks measured"
+    multiply = ", options multiply" if device.model.link == "log" else ""
+    return f"{device.model.networks} networks measured{multiply}"
 
 
 def doubts(device: Device) -> list[str]:
@@ -37,9 +38,11 @@ def doubts(device: Device) -> list[str]:
     found = device.validation
     if not device.choices or found is None or found.mape_pct < ROUGH_PCT:
         return []
+    summed = "options are added up, and what one takes may depend on another (width times depth)"
+    multiplied = "neither adding nor multiplying what options take describes these networks well"
     said = (
         f"{device.name} is off by {found.mape_pct:.0f}% on average for networks that it has not "
-        "seen: options are added up, and what one takes may depend on another (width times depth); "
+        f"seen: {multiplied if device.model.link == 'log' else summed}; "
         "measure more, or give what builds the networks, `build=` and `shape=`"
     )
     return [said]

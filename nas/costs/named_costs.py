@@ -9,9 +9,7 @@ from latency import Device, EncodedPredictor, Prediction, from_choices
 from nas.costs import extremes
 from nas.costs.contract import Meter, Vector
 from nas.costs.fixed_parts import FixedPart
-from nas.costs.per_part import per_part_ms
-from nas.costs.workloads import workload_of
-from search_spaces import Architecture, Choice, InputError, SearchSpace, encode
+from search_spaces import Architecture, Choice, InputError, SearchSpace, encode, feature_names
 
 MOST_SAID = 5
 
@@ -55,24 +53,26 @@ class NamedCosts:
         return Prediction(*(float(each[0]) for each in self._predicted([architecture])))
 
     def per_choice_ms(self, architecture: Architecture) -> Mapping[str, float]:
-        """What each choice's option adds to what the quickest option of the choice takes.
+        """What each choice's option adds to the network with the quickest option there instead.
 
         Whole networks tell differences between options apart, and no more.
         """
-        found = per_part_ms(self.device, workload_of(self.space, architecture, None))
-        return {name: ms - self._quickest_ms.get(name, 0.0) for name, ms in found.items()}
+        encoded = encode(self.space, [architecture])[0]
+        decided = self.space.assigned(architecture)
+        found = {}
+        for choice in self.space.choices:
+            if isinstance(choice, Choice) and choice.name in decided:
+                columns = [self._column[f"{choice.name}={option}"] for option in choice.options]
+                others = np.tile(encoded, (len(columns), 1))
+                others[:, columns] = np.eye(len(columns))
+                latency_ms = self._predictor.predict(others)[0]
+                place = choice.options.index(decided[choice.name])
+                found[choice.name] = float(latency_ms[place] - latency_ms.min())
+        return found
 
     @cached_property
-    def _quickest_ms(self) -> dict[str, float]:
-        return {
-            choice.name: min(
-                float(self.device.part_row(part)[0])
-                for option in choice.options
-                for part in from_choices("", [(choice.name, option)]).parts
-            )
-            for choice in self.space.choices
-            if isinstance(choice, Choice)
-        }
+    def _column(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(feature_names(self.space))}
 
     @cached_property
     def fastest(self) -> Architecture:
