@@ -85,12 +85,7 @@ def search(
         if value is not None
     }
     if device is not None:
-        names = [device] if isinstance(device, str | Path) else device
-        if not isinstance(names, Sequence):
-            raise InputError(f"`device={device}`: is no name of a device")
-        if not names:
-            raise InputError("`device=` names none; give one, or leave it out")
-        main, *others = (str(name) for name in names)
+        main, *others = _names_of(device)
         changed |= {"device": main, "other_devices": tuple(others)}
     if workers is not None and not isinstance(workers, Workers):
         raise InputError(f"`workers={workers}`: give nas.Workers({workers})")
@@ -108,6 +103,16 @@ def search(
         workers=workers,
         progress=progress,
     )
+
+
+def _names_of(device: str | Path | Sequence[str | Path]) -> list[str]:
+    """Of one device or several, the main one first."""
+    names = [device] if isinstance(device, str | Path) else device
+    if not isinstance(names, Sequence):
+        raise InputError(f"`device={device}`: is no name of a device")
+    if not names:
+        raise InputError("`device=` names none; give one, or leave it out")
+    return [str(name) for name in names]
 
 
 def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
