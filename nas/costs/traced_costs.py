@@ -15,7 +15,7 @@ from nas.costs.traces import Fitted, Traces
 from search_spaces import Architecture, SearchSpace
 
 MB = 1e6
-# Of the search for extremes: rounds, networks traced in each, and tried where some fail.
+# Of the search for extremes: rounds of neighbours; traced in each, and tried where some fail.
 ROUNDS, TRACED, MOST_TRIED = 6, 3, 40
 
 
@@ -125,14 +125,13 @@ class TracedCosts:
         def cost(architecture: Architecture) -> float:
             return sign * self._mean.exact(architecture)
 
-        best = min(self.traces.fitted, key=cost)
-        some = extremes.looked_at(self.space)
+        begin = self._built(extremes.looked_at(self.space), sign)
+        best = min([*self.traces.fitted, *begin], key=cost)
         for _ in range(ROUNDS):
-            found = self._built(some, sign)
-            nearer = min([best, *found], key=cost)
-            if nearer == best and some is not extremes.looked_at(self.space):
+            nearer = min([best, *self._built(list(self.space.neighbours(best)), sign)], key=cost)
+            if nearer == best:
                 break
-            best, some = nearer, tuple(self.space.neighbours(nearer))
+            best = nearer
         return best
 
     def _built(self, some: Sequence[Architecture], sign: float) -> list[Architecture]:

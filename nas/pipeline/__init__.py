@@ -1,1 +1,1 @@
-"""The main job: measure, train, search, race, deliver."""
+"""A search of any task, stage by stage: price, prepare, search, choose, deliver."""

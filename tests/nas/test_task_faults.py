@@ -12,6 +12,8 @@ import pytest
 from conftest import Call
 
 import nas
+from nas.costs.traced_costs import TracedCosts
+from nas.task.tracing import traces_of
 from search_spaces import Architecture, Choice, InputError, SearchSpace
 
 ONE = nas.Task(own_task.SPACE, own_task.accuracy, ["accuracy_pct:max"])
@@ -192,3 +194,19 @@ def test_a_task_that_cannot_be_made_is_said(call: Call) -> None:
         assert code == 2
         assert said in err
         assert "Traceback" not in err
+
+
+@pytest.mark.long
+def test_budgets_are_measured_on_the_extremes_that_can_be_built() -> None:
+    from latency import load_device
+
+    traces = traces_of(own_task.PICKY)
+    assert traces is not None
+    traces.begin()
+    costs = TracedCosts(traces, load_device("iphone-13"))
+    fastest, slowest = costs.fastest, costs.slowest
+    able = [each for each in own_task.SPACE.enumerate() if traces.settle(each)]
+    assert 64 < len(able) < own_task.SPACE.size, "some were guessed, some cannot be built"
+    every_ms = costs.latencies_ms(able)
+    assert costs.latencies_ms([fastest])[0] == every_ms.min()
+    assert costs.latencies_ms([slowest])[0] == every_ms.max()
