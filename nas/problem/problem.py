@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nas.problem.goal import FRONT, Goal
 from search_spaces import Architecture, InputError, SearchSpace
 
 Vector = npt.NDArray[np.float64]
@@ -56,6 +57,7 @@ class Problem:
             than evaluations find it: a supernet on few clips. In its unit; only differences count.
         settle: makes what is known of one architecture exact before it is judged, where `known`
             and `violations` guess, and says whether it exists; None where nothing is guessed.
+        goal: what counts, as a user states it.
     """
 
     space: SearchSpace
@@ -66,6 +68,7 @@ class Problem:
     listed: tuple[Architecture, ...] | None = None
     proxy: Proxy | None = None
     settle: Callable[[Architecture], bool] | None = None
+    goal: Goal = FRONT
 
     def __post_init__(self) -> None:
         names = [objective.name for objective in self.objectives]
@@ -74,6 +77,10 @@ class Problem:
         if all(objective.known for objective in self.objectives):
             raise InputError(
                 "everything is known, so there is nothing to search; leave one unknown"
+            )
+        if beyond := [name for name in self.goal.region if name not in names]:
+            raise InputError(
+                f"`goal=region`: {beyond[0]} is no objective; they are {', '.join(names)}"
             )
 
     @property
@@ -85,6 +92,13 @@ class Problem:
     def is_known(self) -> npt.NDArray[np.bool_]:
         """Which objectives are known beforehand."""
         return np.array([objective.known for objective in self.objectives])
+
+    @property
+    def corner(self) -> Vector:
+        """The goal's limits, (objectives,), less is better; infinite where nothing is said."""
+        endless, said = np.inf * self.signs, self.goal.region
+        limits = [said.get(e.name, end) for e, end in zip(self.objectives, endless, strict=True)]
+        return np.array(limits) * self.signs
 
     def costs(self, architectures: Sequence[Architecture]) -> Matrix:
         """The known objectives, (n, known objectives), less is better."""
