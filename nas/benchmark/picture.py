@@ -38,7 +38,7 @@ def drawn(benchmark: Benchmark, summary: Summary, runs: Sequence[Run]) -> dict[K
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    fronts = len(benchmark.objectives) == 2
+    fronts = len(benchmark.judged) == 2
     figure = Figure(figsize=(12.6 if fronts else 7.6, 4.8), layout="constrained")
     first, *rest = np.atleast_1d(figure.subplots(1, 1 + fronts)).tolist()
     colours = colours_of([standing.strategy for standing in summary.standings])

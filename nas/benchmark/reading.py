@@ -8,8 +8,9 @@ import numpy as np
 
 from nas.benchmark.lookup import Lookup
 from nas.benchmark.reference import REFERENCES
-from nas.benchmark.tabular import Benchmark
-from nas.problem.problem import Matrix, Objective, Problem, Vector
+from nas.benchmark.tabular import Benchmark, judged_by
+from nas.problem.goal import Goal
+from nas.problem.problem import Matrix, Objective, Problem, Vector, signs_of
 from search_spaces import Architecture, InputError, SearchSpace, Table, read_table
 from search_spaces.tables.columns import factor_of, in_kept_unit
 
@@ -25,6 +26,7 @@ def of_table(
     reference: Sequence[float] | str = "wanted",
     at_most: Mapping[str, float] | None = None,
     front: Table | Path | str | None = None,
+    goal: str | None = None,
 ) -> Benchmark:
     """A benchmark on the whole networks of a table.
 
@@ -34,14 +36,19 @@ def of_table(
         known: those of them that are known before anything is evaluated.
         space: of the architectures; by default what the table's rows make.
         reference: the corner of the box that is judged: `wanted`, `front` or `corner` (see
-            `nas.benchmark.reference`), or a limit for each objective, in the unit of its name.
+            `nas.benchmark.reference`), or a limit for each objective that is judged, in the unit of
+            its name.
         at_most: hard budgets on columns that are known beforehand.
         front: a table of the true front, where this one holds only a part of its space; by
             default the rows that no other beats.
+        goal: what strategies are told that counts (see `nas.problem.goal`); by default `region`
+            where the reference is numbers, which are told, and else `front`, which tells nothing
+            that is made from the table. Of `best`, the first objective that is not known is judged
+            alone.
 
     Raises:
-        InputError: a column that is not there, nothing to trade off, nothing to find out, a budget
-            or a reference that no row reaches.
+        InputError: a column that is not there, nothing to trade off, nothing to find out, another
+            goal, a budget or a reference that no row reaches.
     """
     if not isinstance(table, Table):
         table = read_table(table, space)
@@ -57,12 +64,19 @@ def of_table(
     inside = np.logical_and.reduce([kept, *(each <= 0 for each in over.values())])
     if not inside.any():
         raise InputError(f"{table.path}: no row keeps all of the budgets; allow more")
-    if isinstance(reference, str):
-        corner = _named(reference)(values[inside], asked)
-    else:
-        corner = _corner(reference, objectives)
     limits = {in_kept_unit(name): v * factor_of(name) for name, v in (at_most or {}).items()}
-    benchmark = Benchmark(table.path, table.space, asked, values, limits, over, corner, lookup)
+    kind = goal or ("front" if isinstance(reference, str) else "region")
+    judged = judged_by(kind, asked)
+    places = [asked.index(each) for each in judged]
+    if isinstance(reference, str):
+        corner = _named(reference)(values[inside][:, places], judged)
+    else:
+        corner = _corner(reference, [objectives[place] for place in places])
+    named = zip((each.name for each in judged), corner.tolist(), strict=True)
+    told = Goal(kind, dict(named) if kind == "region" else {})
+    benchmark = Benchmark(
+        table.path, table.space, asked, values, limits, over, corner, lookup, goal=told
+    )
     if not len(benchmark.front):
         _refuse_corner(benchmark, given=not isinstance(reference, str))
     return benchmark if front is None else _with_front(benchmark, front)
@@ -73,12 +87,11 @@ def _with_front(benchmark: Benchmark, table: Table | Path | str) -> Benchmark:
     if not isinstance(table, Table):
         table = read_table(table)
     given = np.stack([_column(table, each.name) for each in benchmark.objectives], axis=1)
-    signs = benchmark.signs
-    for row in benchmark.front * signs:
-        if not (given * signs <= row).all(axis=1).any():
+    less, signs = benchmark.less(given), signs_of(benchmark.judged)
+    for row in benchmark.front:
+        if not (less <= row * signs).all(axis=1).any():
             found = ", ".join(
-                f"{each.name} {value:g}"
-                for each, value in zip(benchmark.objectives, row * signs, strict=True)
+                f"{each.name} {value:g}" for each, value in zip(benchmark.judged, row, strict=True)
             )
             raise InputError(
                 f"{table.path}: is no true front; none of it is as good as a network of "
@@ -192,10 +205,10 @@ def _corner(reference: Sequence[float], columns: Sequence[str]) -> Vector:
 
 
 def _refuse_corner(benchmark: Benchmark, *, given: bool) -> None:
-    values = benchmark.values[benchmark.feasible] * benchmark.signs
-    best = values.min(axis=0) * benchmark.signs
+    less = benchmark.less(benchmark.values[benchmark.feasible])
+    best = less.min(axis=0) * signs_of(benchmark.judged)
     found = ", ".join(
-        f"{each.name} {value:g}" for each, value in zip(benchmark.objectives, best, strict=True)
+        f"{each.name} {value:g}" for each, value in zip(benchmark.judged, best, strict=True)
     )
     corner = ",".join(f"{value:g}" for value in benchmark.reference)
     what = f"`reference={corner}`" if given else f"the box that ends at {corner} by default"

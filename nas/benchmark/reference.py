@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from nas.problem.pareto import nondominated
-from nas.problem.problem import Matrix, Objective, Vector
+from nas.problem.problem import Matrix, Objective, Vector, signs_of
 
 ROOM = 0.1
 
 
 def default_reference(values: Matrix, objectives: Sequence[Objective]) -> Vector:
     """The corner (objectives,) of the box for rows (n, objectives), natural signs."""
-    signs = _signs(objectives)
+    signs = signs_of(objectives)
     less = values * signs
     # Of rows of equal quality, the cheapest shows what that quality costs.
     by_cost = (
@@ -55,7 +55,7 @@ def _quality(objective: Objective, column: Vector) -> float:
 
 def nadir_of_front(values: Matrix, objectives: Sequence[Objective]) -> Vector:
     """A tenth of the front's range beyond its worst in each objective, natural signs."""
-    signs = _signs(objectives)
+    signs = signs_of(objectives)
     less = values * signs
     front = less[nondominated(less, keep_equal=True)]
     worst, extent = front.max(axis=0), np.ptp(front, axis=0)
@@ -66,12 +66,8 @@ def nadir_of_front(values: Matrix, objectives: Sequence[Objective]) -> Vector:
 
 def worst_of_rows(values: Matrix, objectives: Sequence[Objective]) -> Vector:
     """The worst row in each objective, natural signs."""
-    signs = _signs(objectives)
+    signs = signs_of(objectives)
     return np.asarray((values * signs).max(axis=0) * signs)
-
-
-def _signs(objectives: Sequence[Objective]) -> Vector:
-    return np.array([-1.0 if each.maximize else 1.0 for each in objectives])
 
 
 REFERENCES: Mapping[str, Callable[[Matrix, Sequence[Objective]], Vector]] = {

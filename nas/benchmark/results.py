@@ -24,6 +24,8 @@ from search_spaces.files.targets import file_target, made_folder
 
 FORMAT = "temporal-nas/benchmark"
 MAJOR = 1
+# What a file was begun with that says nothing of it.
+FORMERLY = {"goal": "front", "region": {}}
 LABELS = ("strategy", "seed", "trial")
 Key = tuple[str, int]
 
@@ -214,7 +216,7 @@ class Results:
 
     def _read(self) -> None:
         found = document.read(self.note, FORMAT, MAJOR)
-        before = found.get("settings", {})
+        before = FORMERLY | found.get("settings", {})
         for name, wanted in self._settings.items():
             if before.get(name) != wanted:
                 raise InputError(

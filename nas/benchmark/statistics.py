@@ -57,7 +57,7 @@ class Standing:
         own_ms: CPU time of the strategy a trial; the median of the seeds' means.
         rank: the mean over seeds, 1 being the best, by the mean of the shares at all counts.
         curve: the share after each evaluation, (seeds, evaluations).
-        regrets: at each count, where there is one objective; else none.
+        regrets: at each count, where one objective is judged; else none.
     """
 
     strategy: str
@@ -120,7 +120,7 @@ def summary(
         {name: float(np.median(each)) for name, each in own_ms.items()},
         counts,
     )
-    if len(benchmark.objectives) > 1:
+    if len(benchmark.judged) > 1:
         return found
     standings = tuple(
         replace(each, regrets=_regrets(benchmark, runs, each, length)) for each in found.standings

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from nas.benchmark.lookup import Lookup, Rows
+from nas.problem.goal import FRONT, Goal
 from nas.problem.hypervolume import growth, hypervolume
 from nas.problem.pareto import nondominated
-from nas.problem.problem import Matrix, Objective, Problem, Vector, unconstrained
+from nas.problem.problem import Matrix, Objective, Problem, Vector, signs_of, unconstrained
 from search_spaces import Architecture, SearchSpace
 
 Evaluate = Callable[[Architecture], tuple[float, ...]]
@@ -30,10 +31,11 @@ class Benchmark:
         values: the objectives of each row, (n, objectives), natural signs.
         at_most: hard budgets: a column that is known beforehand, and its limit.
         over: by how much each row passes each of them, (n,) a budget.
-        reference: the corner of the box that is judged, (objectives,), natural signs; strategies
-            are never told.
+        reference: the corner of the box that is judged, (judged objectives,), natural signs.
         lookup: finds rows.
         given_front: the true front where it is known to lie beyond the rows, (n, objectives).
+        goal: what strategies are told that counts: of the reference nothing, but where it is the
+            goal's region.
     """
 
     path: Path
@@ -45,11 +47,20 @@ class Benchmark:
     reference: Vector
     lookup: Lookup
     given_front: Matrix | None = None
+    goal: Goal = FRONT
 
     def problem(self, seed: int) -> Problem:
         """What a strategy is told."""
         violations = self._violations if self.over else unconstrained
-        return Problem(self.space, self.objectives, self._known, violations, seed, self._listed)
+        return Problem(
+            self.space,
+            self.objectives,
+            self._known,
+            violations,
+            seed,
+            self._listed,
+            goal=self.goal,
+        )
 
     def evaluate(self, architecture: Architecture) -> tuple[float, ...]:
         """What an evaluation finds: the objectives that are not known, in order."""
@@ -59,7 +70,17 @@ class Benchmark:
     @property
     def signs(self) -> Vector:
         """1 for each objective that is minimised, -1 for each that is maximised."""
-        return np.array([-1.0 if each.maximize else 1.0 for each in self.objectives])
+        return signs_of(self.objectives)
+
+    def less(self, values: Matrix) -> Matrix:
+        """The judged objectives of (n, objectives) in natural signs; less is better."""
+        places = [self.objectives.index(each) for each in self.judged]
+        return np.asarray(values[:, places] * signs_of(self.judged))
+
+    @cached_property
+    def judged(self) -> tuple[Objective, ...]:
+        """The objectives that count: where one winner is wanted, its quality alone."""
+        return judged_by(self.goal.kind, self.objectives)
 
     @property
     def respelled(self) -> int:
@@ -77,30 +98,28 @@ class Benchmark:
 
     @cached_property
     def front(self) -> Matrix:
-        """The true front inside the box, (n, objectives), natural signs."""
-        rows = self.values[self.feasible] if self.given_front is None else self.given_front
-        values = rows * self.signs
-        inside = values[(values < self.reference * self.signs).all(axis=1)]
+        """The true front inside the box, (n, judged objectives), natural signs."""
+        values = self._true_values
+        inside = values[(values < self._corner).all(axis=1)]
         if not len(inside):
             return inside
         front = np.unique(inside[nondominated(inside, keep_equal=True)], axis=0)
-        return np.asarray(front * self.signs)
+        return np.asarray(front * signs_of(self.judged))
 
     @cached_property
     def front_size(self) -> int:
         """How many points the true front has, inside the box or not."""
-        rows = self.values[self.feasible] if self.given_front is None else self.given_front
-        kept = nondominated(rows * self.signs, keep_equal=True)
-        return len(np.unique(rows[kept], axis=0))
+        values = self._true_values
+        return len(np.unique(values[nondominated(values, keep_equal=True)], axis=0))
 
     @cached_property
     def whole(self) -> float:
         """The hypervolume of the true front."""
-        return hypervolume(self.front * self.signs, self.reference * self.signs)
+        return hypervolume(self.front * signs_of(self.judged), self._corner)
 
     def shares(self, values: Matrix) -> Vector:
         """The share of the true front's hypervolume after each of n evaluations, (n,)."""
-        grown = growth(values * self.signs, self.reference * self.signs) / self.whole
+        grown = growth(self.less(values), self._corner) / self.whole
         # What was found in another order may sum to another last digit.
         return np.where(grown > 1 - 1e-12, 1.0, grown)
 
@@ -109,10 +128,10 @@ class Benchmark:
 
         Of one objective in its own unit; of several, the hypervolume that was not found.
         """
-        if len(self.objectives) > 1:
+        if len(self.judged) > 1:
             return np.asarray(self.whole * (1 - self.shares(values)))
-        best = np.minimum.accumulate(values[:, 0] * self.signs[0])
-        return np.asarray(np.maximum(best - (self.front * self.signs).min(), 0.0))
+        best = np.minimum.accumulate(self.less(values)[:, 0])
+        return np.asarray(np.maximum(best - (self.front * signs_of(self.judged)).min(), 0.0))
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -128,7 +147,19 @@ class Benchmark:
             ],
             "known": [each.name for each in self.objectives if each.known],
             "at_most": dict(self.at_most),
+            "goal": self.goal.kind,
+            "region": dict(self.goal.region),
         }
+
+    @property
+    def _true_values(self) -> Matrix:
+        """What is judged of every network inside the budgets, or of the given front."""
+        rows = self.values[self.feasible] if self.given_front is None else self.given_front
+        return self.less(rows)
+
+    @property
+    def _corner(self) -> Vector:
+        return np.asarray(self.reference * signs_of(self.judged))
 
     @cached_property
     def _is_known(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -145,3 +176,10 @@ class Benchmark:
     def _violations(self, architectures: Sequence[Architecture]) -> Mapping[str, Vector]:
         rows = self.lookup.rows(architectures)
         return {name: over[rows] for name, over in self.over.items()}
+
+
+def judged_by(goal: str, objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    """The objectives that count under a goal."""
+    if goal != "best":
+        return objectives
+    return (next(each for each in objectives if not each.known),)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from nas.benchmark.statistics import EvaluationsTo, Standing
 
 FEW_JUDGED = 5
+# What strategies were told, in words.
+TOLD = {
+    "best": "that the best network inside the budgets counts",
+    "region": "the box that is judged",
+    "front": "that the whole front counts; of the box that is judged, nothing",
+}
 SURE = 0.05  # p below which a difference is called one
 
 
@@ -40,13 +46,22 @@ def bench(
     reference: Annotated[
         str,
         typer.Option(
-            help="The corner of the box that is judged; strategies are not told. wanted: a known "
+            help="The corner of the box that is judged; --goal says what strategies are told. "
+            "wanted: a known "
             "cost ends at 1.1 times that of the row of the best quality; a quality in _pct at nine "
             "tenths of the best accuracy (an error is 100 less an accuracy), any other at the "
             "median of the rows. front: all of the front, and a tenth beyond. corner: the worst of "
             "all rows. Or numbers in the order of the objectives: X,Y."
         ),
     ] = "wanted",
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            help="What strategies are told that counts. best: the first objective that is not "
+            "known, inside --at-most; it is judged alone. region: the box that is judged. front: "
+            "the whole front. Default: region where --reference is numbers, else front."
+        ),
+    ] = None,
     at_most: Annotated[
         list[str] | None,
         typer.Option(help="A hard budget on a column that is known: COLUMN=VALUE; several times."),
@@ -94,6 +109,7 @@ def bench(
         reference=_reference(reference),
         at_most=_limits(at_most or ()),
         front=front,
+        goal=goal,
     )
     try:
         runs = compared(benchmark, names, trials, range(seed, seed + seeds), out, workers=workers)
@@ -218,8 +234,9 @@ def _print(benchmark: "Benchmark", found: "Summary", seeds: int, out: Path) -> N
     )
     box = ", ".join(
         f"{each.name} {'above' if each.maximize else 'below'} {limit:g}"
-        for each, limit in zip(benchmark.objectives, benchmark.reference, strict=True)
+        for each, limit in zip(benchmark.judged, benchmark.reference, strict=True)
     )
+    print_line(f"told: {TOLD[benchmark.goal.kind]}")
     print_line(
         f"at N: share of the true front's hypervolume ({box}) after N evaluations"
         + (", mean ± standard deviation" if seeds > 1 else "")
@@ -253,7 +270,7 @@ def _whence(benchmark: "Benchmark") -> str:
 
 
 def _regrets(benchmark: "Benchmark") -> str:
-    [objective] = benchmark.objectives
+    [objective] = benchmark.judged
     return f"how far {objective.name} is from the best, mean ± standard deviation"
 
 

@@ -35,6 +35,11 @@ class Objective:
     maximize: bool = False
 
 
+def signs_of(objectives: Sequence[Objective]) -> Vector:
+    """1 for each objective that is minimised, -1 for each that is maximised."""
+    return np.array([-1.0 if objective.maximize else 1.0 for objective in objectives])
+
+
 def unconstrained(architectures: Sequence[Architecture]) -> Mapping[str, Vector]:  # noqa: ARG001
     """No hard budgets."""
     return {}
@@ -86,7 +91,7 @@ class Problem:
     @property
     def signs(self) -> Vector:
         """1 for each objective that is minimised, -1 for each that is maximised."""
-        return np.array([-1.0 if objective.maximize else 1.0 for objective in self.objectives])
+        return signs_of(self.objectives)
 
     @property
     def is_known(self) -> npt.NDArray[np.bool_]:
