@@ -1,12 +1,12 @@
 """`nas.search`: the front door, which makes a task of what it is given."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.costs.limits import Bound, Budget
+from nas.costs.limits import MAXIMISED, Bound, Budget
 from nas.evaluators.workers import Workers
 from nas.pipeline.search import SearchResult, run
 from nas.progress import Progress
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Limit = float | str | Sequence[float | str]
 # What a limit of `at_most` is called in a budget.
 FIELDS = {"parameters_count": "parameters", "memory_mb": "memory_mb", "energy_mj": "energy_mj"}
+BUDGETS = ("latency_ms", *FIELDS)
 
 
 def search(
@@ -29,6 +30,8 @@ def search(
     *,
     device: str | Path | Sequence[str | Path] | None = None,
     at_most: Mapping[str, Limit] | None = None,
+    at_least: Mapping[str, float] | None = None,
+    goal: str | None = None,
     energy: str | None = None,
     objectives: Sequence[str] | None = None,
     trials: int | None = None,
@@ -50,7 +53,11 @@ def search(
         device: a shipped name, a device's file, or `host`; several for several, the main one first.
         at_most: limits by name: `{"latency_ms": 8, "parameters_count": 5e6, "memory_mb": 100}`; a
             latency may be a share of the slowest network's, `"60%"`, or a list, one for each
-            device.
+            device. Those are budgets, which every network keeps; limits on other objectives
+            (`{"error_pct": 8}`) make a region, which is searched for.
+        at_least: the same of objectives of which more is better: `{"accuracy_pct": 92}`.
+        goal: what counts: the `best` quality inside the budgets, the default; a `region`, the
+            default where one is given; or the whole `front`.
         energy: a device that was calibrated on millijoules, for `energy_mj`.
         objectives: what is traded off, in place of the task's own.
         trials: networks to evaluate.
@@ -64,8 +71,8 @@ def search(
         progress: where progress is shown.
 
     Raises:
-        InputError: bad settings, a budget below the fastest network, or an existing folder; or the
-            first networks all could not be evaluated.
+        InputError: bad settings, a budget or a region below the cheapest network, or an existing
+            folder; or the first networks all could not be evaluated.
         FloatingPointError: what was found of the first networks was no number.
         StorageError: the storage failed; what is finished there is safe.
     """
@@ -89,9 +96,12 @@ def search(
         changed |= {"device": main, "other_devices": tuple(others)}
     if workers is not None and not isinstance(workers, Workers):
         raise InputError(f"`workers={workers}`: give nas.Workers({workers})")
-    if at_most is not None:
-        changed["budget"] = budget_of(at_most, settings.budget)
-    settings = replace(settings, **changed)
+    settings = wishing(
+        replace(settings, **changed),
+        {} if at_most is None else at_most,
+        {} if at_least is None else at_least,
+        goal,
+    )
     if limit_bound is not None:
         settings = replace(settings, budget=replace(settings.budget, bound=limit_bound))
     return run(
@@ -115,15 +125,56 @@ def _names_of(device: str | Path | Sequence[str | Path]) -> list[str]:
     return [str(name) for name in names]
 
 
-def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
-    """A budget with limits by name in place of those that it has.
+def wishing(
+    settings: SearchSettings,
+    at_most: Mapping[str, Limit],
+    at_least: Mapping[str, Limit],
+    goal: str | None,
+) -> SearchSettings:
+    """Settings with limits by name: those of the budget in place of what it has, and a region.
 
     Raises:
-        InputError: a limit of another name, or that is no number.
+        InputError: a limit of another name, on the wrong side, or that is no number.
     """
+    for field, limits in (("at_most", at_most), ("at_least", at_least)):
+        if not isinstance(limits, Mapping):
+            raise InputError(f"`{field}={limits}`: give limits by name, as latency_ms: 8")
+    budgets = {name: limit for name, limit in at_most.items() if name in BUDGETS}
+    rest = {name: limit for name, limit in at_most.items() if name not in BUDGETS}
+    region = (*_region(settings, "at_most", rest), *_region(settings, "at_least", at_least))
+    changed: dict[str, Any] = {"budget": _budget_of(budgets, settings.budget)} if budgets else {}
+    if region or goal is not None:
+        changed |= {"goal": goal or "region", "region": region}
+    return replace(settings, **changed)
+
+
+def _region(
+    settings: SearchSettings, field: str, limits: Mapping[str, Limit]
+) -> Iterator[tuple[str, float]]:
+    """Limits on objectives that are no budgets."""
+    maximised = {
+        name.removesuffix(MAXIMISED): name.endswith(MAXIMISED) for name in settings.objectives
+    }
+    sides = {True: "at_least", False: "at_most"}
+    for name, limit in limits.items():
+        if name not in maximised:
+            raise InputError(
+                f"`{field}={name}`: is neither a budget, which are on what is known before "
+                f"anything is evaluated ({', '.join(BUDGETS)}), nor one of the objectives "
+                f"({', '.join(maximised)})"
+            )
+        side = sides[maximised[name]]
+        if field != side:
+            word = "more" if maximised[name] else "less"
+            raise InputError(f"`{field}={name}`: {word} of it is better; limit it by `{side}=`")
+        number = _number(limit)
+        if not math.isfinite(number):
+            raise InputError(f"`{field}={name}={limit}`: is no number")
+        yield name, number
+
+
+def _budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
     given: dict[str, Any] = {}
-    if not isinstance(at_most, Mapping):
-        raise InputError(f"`at_most={at_most}`: give limits by name, as latency_ms: 8")
     for name, limit in at_most.items():
         if limit is None:
             raise InputError(f"`at_most={name}`: gives no limit; give a number, or leave it out")
@@ -134,20 +185,19 @@ def budget_of(at_most: Mapping[str, Limit], begun: Budget) -> Budget:
             given["latency"], *others = (str(each) for each in several)
             given["other_latency"] = tuple(others)
             continue
-        if name not in FIELDS:
-            listed = ", ".join(["latency_ms", *FIELDS])
-            raise InputError(
-                f"`at_most={name}`: budgets are on what is known before anything is evaluated: "
-                f"{listed}; trade it off as one of the `objectives=`"
-            )
-        try:
-            number = float(limit)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            number = math.nan
+        number = _number(limit)
         if not number > 0 or math.isinf(number):
             raise InputError(f"`at_most={name}={limit}`: is no number above 0")
         given[FIELDS[name]] = int(number) if name == "parameters_count" else number
     return replace(begun, **given)
+
+
+def _number(limit: Limit) -> float:
+    """A limit as a number; NaN for what is none."""
+    try:
+        return float(limit)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
 
 
 def _made(task: "Task | Settings | None") -> tuple[Any, SearchSettings]:

@@ -1,7 +1,5 @@
 """`nas bench`: strategies compared on a table."""
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,7 +105,7 @@ def bench(
         options.words(objectives),
         [word for each in known or () for word in options.words(each)],
         reference=_reference(reference),
-        at_most=_limits(at_most or ()),
+        at_most=options.limits("at-most", at_most),
         front=front,
         goal=goal,
     )
@@ -170,25 +168,6 @@ def _reference(spelled: str) -> list[float] | str:
         return [float(word) for word in spelled.split(",")]
     except ValueError:
         return spelled
-
-
-def _limits(at_most: Sequence[str]) -> dict[str, float]:
-    from search_spaces.tables.columns import in_kept_unit
-
-    limits: dict[str, float] = {}
-    for each in at_most:
-        column, _, text = each.partition("=")
-        name = column.strip()
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not name or math.isnan(value):
-            raise InputError(f"--at-most {each}: give a column and a number, as latency_ms=20")
-        if in_kept_unit(name) in map(in_kept_unit, limits):
-            raise InputError(f"--at-most {each}: there is another limit on it; give one")
-        limits[name] = value
-    return limits
 
 
 def _check_out(out: Path, table: Path) -> None:

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -70,3 +71,23 @@ Data = Annotated[
 def words(text: str | None) -> list[str]:
     """What an option lists, separated by commas."""
     return [word for each in (text or "").split(",") if (word := each.strip())]
+
+
+def limits(flag: str, words: Sequence[str] | None) -> dict[str, float]:
+    """What an option that is given several times limits, each as NAME=NUMBER."""
+    from search_spaces.tables.columns import in_kept_unit
+
+    found: dict[str, float] = {}
+    for each in words or ():
+        column, _, text = each.partition("=")
+        name = column.strip()
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not name or math.isnan(value):
+            raise InputError(f"--{flag} {each}: give a column and a number, as latency_ms=20")
+        if in_kept_unit(name) in map(in_kept_unit, found):
+            raise InputError(f"--{flag} {each}: there is another limit on it; give one")
+        found[name] = value
+    return found

@@ -85,6 +85,26 @@ def search(
             "another device, parameters_count, memory_mb, energy_mj."
         ),
     ] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(
+            help="What counts: best, the best quality inside the budgets (the default); region, "
+            "what --at-most and --at-least leave (the default with them); front, the whole front."
+        ),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The most of an objective that counts, NAME=NUMBER (validation_loss=0.3): it "
+            "makes the region; several times. Of a budget's name, the budget."
+        ),
+    ] = None,
+    at_least: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The least of an objective of which more is better, NAME=NUMBER; several times."
+        ),
+    ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Networks to evaluate (36; of a task, 60).")
     ] = None,
@@ -158,6 +178,7 @@ def search(
     """Search for the best network inside a budget: price, train, search, deliver."""
     from nas.evaluators.workers import Workers
     from nas.pipeline.search import run
+    from nas.searching import wishing
 
     own = tasks.task_of(
         task,
@@ -208,7 +229,18 @@ def search(
     limits = _budget(
         settings.budget, latency_ms, params, memory_mb, energy_mj, steps, part, limit_bound
     )
-    settings = replace(settings, budget=limits)
+    most = options.limits("at-most", at_most)
+    flags = {
+        "latency_ms": latency_ms,
+        "parameters_count": params,
+        "memory_mb": memory_mb,
+        "energy_mj": energy_mj,
+    }
+    if twice := [name for name in most if flags.get(name)]:
+        raise InputError(f"--at-most {twice[0]}: there is another limit on it; give one")
+    settings = wishing(
+        replace(settings, budget=limits), most, options.limits("at-least", at_least), goal
+    )
     elsewhere = workers is not None or ray is not None
     if timeout_s is not None and not elsewhere:
         raise InputError("--timeout-s stops workers; give --workers or --ray too")

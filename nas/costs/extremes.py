@@ -12,7 +12,8 @@ import numpy as np
 
 from nas.costs.contract import Meter, Vector
 from nas.costs.limits import Limits
-from search_spaces import Architecture, SearchSpace
+from nas.problem.problem import Problem
+from search_spaces import Architecture, InputError, SearchSpace
 from search_spaces.space.integer_encoding import IntegerEncoder
 
 LISTED = 20_000  # architectures that are all looked at
@@ -52,6 +53,30 @@ def _descended(space: SearchSpace, best: Architecture, cost: Meter) -> Architect
 def least_of(limits: Limits, name: str) -> Architecture:
     """The network that needs least of one limit, which is named as `Limits.excess` names it."""
     return least(limits.space, lambda some: limits.excess_of(some)[name])
+
+
+def check_region(problem: Problem) -> None:
+    """Refuse a goal's region that ends below what the cheapest network costs.
+
+    Raises:
+        InputError: a limit on a known objective that no network was found to keep.
+    """
+    known = [each.name for each in problem.objectives if each.known]
+    for place, name in enumerate(known):
+        limit = problem.goal.region.get(name)
+        if limit is None:
+            continue
+
+        def cost(architectures: Sequence[Architecture], place: int = place) -> Vector:
+            return np.asarray(problem.known(architectures)[:, place], dtype=float)
+
+        cheapest = least(problem.space, cost)
+        needed = float(cost([cheapest])[0])
+        if needed > limit:
+            raise InputError(
+                f"`at_most={name}={limit:g}`: is below the cheapest network, which has {needed:g} "
+                f"({cheapest}); allow more"
+            )
 
 
 def contradicting(limits: Limits) -> list[str]:

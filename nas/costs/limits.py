@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.costs.contract import Costs, Meter, Sized
 from nas.costs.fixed_parts import FixedPart
+from nas.problem.goal import FRONT, Goal
 from nas.problem.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError, SearchSpace
 from search_spaces.tables.columns import UNITS, suffix_of
@@ -182,6 +183,7 @@ class Limits:
         objectives: Sequence[str] = DEFAULT_OBJECTIVES,
         seed: int = 0,
         finds: Collection[str] | None = (QUALITY,),
+        goal: Goal = FRONT,
     ) -> Problem:
         """What is searched: what is to be found out against what is known, inside the limits.
 
@@ -190,6 +192,7 @@ class Limits:
                 `meters` has are known, the others evaluations find out.
             seed: of the search.
             finds: what evaluations can find out; None for whatever they are asked.
+            goal: what counts.
 
         Raises:
             InputError: a name that nobody knows or finds, or without a unit; none to be found out.
@@ -206,6 +209,7 @@ class Limits:
             known=partial(_measured, known),
             violations=self.excess_of,
             seed=seed,
+            goal=goal,
         )
 
 

@@ -8,12 +8,13 @@ from functools import partial
 import numpy as np
 
 from nas import strategies
+from nas.costs.extremes import check_region
 from nas.costs.limits import Limits
 from nas.evaluators.cached import CachedEvaluator
 from nas.evaluators.workers import Workers
 from nas.pipeline.contract import OpenTask, Outcome
 from nas.progress import Progress, counter
-from nas.run.results import Found, Origin, found
+from nas.run.results import Found, Origin, found, inside
 from nas.run.run_folder import SEARCH, RunFolder
 from nas.run.studies import STUDIES, study_name
 from nas.study.record import Record
@@ -62,6 +63,7 @@ class Job:
     def studies(self, limits: Limits) -> Iterator[Studies]:
         """The studies of the run, opened: what can be refused is, before long work."""
         problem = self.task.problem(limits)
+        check_region(problem)
         url = self.storage or sqlite(self.folder.file("study.db"))
         records = [
             Record(url, study_name(self.folder.study, name), problem, partial(_described, limits))
@@ -87,7 +89,7 @@ class Job:
             evaluated = self._evaluated(SEARCH, "search", studies.searched, evaluator, limits)
             picks = self._evaluated(PICKS, "random", studies.picked, evaluator, limits)
         rivals = task.rivals(limits, problem)
-        best = task.chosen(problem, evaluated, picks, rivals)
+        best = task.chosen(problem, *inside(problem, evaluated, picks, rivals))
         task.finish(best.architecture)
         return Outcome(limits, problem, evaluated, picks, rivals, best)
 

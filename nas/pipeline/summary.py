@@ -5,17 +5,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nas.calibration.validated import status, trust
 from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
 from nas.problem.problem import Problem
-from nas.run.results import Found, front
+from nas.run.results import Found, front, missed
 from nas.run.run_folder import RunFolder
 from nas.run.settings import SearchSettings
 from search_spaces import Architecture
 from search_spaces.files import document
+from search_spaces.tables.columns import in_words
 
 
 def write_trials(folder: RunFolder, outcome: Outcome) -> None:
@@ -57,9 +59,38 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
         "winner_origin": best.origin,
         "trials": len(outcome.evaluated),
         "random_picks": len(outcome.picks),
+        "goal": _goal(outcome),
         "front": [found.trial for found in front(outcome.evaluated, outcome.problem)],
         **(_on_devices(limits, best.architecture) if limits.targets else _nowhere()),
     }
+
+
+def _goal(outcome: Outcome) -> dict[str, Any]:
+    """What counted; and in a line how far off the nearest network is, where none is inside."""
+    problem = outcome.problem
+    every = [*outcome.evaluated, *outcome.picks, *outcome.rivals]
+    far = missed(every, problem)
+    said = None
+    if far.min() > 0:
+        nearest = named_values(every[int(np.argmin(far))], problem)
+        limits = [
+            (each, nearest[each.name], problem.goal.region[each.name])
+            for each in problem.objectives
+            if each.name in problem.goal.region
+        ]
+        has = ", ".join(f"{in_words(each.name)} {value:.5g}" for each, value, _ in limits)
+        wanted = ", ".join(
+            f"{in_words(each.name)} at {'least' if each.maximize else 'most'} {limit:g}"
+            for each, _, limit in limits
+        )
+        said = f"No evaluated network is in the region ({wanted}); the nearest has {has}."
+    return {"kind": problem.goal.kind, "region": dict(problem.goal.region), "missed": said}
+
+
+def with_goal(verdict: str, summary: dict[str, Any]) -> str:
+    """A verdict, and that the goal was missed where it was."""
+    said = summary["goal"]["missed"]
+    return f"{verdict} {said}" if said else verdict
 
 
 def named_values(network: Found, problem: Problem) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.costs.limits import Limits
 from nas.problem.pareto import nondominated
-from nas.problem.problem import Problem
+from nas.problem.problem import Problem, Vector
 from nas.study.study import Evaluated
 from search_spaces import Architecture
 
@@ -55,6 +55,25 @@ def found(
 def quality_place(problem: Problem) -> int:
     """Which objective counts as the quality: the first that evaluations find out."""
     return int(np.flatnonzero(~problem.is_known)[0])
+
+
+def missed(networks: Sequence[Found], problem: Problem) -> Vector:
+    """By how much each network misses the goal's region, (n,); 0 or less is inside.
+
+    The most that it passes a limit by, as a share of that objective's range over the networks.
+    """
+    values = np.array([network.values for network in networks]) * problem.signs
+    ranges = np.maximum(np.ptp(values, axis=0), 1e-9)
+    return np.asarray(((values - problem.corner) / ranges).max(axis=1))
+
+
+def inside(problem: Problem, *groups: list[Found]) -> list[list[Found]]:
+    """Of each group the networks in the goal's region; all, where none of any is."""
+    every = [network for group in groups for network in group]
+    kept = dict(zip(map(id, every), missed(every, problem) <= 0, strict=True))
+    if not any(kept.values()):
+        return list(groups)
+    return [[network for network in group if kept[id(network)]] for group in groups]
 
 
 def front(networks: Sequence[Found], problem: Problem) -> list[Found]:

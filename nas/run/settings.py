@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from nas.costs.limits import Budget
+from nas.problem.goal import Goal
 from search_spaces import InputError
 
 MOST_SEEDS = 2**32
@@ -27,10 +28,12 @@ class SearchSettings:
         calibration_networks: measured where the device is this machine, and ...
         unseen_networks: ... measured to judge its predictions.
         seed: of everything that is drawn.
+        goal: what counts, as `nas.problem.goal` has it.
+        region: of the goal region, limits of objectives by name.
     """
 
     # What earlier versions did by default, where that was another thing.
-    formerly: ClassVar[dict[str, Any]] = {}
+    formerly: ClassVar[dict[str, Any]] = {"goal": "front"}
 
     space: str = ""
     device: str | None = None
@@ -44,6 +47,8 @@ class SearchSettings:
     calibration_networks: int = 24
     unseen_networks: int = 24
     seed: int = 0
+    goal: str = "best"
+    region: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("trials", "finalists"):
@@ -53,6 +58,11 @@ class SearchSettings:
             raise InputError(f"`seed={self.seed}`: must be a whole number from 0, under 2^32")
         if odd := [name for name in self.objectives if not isinstance(name, str)]:
             raise InputError(f"`objectives={odd[0]}`: is no name")
+        self.asked_goal()
         for name in ("calibration_networks", "unseen_networks"):
             if getattr(self, name) < 2:  # one tells nothing of its error
                 raise InputError(f"`{name}=` must be at least 2")
+
+    def asked_goal(self) -> Goal:
+        """What counts; InputError where it is none."""
+        return Goal(self.goal, dict(self.region))

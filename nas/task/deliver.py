@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
-from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
+from nas.pipeline.summary import (
+    finite,
+    named_values,
+    public,
+    summary_of,
+    with_goal,
+    write_trials,
+)
 from nas.progress import Progress
 from nas.report import report
 from nas.report.report import BEST_OF
@@ -38,7 +45,7 @@ def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress)
         document.write_atomically(folder.file("architecture.json"), document.dumps(best.to_json()))
         made, why = _made(task, best)
         summary = {**_summary(folder, task, outcome), "no_bundle": why}
-        summary["verdict"] = who_won(summary)
+        summary["verdict"] = with_goal(who_won(summary), summary)
         folder.results |= summary
         folder.save()
         advance(1)

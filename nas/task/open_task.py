@@ -100,7 +100,8 @@ class OpenNetworkTask:
     def problem(self, limits: Limits) -> Problem:
         """What is searched; where costs are fitted, what is proposed is traced."""
         settings, traces = self._folder.settings, self._pricing.traces
-        problem = limits.problem(settings.objectives, settings.seed, finds=None)
+        goal = settings.asked_goal()
+        problem = limits.problem(settings.objectives, settings.seed, finds=None, goal=goal)
         self._finds = tuple(each.name for each in problem.objectives if not each.known)
         if said := known_elsewhere(self._finds):
             self._progress.say(f"evaluate must find {', '.join(self._finds)}{said}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nas.pipeline.contract import Outcome
+from nas.pipeline.summary import with_goal
 from nas.report import report
 from nas.run.run_folder import RunFolder
 from nas.temporal.layout_picture import layout_png
@@ -26,7 +27,7 @@ def write(folder: RunFolder, space: TemporalSpace, outcome: Outcome, preview_gif
         "space": space,
         "data": Path(settings.plan.data).name,
         "compared": {row["network"]: row for row in results["compared"]},
-        "verdict": who_won(results),
+        "verdict": with_goal(who_won(results), results),
         "drift": drift(results["compared"]),
         "sampled": results["sampled"],
         "preview": report.embedded(preview_gif, "gif"),

@@ -33,6 +33,7 @@ class Settings(SearchSettings):
     """
 
     formerly: ClassVar[dict[str, Any]] = {
+        **SearchSettings.formerly,
         "recipe": "fair",
         "plan.image_steps": 400,
         "plan.image_clips": 8,

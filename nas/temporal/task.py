@@ -106,8 +106,9 @@ class OpenTemporalTask:
 
     def problem(self, limits: Limits) -> Problem:
         """What is searched; a proxy where blocks are scored."""
-        problem = limits.problem(self._settings.objectives, self._settings.seed)
-        if self._settings.scores_blocks:
+        settings = self._settings
+        problem = limits.problem(settings.objectives, settings.seed, goal=settings.asked_goal())
+        if settings.scores_blocks:
             problem = replace(problem, proxy=self._scores)
             self._scores.wanted = strategies.scoring_set(problem)  # refuses what it cannot list
         return problem

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nas.pipeline.contract import Told
+from nas.pipeline.summary import with_goal
 from nas.report.report import BEST_OF
 from nas.temporal.learned import INHERITED
 
@@ -48,7 +49,7 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"layouts of the published kind: {found} ms predicted, beside "
             f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
         )
-    lines.append(who_won(summary))
+    lines.append(with_goal(who_won(summary), summary))
     if asked := summary["asked"]:
         lines.append(
             f"{asked['what']} found of those asked for: {asked['found']['value']:.0%} in generated "
