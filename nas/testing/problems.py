@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nas.problem.goal import BEST, FRONT, Goal
 from nas.problem.problem import Matrix, Objective, Problem, Vector
 from search_spaces import (
     Architecture,
@@ -93,4 +94,13 @@ PROBLEMS: dict[str, Problem] = {
     "cell": Problem(CELL, (LOSS, LATENCY), one_cost, lambda found: {"ms": scores(found) - 30.0}),
     "listed": Problem(CONDITIONAL, (LOSS, LATENCY), one_cost, listed=listed(CONDITIONAL, 60)),
     "maximised": Problem(PLAIN, (Objective("accuracy_pct", maximize=True), LATENCY), one_cost),
+}
+
+# What may count, with regions of one limit, of two, and one that nothing meets.
+GOALS: dict[str, Goal] = {
+    "best": BEST,
+    "front": FRONT,
+    "quality": Goal("region", {"loss": 0.5}),
+    "region": Goal("region", {"loss": 0.5, "latency_ms": 20.0}),
+    "nothing": Goal("region", {"loss": -1.0, "latency_ms": 20.0}),
 }

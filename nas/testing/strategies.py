@@ -25,7 +25,7 @@ from nas.study.ask_tell import AskTellSession, Proposal
 from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
-from nas.testing.problems import PROBLEMS, quality
+from nas.testing.problems import GOALS, PROBLEMS, quality
 from search_spaces import Architecture
 
 AT_ONCE = 4
@@ -95,6 +95,15 @@ class StrategyConformance:
             assert each.values == tuple(
                 problem.values(each.architecture, [quality(each.architecture)])
             )
+
+    @pytest.mark.parametrize("goal", GOALS)
+    @pytest.mark.parametrize("kind", ["budget", "two costs"])
+    def test_it_searches_whatever_counts(self, kind: str, goal: str) -> None:
+        problem = replace(PROBLEMS[kind], goal=GOALS[goal])
+        found = Study(problem, self._strategy).run(self.trials, Serial(quality))
+        architectures = [each.architecture for each in found]
+        assert len(set(architectures)) == self.trials
+        assert problem.keeps(architectures).all()
 
     @pytest.mark.parametrize("kind", ["plain", "listed", "budget"])
     def test_a_space_ends(self, kind: str) -> None:

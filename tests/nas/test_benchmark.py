@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,7 +168,10 @@ def test_the_same_runs_are_judged_by_another_reference(
     out, calls = tmp_path / "r.csv", list[tuple[str, int]]()
     compared(benchmark, ["random"], 20, (0,), out, search=counted(calls))
     for reference in ("front", "corner", [40, 30]):
-        other = of_table(table, ["error_pct", "latency_ms"], ["latency_ms"], reference=reference)
+        other = replace(
+            of_table(table, ["error_pct", "latency_ms"], ["latency_ms"], reference=reference),
+            goal=benchmark.goal,
+        )
         [run] = compared(other, ["random"], 20, (0,), out, search=counted(calls))
         assert other.shares(run.values)[-1] != benchmark.shares(run.values)[-1]
     assert len(calls) == 1
