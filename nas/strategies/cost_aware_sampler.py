@@ -1,12 +1,14 @@
 """The default strategy: Bayesian optimisation of quality, where costs are known exactly.
 
 After some balanced first points, a Gaussian process is the surrogate of quality; proposed is what
-has the largest expected hypervolume improvement inside the budgets. The settings are the same
-everywhere. They were chosen on NAS-Bench-201 with its two errors and four devices, so what
+has the largest expected improvement inside the budgets: of the best quality where one winner
+counts, else of the hypervolume up to the goal's corner or of the whole front. The settings are the
+same everywhere. They were chosen on NAS-Bench-201 with its two errors and four devices, so what
 examples/benchmarks/search_nb201.py prints is no blind test of them.
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,8 @@ import numpy.typing as npt
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
-from nas.strategies.expected_hypervolume import ParetoFront
+from nas.strategies.compression import Compression
+from nas.strategies.expected_hypervolume import Growth, ParetoFront
 from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
@@ -43,9 +46,10 @@ class Settings:
     fit_points: int = 200
     model_points: int = 500
     # Between the best quality seen (0) and a typical one (1): where differences begin to matter
-    # less, and where quality stops to count at all.
+    # less, and where the better part of the front ends, which counts beside the whole of it.
     compressed_from: float = 0.3
     reach: float = 0.9
+    whole: float = 1.0  # share of the whole front beside its better part, of which it is 1
 
 
 class CostAware(JointSampler):
@@ -55,7 +59,10 @@ class CostAware(JointSampler):
         super().__init__(problem)
         self.settings = settings or Settings()
         self._kernel = Kernel(self.coder)
-        self._searcher = Searcher(problem, self.coder, self.rng)
+        self._searcher = Searcher(inside_region(problem), self.coder, self.rng)
+        known = problem.is_known
+        self._main, *self._rest = np.flatnonzero(~known).tolist()
+        self._costs = [*np.flatnonzero(known).tolist(), *self._rest]  # objectives that cost
         self._models = [_Model(self._kernel, self.settings) for _ in problem.objectives]
 
     def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
@@ -77,22 +84,23 @@ class CostAware(JointSampler):
 
     def _best(self, seen: Observations, taken: Seen, count: int) -> Codes:
         codes, values, pending = seen.codes, seen.values, seen.pending
-        known = self.problem.is_known
-        main = int(np.flatnonzero(~known)[0])
-        quality = values[:, main]
+        quality, costs = values[:, self._main], values[:, self._costs]
         best = float(quality.min())
         typical = float(np.median(quality[: self.settings.first]))
         scale = max(typical - best, 1e-9 * max(abs(best), 1e-9))
-        knee = self.settings.compressed_from * scale
-        target = compressed(quality, best, knee)
-        end = float(compressed(np.array(best + self.settings.reach * scale), best, knee))
-        model = self._models[main].of(codes, target, self.rng)
-        others = self._others(codes, values, main)
-        costs = np.concatenate([values[:, known], *(values[:, [i]] for i, _ in others)], axis=1)
-        worst = self._worst(costs)
+        compression = Compression(best, self.settings.compressed_from * scale)
+        good, worst, worst_costs = (
+            best + self.settings.reach * scale,
+            quality.max(),
+            self._worst(costs),
+        )
+        target = compression(quality)
+        model = self._models[self._main].of(codes, target, self.rng)
+        # Models of what else is unknown; their means stand for it as known costs do.
+        others = [self._models[i].of(codes, values[:, i], self.rng) for i in self._rest]
 
         def costs_of(found: Candidates) -> Matrix:
-            predicted = [m.predict(found.codes).mean[:, None] for _, m in others]
+            predicted = [each.predict(found.codes).mean[:, None] for each in others]
             return np.concatenate([found.costs, *predicted], axis=1)
 
         # What runs is taken to come out as expected.
@@ -102,16 +110,14 @@ class CostAware(JointSampler):
             running = Candidates(pending, self.problem.costs(architectures))
             target = np.concatenate([target, expected.mean])
             costs = np.concatenate([costs, costs_of(running)])
-        frontier = ParetoFront(costs, target, worst, end)
+        growth = self._growth(costs, target, worst_costs, compression, good, worst)
 
         predictions: list[Prediction] = []
 
         def acquisition(found: Candidates) -> Vector:
             prediction = model.predict(found.codes)
             predictions.append(prediction)
-            return frontier.expected_hypervolume_improvement(
-                costs_of(found), prediction.mean, prediction.deviation
-            )
+            return growth.expected(costs_of(found), prediction.mean, prediction.deviation)
 
         unbeaten = nondominated(np.column_stack([costs, target]))
         front = np.concatenate([codes, pending])[unbeaten]
@@ -126,21 +132,35 @@ class CostAware(JointSampler):
             else model.predict(found.codes)
         )
         candidate_costs = costs_of(found)
-        alone = frontier.expected_hypervolume_improvement(
-            candidate_costs, prediction.mean, prediction.deviation
-        )
+        alone = growth.expected(candidate_costs, prediction.mean, prediction.deviation)
         some = np.argsort(-alone, kind="stable")[: self.settings.chosen_from * count]
-        chosen = _chosen(frontier, candidate_costs[some], prediction[some], min(count, len(some)))
+        chosen = _chosen(growth, candidate_costs[some], prediction[some], min(count, len(some)))
         return found.codes[some[chosen]]
 
-    def _others(self, codes: Codes, values: Matrix, main: int) -> list[tuple[int, Surrogate]]:
-        """Models of what else is unknown; their means stand for it as known costs do."""
-        unknown = np.flatnonzero(~self.problem.is_known).tolist()
-        return [
-            (index, self._models[index].of(codes, values[:, index], self.rng))
-            for index in unknown
-            if index != main
-        ]
+    def _growth(
+        self,
+        costs: Matrix,
+        target: Vector,
+        worst_costs: Vector,
+        compression: Compression,
+        good: float,
+        worst: float,
+    ) -> Growth:
+        """What is to grow, by the goal: a region up to its corner, a front and its better part."""
+        ends = [float(compression(np.array(end))) for end in (good, worst)]
+        if self.problem.goal.kind == "best" or not self._costs:
+            return Growth.relative(
+                [(ParetoFront(costs[:, :0], target, worst_costs[:0], ends[1]), 1)]
+            )
+        limits = self.problem.corner[self._costs]
+        worst_costs = np.where(np.isfinite(limits), limits, worst_costs)
+        limit = self.problem.corner[self._main]
+        if np.isfinite(limit):
+            end = float(compression(limit))
+            return Growth.relative([(ParetoFront(costs, target, worst_costs, end), 1)])
+        better = ParetoFront(costs, target, worst_costs, ends[0])
+        whole = ParetoFront(costs, target, worst_costs, ends[1], compression)
+        return Growth.relative([(better, 1), (whole, self.settings.whole)])
 
     def _worst(self, costs: Matrix) -> Vector:
         """The costs from which on nothing is gained: a little beyond the dearest seen."""
@@ -171,21 +191,38 @@ class _Model:
         return Surrogate(self._kernel, self._parameters, rows[some], values[some])
 
 
-def _chosen(frontier: ParetoFront, costs: Matrix, prediction: Prediction, count: int) -> list[int]:
+@dataclass(frozen=True)
+class WithRegion:
+    """Constraint values of hard budgets, and of a region's known limits."""
+
+    problem: Problem
+
+    def __call__(self, architectures: "Sequence[Architecture]") -> dict[str, Vector]:
+        """Of n architectures, (n,) a constraint."""
+        problem = self.problem
+        limits = problem.corner[problem.is_known]
+        over = problem.costs(architectures) - limits
+        region = {f"region {i}": over[:, i] for i in np.flatnonzero(np.isfinite(limits))}
+        return {**problem.violations(architectures), **region}
+
+
+def inside_region(problem: Problem) -> Problem:
+    """A problem whose goal's limits on known objectives are hard budgets, too."""
+    limits = problem.corner[problem.is_known]
+    return (
+        replace(problem, violations=WithRegion(problem)) if np.isfinite(limits).any() else problem
+    )
+
+
+def _chosen(growth: Growth, costs: Matrix, prediction: Prediction, count: int) -> list[int]:
     """A greedy batch: the model is conditioned on each before the next is chosen."""
     chosen: list[int] = []
     for _ in range(count):
-        growth = frontier.expected_hypervolume_improvement(
-            costs, prediction.mean, prediction.deviation
-        )
-        growth[chosen] = -np.inf
-        best = int(np.argmax(growth))
+        expected = growth.expected(costs, prediction.mean, prediction.deviation)
+        expected[chosen] = -np.inf
+        best = int(np.argmax(expected))
         chosen.append(best)
-        frontier = replace(
-            frontier,
-            costs=np.concatenate([frontier.costs, costs[[best]]]),
-            qualities=np.append(frontier.qualities, prediction.mean[best]),
-        )
+        growth = growth.followed_by(costs[best], float(prediction.mean[best]))
         prediction.condition_on_mean(best)
     return chosen
 
@@ -195,16 +232,6 @@ def _threads() -> "ThreadpoolController":
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def compressed(quality: Vector, best: float, reach: float) -> Vector:
-    """Qualities with those beyond `best + reach` drawn together: they differ much, matter little.
-
-    Beyond it they grow by the logarithm, with the same slope where it begins.
-    """
-    over = np.maximum(quality - best - reach, 0.0)
-    found: Vector = np.minimum(quality, best + reach) + reach * np.log1p(over / reach)
-    return found
 
 
 def _some(values: Vector, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

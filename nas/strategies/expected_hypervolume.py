@@ -6,17 +6,21 @@ budget z that it keeps, by how much it should beat the best quality known inside
 front's segments, for one cost; Emmerich and others 2011 derive the case of uncertain objectives).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
+from nas.strategies.compression import Compression
+
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
 BUDGETS = 512  # of several costs, in place of the integral
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,22 @@ class ParetoFront:
         qualities: (n,).
         worst_costs: (costs,), budgets beyond which nothing is gained.
         worst_quality: above which nothing is gained.
+        compression: that qualities went through, where they count as they were before it.
     """
 
     costs: Matrix
     qualities: Vector
     worst_costs: Vector
     worst_quality: float
+    compression: Compression | None = None
 
     def expected_hypervolume_improvement(
         self, costs: Matrix, mean: Vector, deviation: Vector
     ) -> Vector:
         """(m,): by how much each of m candidates is expected to grow the hypervolume."""
         levels, shares = self._budgets
-        improvement = _expected_improvement(levels, mean, deviation)
+        expected = self.compression.expected_improvement if self.compression else _expected
+        improvement = expected(levels, mean, deviation)
         if self.costs.shape[1] == 0:
             return improvement[:, 0]
         if self.costs.shape[1] == 1:
@@ -50,6 +57,27 @@ class ParetoFront:
             widths = (costs[:, None, :] <= shares[None]).all(axis=2) / len(shares)
         growth: Vector = (widths * improvement).sum(axis=1)
         return growth
+
+    @cached_property
+    def hypervolume(self) -> float:
+        """What is dominated so far; of several costs, as a share of their box."""
+        levels, shares = self._budgets
+        ends = np.append(levels, self.worst_quality)
+        *depths, end = ends if self.compression is None else self.compression.expanded(ends)
+        gained = end - np.array(depths)
+        if self.costs.shape[1] == 1:
+            inside = gained > 0  # the first segment begins nowhere
+            widths = np.maximum(0.0, shares[1, inside] - shares[0, inside])
+            return float(gained[inside] @ widths)
+        return float(gained.mean())
+
+    def followed_by(self, costs: Vector, quality: float) -> "ParetoFront":
+        """The front with one more evaluated, of such costs (costs,)."""
+        return replace(
+            self,
+            costs=np.concatenate([self.costs, costs[None, : self.costs.shape[1]]]),
+            qualities=np.append(self.qualities, quality),
+        )
 
     @cached_property
     def _budgets(self) -> tuple[Vector, Matrix]:
@@ -86,7 +114,42 @@ class ParetoFront:
         return points
 
 
-def _expected_improvement(levels: Vector, mean: Vector, deviation: Vector) -> Matrix:
+@dataclass(frozen=True)
+class Growth:
+    """The expected relative growth of several hypervolumes.
+
+    Each is measured by what it has, so that one that is as good as found counts ever less beside
+    one that still grows.
+
+    Args:
+        fronts: of the same evaluations.
+        weights: of each.
+    """
+
+    fronts: tuple[ParetoFront, ...]
+    weights: tuple[float, ...]
+
+    @staticmethod
+    def relative(shares: Sequence[tuple[ParetoFront, float]]) -> "Growth":
+        """Of fronts with the share of each; one that has nothing yet is all that counts."""
+        volumes = [max(front.hypervolume, TINY) for front, _ in shares]
+        weights = tuple(s / v for (_, s), v in zip(shares, volumes, strict=True))
+        return Growth(tuple(front for front, _ in shares), weights)
+
+    def expected(self, costs: Matrix, mean: Vector, deviation: Vector) -> Vector:
+        """(m,): of each of m candidates."""
+        found = np.zeros(len(mean))
+        for front, weight in zip(self.fronts, self.weights, strict=True):
+            growth = front.expected_hypervolume_improvement(costs, mean, deviation)
+            found += weight * growth
+        return found
+
+    def followed_by(self, costs: Vector, quality: float) -> "Growth":
+        """With one more evaluated, of such costs (costs,)."""
+        return replace(self, fronts=tuple(f.followed_by(costs, quality) for f in self.fronts))
+
+
+def _expected(levels: Vector, mean: Vector, deviation: Vector) -> Matrix:
     """(m, b): by how much less than each level m normal qualities are expected to be."""
     spread = np.maximum(deviation, 1e-12)[:, None]
     gap = (levels - mean[:, None]) / spread

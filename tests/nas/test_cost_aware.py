@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.problem.hypervolume import hypervolume
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Objective, Problem
-from nas.strategies.cost_aware_sampler import CostAware, compressed
+from nas.strategies.compression import Compression
+from nas.strategies.cost_aware_sampler import CostAware
 from nas.strategies.expected_hypervolume import ParetoFront
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
@@ -148,10 +150,39 @@ def test_the_front_is_what_nothing_beats(seed: int, dimensions: int, keep_equal:
 @given(seeds)
 def test_compressed_keeps_the_order_and_what_is_good(seed: int) -> None:
     values = np.sort(np.random.default_rng(seed).random(20) * 10)
-    found = compressed(values, values[0], 2.0)
+    compression = Compression(values[0], 2.0)
+    found = compression(values)
     assert (np.diff(found) >= 0).all()
+    assert np.allclose(compression.expanded(found), values)
     good = values <= values[0] + 2.0
     assert np.allclose(found[good], values[good])
+
+
+@given(seeds)
+@settings(deadline=None, max_examples=20)
+def test_improvement_before_compression_is_the_mean_of_draws(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    compression = Compression(2.0, 0.5)
+    levels, mean = 2.0 + 2 * rng.random(3), 1.5 + 3 * rng.random(2)
+    deviation = np.array([0.05, 0.6])
+    found = compression.expected_improvement(levels, mean, deviation)
+    draws = compression.expanded(mean + deviation * rng.standard_normal((40_000, 2)))
+    gains = np.maximum(compression.expanded(levels)[None] - draws[:, :, None], 0.0)
+    error = gains.std(axis=0) / np.sqrt(len(gains))
+    assert (abs(found - gains.mean(axis=0)) < 5 * error + 1e-6).all()
+
+
+@given(seeds, st.integers(0, 2))
+@settings(deadline=None, max_examples=30)
+def test_what_a_front_has_is_what_its_points_dominate(seed: int, dimensions: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs, qualities = rng.random((7, dimensions)), rng.random(7)
+    front = ParetoFront(costs, qualities, np.full(dimensions, 1.1), 0.9)
+    points = np.column_stack([costs, qualities])
+    wanted = hypervolume(points, np.append(np.full(dimensions, 1.1), 0.9))
+    if dimensions == 2:  # spread points fill the box, from the cheapest seen
+        wanted /= float(np.prod(1.1 - costs.min(axis=0)))
+    assert front.hypervolume == pytest.approx(wanted, abs=0.02 if dimensions == 2 else 1e-9)
 
 
 PROBLEM = Problem(CONDITIONAL, (Objective("loss"), Objective("latency_ms", known=True)), one_cost)
