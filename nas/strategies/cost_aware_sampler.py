@@ -49,7 +49,7 @@ class Settings:
     # less, and where the better part of the front ends, which counts beside the whole of it.
     compressed_from: float = 0.3
     reach: float = 0.9
-    whole: float = 1.0  # share of the whole front beside its better part, of which it is 1
+    whole: float = 0.3  # share of the whole front beside its better part, of which it is 1
 
 
 class CostAware(JointSampler):
