@@ -153,9 +153,9 @@ def test_the_whole_front_is_found_before_random_search_does(table: Path, tmp_pat
 
 @pytest.mark.slow
 def test_one_winner_is_found_inside_the_budgets(table: Path, tmp_path: Path) -> None:
-    benchmark = told(table, at_most={"latency_ms": 9}, goal="best")
+    benchmark = told(table, at_most={"latency_ms": 12}, goal="best")
     runs = compared(benchmark, ["cost-aware", "random"], 36, range(7), tmp_path / "r.csv")
-    assert all((run.values[:, 1] <= 9).all() for run in runs)
+    assert all((run.values[:, 1] <= 12).all() for run in runs)
     last = {(run.strategy, run.seed): benchmark.regrets(run.values)[-1] for run in runs}
     won = [last["cost-aware", seed] < last["random", seed] for seed in range(7)]
     assert sum(won) >= 6
