@@ -25,13 +25,13 @@ class Compression:
     knee: float
 
     def __call__(self, quality: Vector) -> Vector:
-        """Qualities, (n,), compressed."""
+        """Qualities, compressed."""
         over = np.maximum(quality - self.best - self.knee, 0.0)
         near = np.minimum(quality, self.best + self.knee)
         return np.asarray(near + self.knee * np.log1p(over / self.knee))
 
     def expanded(self, compressed: Vector) -> Vector:
-        """The qualities that were compressed, (n,)."""
+        """The qualities that were compressed."""
         over = np.maximum(compressed - self.best - self.knee, 0.0)
         near = np.minimum(compressed, self.best + self.knee)
         return np.asarray(near + self.knee * np.expm1(over / self.knee))
