@@ -50,7 +50,9 @@ class Settings:
     # less, and where the better part of the front ends, which counts beside the whole of it.
     compressed_from: float = 0.3
     reach: float = 0.9
-    whole: float = 0.3  # share of the whole front beside its better part, of which it is 1
+    # Of the whole front beside its better part, of which it is 1: this over the evaluations so far,
+    # as few networks make its cheap end.
+    whole: float = 20.0
 
 
 class CostAware(JointSampler):
@@ -149,7 +151,7 @@ class CostAware(JointSampler):
         # or what lies at its cheap end would be no gain.
         better = ParetoFront(costs, target, worst_costs, scale.good)
         whole = ParetoFront(costs, target, worst_costs, scale.worst, scale.compression)
-        return Growth.relative([(better, 1), (whole, self.settings.whole)])
+        return Growth.relative([(better, 1), (whole, self.settings.whole / len(target))])
 
     def _worst(self, costs: Matrix) -> Vector:
         """The costs from which on nothing is gained: a little beyond the dearest seen."""
