@@ -271,7 +271,7 @@ def _benchmark(found: Content) -> Content:
     finished: dict[str, int] = {}
     for run in runs:
         finished[run["strategy"]] = finished.get(run["strategy"], 0) + 1
-    kept = _some(settings, ("objectives", "known", "at_most", "reference"))
+    kept = _some(settings, ("objectives", "known", "at_most", "reference", "goal", "region"))
     return {"benchmark on": settings.get("table"), **kept, "runs of": finished}
 
 
