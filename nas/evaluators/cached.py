@@ -1,8 +1,9 @@
 """Cached evaluator: evaluates nothing a second time, whichever study asks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from nas.evaluators import Evaluator, Outcome
+from nas.evaluators import Evaluator, Outcome, Span
 from search_spaces import Architecture
 
 
@@ -10,23 +11,24 @@ class CachedEvaluator:
     """Answers what is known at once, and asks another evaluator for the rest."""
 
     def __init__(self, evaluator: Evaluator) -> None:
-        self.known: dict[Architecture, tuple[float, ...]] = {}
+        self.known: dict[tuple[Architecture, Span | None], Outcome] = {}  # by any ticket
         self._evaluator = evaluator
         self._ready: list[Outcome] = []
-        self._asked: dict[int, Architecture] = {}
+        self._asked: dict[int, tuple[Architecture, Span | None]] = {}
 
     @property
     def capacity(self) -> int:
         """That of the evaluator behind it."""
         return self._evaluator.capacity
 
-    def submit(self, ticket: int, architecture: Architecture) -> None:
+    def submit(self, ticket: int, architecture: Architecture, span: Span | None = None) -> None:
         """Take an architecture."""
-        if architecture in self.known:
-            self._ready.append(Outcome(ticket, self.known[architecture]))
+        asked = architecture, span
+        if asked in self.known:
+            self._ready.append(replace(self.known[asked], ticket=ticket))
         else:
-            self._asked[ticket] = architecture
-            self._evaluator.submit(ticket, architecture)
+            self._asked[ticket] = asked
+            self._evaluator.submit(ticket, architecture, span)
 
     def wait(self) -> Sequence[Outcome]:
         """What is known, or else what is found next."""
@@ -35,9 +37,9 @@ class CachedEvaluator:
             return ready
         outcomes = self._evaluator.wait()
         for outcome in outcomes:
-            architecture = self._asked.pop(outcome.ticket)
+            asked = self._asked.pop(outcome.ticket)
             if outcome.error is None:
-                self.known[architecture] = outcome.values
+                self.known[asked] = outcome
         return outcomes
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from nas.evaluators import Outcome
+from nas.evaluators import Outcome, Span
 from nas.evaluators.serial import Quality, evaluated
 from nas.problem.errors import in_a_line
 from nas.ray_cluster import connected
@@ -49,9 +49,9 @@ class _Evaluating:
         """Answers when the quality is made."""
         return True
 
-    def evaluate(self, ticket: int, architecture: Architecture) -> Outcome:
+    def evaluate(self, ticket: int, architecture: Architecture, span: Span | None) -> Outcome:
         """What the quality finds."""
-        return evaluated(self._quality, ticket, architecture)
+        return evaluated(self._quality, ticket, architecture, span)
 
 
 class RayPool:
@@ -84,7 +84,7 @@ class RayPool:
         self._count = count
         self._timeout_s = timeout_s
         self._longest_s: float | None = None
-        self._waiting: deque[tuple[int, Architecture]] = deque()
+        self._waiting: deque[tuple[int, Architecture, Span | None]] = deque()
         self._coming: dict[Any, tuple[Any, float]] = {}  # answer to come: actor, since when
         self._idle: list[Any] = []
         self._jobs: dict[Any, _Job] = {}  # by their results to come
@@ -98,9 +98,9 @@ class RayPool:
             return self._count
         return max(1, self._up + self._free_cpus())
 
-    def submit(self, ticket: int, architecture: Architecture) -> None:
+    def submit(self, ticket: int, architecture: Architecture, span: Span | None = None) -> None:
         """Take an architecture; the first worker that has nothing to do evaluates it."""
-        self._waiting.append((ticket, architecture))
+        self._waiting.append((ticket, architecture, span))
         self._call_workers()
 
     def wait(self) -> list[Outcome]:
@@ -146,8 +146,10 @@ class RayPool:
             actor = self._actor.remote(self._make, self._parts)
             self._coming[actor.is_up.remote()] = actor, time.monotonic()
 
-    def _begin(self, actor: Any, ticket: int, architecture: Architecture) -> None:
-        result = actor.evaluate.remote(ticket, architecture)
+    def _begin(
+        self, actor: Any, ticket: int, architecture: Architecture, span: Span | None
+    ) -> None:
+        result = actor.evaluate.remote(ticket, architecture, span)
         self._jobs[result] = _Job(ticket, actor, time.monotonic())
 
     def _outcome(self, result: Any) -> Outcome:
@@ -172,7 +174,7 @@ class RayPool:
                 raise InputError(f"no worker can begin: {_cause(error)}") from None
             if not self._waiting:
                 return []
-            ticket, _ = self._waiting.popleft()
+            ticket, *_ = self._waiting.popleft()
             return [Outcome(ticket, error=f"a worker could not begin: {_cause(error)}")]
         self._failed_to_begin = 0
         self._idle.append(actor)
