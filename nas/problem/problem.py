@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nas.problem.fidelity import Fidelity
 from nas.problem.goal import FRONT, Goal
 from search_spaces import Architecture, InputError, SearchSpace
 
@@ -63,6 +64,9 @@ class Problem:
         settle: makes what is known of one architecture exact before it is judged, where `known`
             and `violations` guess, and says whether it exists; None where nothing is guessed.
         goal: what counts, as a user states it.
+        fidelity: how closely evaluations may look; None where all are alike. A strategy is told
+            what the first look finds; one that has a method `observe` learns of the others, too
+            (`nas.strategies.fidelities`).
     """
 
     space: SearchSpace
@@ -74,6 +78,7 @@ class Problem:
     proxy: Proxy | None = None
     settle: Callable[[Architecture], bool] | None = None
     goal: Goal = FRONT
+    fidelity: Fidelity | None = None
 
     def __post_init__(self) -> None:
         names = [objective.name for objective in self.objectives]
