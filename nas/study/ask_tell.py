@@ -20,6 +20,7 @@ from nas.problem.distributions import directions, distributions
 from nas.problem.errors import in_a_line
 from nas.problem.problem import Problem
 from nas.study.fallback import FallbackSampler, Listed
+from nas.study.race import Look
 from search_spaces import Architecture, InputError
 
 if TYPE_CHECKING:
@@ -129,6 +130,17 @@ class AskTellSession:
         self._trials += 1
         self._take(architecture)
         self._remember(architecture, tuple(trial.values))
+
+    def add_seen(self, architecture: Architecture, values: Values, notes: Notes) -> None:
+        """Add what a first look found before."""
+        self.tell(self.add(architecture, notes), values)
+
+    def observe(self, architecture: Architecture, look: Look) -> None:
+        """Tell of a closer look, where the sampler asks for that; a trial is told once."""
+        observe = getattr(self._study.sampler, "observe", None)
+        if observe is not None:
+            with _blamed():
+                observe(architecture, look.level, look.values)
 
     def tell(self, proposal: Proposal, values: Values) -> None:
         """Finish a proposal."""

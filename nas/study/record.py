@@ -2,6 +2,10 @@
 
 One write when a trial begins and one when it ends. Whatever kills the driver, what is finished
 stays, and what was running is known. A record is written by one driver at a time.
+
+Where networks are seen at several fidelities, a network stays one trial: what a look finds of its
+first objective is an intermediate value, whose step is the fidelity. A trial runs while its network
+is in the race; who was not seen fully at the end is pruned.
 """
 
 import time
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3  # to evaluate one architecture, in all
 STOPPED = "stopped before it was finished"  # by the user, so it is no failed attempt
 KILLED = "the driver was killed"
+LOOK, ATTEMPT_AT = "look at ", "attempt at "  # a step, in the attributes of a trial
 TRIES, PAUSE_S = 3, 1.0  # to write what was found: an evaluation costs more than a moment's wait
 Describe = Callable[[Architecture], Mapping[str, Any]]
 
@@ -37,6 +42,27 @@ class Again:
 
     architecture: Architecture
     attempt: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A network's trial with what its looks found.
+
+    Args:
+        number: of the trial.
+        architecture: that was seen.
+        looks: by their steps, rising: the unknown objectives, and samples of the first of them.
+        attempts: by the step of a look that came to nothing, how often it was begun.
+        notes: what the sampler noted.
+        state: running while it is in the race.
+    """
+
+    number: int
+    architecture: Architecture
+    looks: Mapping[int, tuple[Values, Values]]
+    attempts: Mapping[int, int]
+    notes: Notes
+    state: TrialState
 
 
 class Record:
@@ -62,6 +88,7 @@ class Record:
         self._storage = opened(url)
         self._ids: dict[int, int] = {}  # of running trials, by number
         self.finished: list[tuple[Architecture, FrozenTrial]] = []
+        self.seen: list[Seen] = []
         self.again: list[Again] = []
         self.given_up: list[Architecture] = []
         try:
@@ -70,6 +97,11 @@ class Record:
         except optuna.exceptions.OptunaError as error:
             reason = reason_of(error, url)
             raise InputError(f"storage {public_url(url)}: {reason}") from None
+
+    @property
+    def evaluated(self) -> list[Architecture]:
+        """All that has values."""
+        return [a for a, _ in self.finished] + [each.architecture for each in self.seen]
 
     def begin(self, architecture: Architecture, attempt: int, notes: Notes) -> int:
         """Write that an architecture is being evaluated; the trial's number comes back."""
@@ -88,21 +120,34 @@ class Record:
         self._ids[number] = trial_id
         return number
 
+    def begin_look(self, number: int, step: int, attempt: int) -> None:
+        """Write that a network is looked at again; whatever kills the driver, it is known."""
+        with self._known_errors():
+            self._storage.set_trial_user_attr(self._ids[number], f"{ATTEMPT_AT}{step}", attempt)
+
+    def look(self, number: int, step: int, values: Values, samples: Values) -> None:
+        """Write what a look found."""
+        trial_id, found = self._ids[number], {"values": values, "samples": samples}
+        with self._known_errors():
+            # The intermediate value comes last: it says that the look is there.
+            self._insist(self._storage.set_trial_system_attr, trial_id, f"{LOOK}{step}", found)
+            self._insist(self._storage.set_trial_intermediate_value, trial_id, step, values[0])
+
     def finish(self, number: int, values: Values) -> None:
         """Write what was found."""
         trial_id = self._ids.pop(number)
         with self._known_errors():
-            for last in (False,) * (TRIES - 1) + (True,):
-                try:
-                    self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
-                except optuna.exceptions.UpdateFinishedTrialError:
-                    return  # written before the connection was lost
-                except optuna.exceptions.StorageInternalError:
-                    if last:
-                        raise
-                    time.sleep(PAUSE_S)
-                else:
-                    return
+            self._insist(
+                self._storage.set_trial_state_values, trial_id, TrialState.COMPLETE, values
+            )
+
+    def prune(self, number: int) -> None:
+        """Write that a network is looked at no more, and was not seen fully."""
+        trial_id = self._ids.pop(number, None)
+        if trial_id is None:  # in an earlier try
+            return
+        with self._known_errors():
+            self._insist(self._storage.set_trial_state_values, trial_id, TrialState.PRUNED)
 
     def fail(self, number: int, reason: str) -> None:
         """Write why an evaluation came to nothing."""
@@ -113,6 +158,20 @@ class Record:
         """Leave the storage; SQLite's files become one again."""
         self._storage.remove_session()
         self._storage.engine.dispose()
+
+    def _insist(self, write: Callable[..., Any], *arguments: Any) -> None:
+        """Write, again where the connection was lost meanwhile."""
+        for last in (False,) * (TRIES - 1) + (True,):
+            try:
+                write(*arguments)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return  # written before the connection was lost
+            except optuna.exceptions.StorageInternalError:
+                if last:
+                    raise
+                time.sleep(PAUSE_S)
+            else:
+                return
 
     def _opened_study(self, name: str) -> int:
         study = optuna.create_study(
@@ -142,15 +201,15 @@ class Record:
         finished: set[Architecture] = set()
         attempts: dict[Architecture, int] = {}
         for trial in trials:
-            if trial.state == TrialState.RUNNING:
-                trial_id = self._storage.get_trial_id_from_study_id_trial_number(
-                    self._study_id, trial.number
-                )
-                self._fail(trial_id, KILLED)
             architecture = self._architecture(trial)
+            if trial.state == TrialState.RUNNING:
+                self._was_running(trial)
             if architecture is None or architecture in finished:
                 continue
-            if trial.state == TrialState.COMPLETE:
+            if trial.intermediate_values:
+                finished.add(architecture)
+                self.seen.append(_seen(architecture, trial))
+            elif trial.state == TrialState.COMPLETE:
                 finished.add(architecture)
                 self.finished.append((architecture, trial))
             elif "attempt" in trial.user_attrs:
@@ -163,6 +222,16 @@ class Record:
                 self.again.append(Again(architecture, tried + 1))
             else:
                 self.given_up.append(architecture)
+
+    def _was_running(self, trial: "FrozenTrial") -> None:
+        """Keep a trial whose network is in the race; fail one without anything."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+            self._study_id, trial.number
+        )
+        if trial.intermediate_values:
+            self._ids[trial.number] = trial_id
+        else:
+            self._fail(trial_id, KILLED)
 
     def _architecture(self, trial: "FrozenTrial") -> Architecture | None:
         """What a trial is about; None where it was left before all was decided."""
@@ -183,3 +252,24 @@ class Record:
         except Exception as error:  # drivers of databases raise errors of their own
             reason = reason_of(error, self._url)
             raise StorageError(f"storage {public_url(self._url)}: {reason}") from None
+
+
+def _seen(architecture: Architecture, trial: "FrozenTrial") -> Seen:
+    looks = {}
+    for step in sorted(trial.intermediate_values):
+        found = trial.system_attrs[f"{LOOK}{step}"]
+        looks[step] = (tuple(found["values"]), tuple(found["samples"]))
+    attempts = {
+        int(name.removeprefix(ATTEMPT_AT)): int(attempt)
+        for name, attempt in trial.user_attrs.items()
+        if name.startswith(ATTEMPT_AT)
+    }
+    notes = {n: v for n, v in trial.system_attrs.items() if not n.startswith(LOOK)}
+    return Seen(
+        trial.number,
+        architecture,
+        looks,
+        {step: tried for step, tried in attempts.items() if step not in looks},
+        notes,
+        trial.state,
+    )

@@ -18,8 +18,9 @@ import numpy as np
 from nas.evaluators.serial import Serial
 from nas.problem.problem import Objective, Problem
 from nas.strategies import nsga2
+from nas.study.evaluations import Evaluated
 from nas.study.record import Record
-from nas.study.study import Evaluated, Study
+from nas.study.study import Study
 from search_spaces import Architecture, Choice, SearchSpace
 
 SPACE = SearchSpace("digits", tuple(Choice(f"digit{n}", (0, 1, 2, 3)) for n in range(5)))

@@ -19,9 +19,10 @@ from nas.evaluators.serial import Serial
 from nas.problem.problem import Matrix, Objective, Problem, Vector
 from nas.run.results import found, front, winner
 from nas.strategies import STRATEGIES, load_strategy, nsga2, random, tpe
+from nas.study.evaluations import Evaluated
 from nas.study.record import ATTEMPTS, Record
 from nas.study.storage import sqlite
-from nas.study.study import Evaluated, Study
+from nas.study.study import Study
 from search_spaces import (
     CONV1D,
     CONV3D,
