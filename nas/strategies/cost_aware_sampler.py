@@ -21,6 +21,7 @@ from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
 from nas.strategies.compression import Compression
 from nas.strategies.expected_hypervolume import Growth, ParetoFront
+from nas.strategies.fidelities import CloserLooks, Corrected
 from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
@@ -67,6 +68,15 @@ class CostAware(JointSampler):
         self._main, *self._rest = np.flatnonzero(~known).tolist()
         self._costs = [*np.flatnonzero(known).tolist(), *self._rest]  # objectives that cost
         self._models = [_Model(self._kernel, self.settings) for _ in problem.objectives]
+        self._first_looks = _Model(self._kernel, self.settings)
+        self._looks = CloserLooks(problem.fidelity) if problem.fidelity else None
+
+    def observe(self, architecture: "Architecture", level: int, values: tuple[float, ...]) -> None:
+        """Learn what a closer look found of the main quality."""
+        if self._looks is not None:
+            sign = float(self.problem.signs[self._main])
+            key = int(self.coder.keys(self.coder.codes([architecture]))[0])
+            self._looks.add(key, level, sign * values[0])
 
     def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
         """A batch that differs: each is chosen as if those before it had come out as expected."""
@@ -89,8 +99,9 @@ class CostAware(JointSampler):
         codes, values, pending = seen.codes, seen.values, seen.pending
         costs = values[:, self._costs]
         worst_costs = self._worst(costs)
-        scale = _Scale.of(values[:, self._main], self.settings)
-        target = scale.compression(values[:, self._main])
+        quality = self._cleaned(codes, values[:, self._main])
+        scale = _Scale.of(quality, self.settings)
+        target = scale.compression(quality)
         model = self._models[self._main].of(codes, target, self.rng)
         # Models of what else is unknown; their means stand for it as known costs do.
         others = [self._models[i].of(codes, values[:, i], self.rng) for i in self._rest]
@@ -132,6 +143,15 @@ class CostAware(JointSampler):
         some = np.argsort(-alone, kind="stable")[: self.settings.chosen_from * count]
         chosen = _chosen(growth, candidate_costs[some], prediction[some], min(count, len(some)))
         return found.codes[some[chosen]]
+
+    def _cleaned(self, codes: Codes, first: Vector) -> Vector:
+        """Qualities by all looks, less what is chance in the first: who leads was lucky, too."""
+        if self._looks is None:
+            return first
+        some = self._first_looks.of(codes, first, self.rng)
+        keys = self.coder.keys(codes).tolist()
+        known = self._looks.corrected(keys, first, some.predict(codes).mean)
+        return first if known is None else self._first_looks.cleaned(codes, known)
 
     def _growth(
         self, costs: Matrix, target: Vector, worst_costs: Vector, scale: "_Scale"
@@ -188,6 +208,7 @@ class _Model:
         self._kernel = kernel
         self._settings = settings
         self._parameters = first_parameters(kernel)
+        self._some: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def of(self, codes: Codes, values: Vector, rng: np.random.Generator) -> Surrogate:
         """The model of what is known; of very much, of the best and of some of the rest."""
@@ -197,8 +218,18 @@ class _Model:
         self._parameters = fitted(
             self._kernel, self._parameters, rows[some], values[some], settings.fit_steps
         )
-        some = _some(values, settings.model_points, rng)
-        return Surrogate(self._kernel, self._parameters, rows[some], values[some])
+        self._some = _some(values, settings.model_points, rng)
+        return Surrogate(self._kernel, self._parameters, rows[self._some], values[self._some])
+
+    def cleaned(self, codes: Codes, known: Corrected) -> Vector:
+        """What is known, less what is chance in it; as far as it was modelled last."""
+        some, found = self._some, known.values.copy()
+        rows = self._kernel.rows(codes[some])
+        by_all = Surrogate(
+            self._kernel, self._parameters, rows, known.values[some], known.noise[some]
+        )
+        found[some] = by_all.cleaned
+        return found
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,15 @@ class JointSampler(BaseSampler):
         self._parameters = parameters
         self._begin("")
 
+    def observe(self, architecture: Architecture, level: int, values: tuple[float, ...]) -> None:
+        """Learn what a closer look found; nothing, if `propose` asks for no more.
+
+        Args:
+            architecture: that was looked at again.
+            level: the place of the fidelity among the problem's.
+            values: of the unknown objectives, in their own units.
+        """
+
     def reseed_rng(self) -> None:
         """A new random state, as Optuna asks of samplers that run in parallel."""
         with self._lock:  # in place: what draws for this sampler holds the same generator

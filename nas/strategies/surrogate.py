@@ -12,22 +12,47 @@ from search_spaces.space.integer_encoding import Codes
 
 JITTER = 1e-6
 HOPELESS = 1e10  # where a covariance has no factor
+LEAST_OWN = 0.1  # of the noise is no chance
 NOISE = np.log(0.02)  # of the variance of all evaluations, before anything is known
 
 
 class Surrogate:
-    """Quality as a Gaussian process sees it, standardised inside; mean and deviation come back."""
+    """Quality as a Gaussian process sees it, standardised inside; mean and deviation come back.
 
-    def __init__(self, kernel: Kernel, parameters: Vector, rows: Rows, values: Vector) -> None:
+    Args:
+        kernel: of architectures.
+        parameters: its own, and the logarithm of the noise.
+        rows: of what was evaluated.
+        values: (n,), of it.
+        chance: (n,), variances of the evaluations themselves, where they would find another number
+            another time; what a network has of its own is the noise.
+
+    Attributes:
+        cleaned: (n,), the values as they are expected to be without that chance.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        parameters: Vector,
+        rows: Rows,
+        values: Vector,
+        chance: Vector | None = None,
+    ) -> None:
         self.kernel = kernel
         self.parameters = parameters
         self.rows = rows
         self._middle, self._scale = _standards(values)
-        self._noise = float(np.exp(parameters[-1])) + JITTER
+        noise, extra = float(np.exp(parameters[-1])), np.zeros(len(values))
+        if chance is not None:  # the noise that was fitted holds it, too
+            extra = chance / self._scale**2
+            noise = max(noise - float(extra.max()), LEAST_OWN * noise)
+        self._noise = noise + JITTER
         covariance = kernel(parameters[:-1], rows, rows)
-        covariance[np.diag_indices(len(rows))] += self._noise
+        covariance[np.diag_indices(len(rows))] += self._noise + extra
         self._factor = np.linalg.cholesky(covariance)
         self._answer = cho_solve((self._factor, True), (values - self._middle) / self._scale)
+        self.cleaned: Vector = values - self._scale * extra * self._answer
 
     def predict(self, codes: Codes) -> "Prediction":
         """What the qualities of n architectures may be."""
