@@ -146,7 +146,7 @@ def choose(asked: Asked) -> None:
     with Progress().stage("uniform layouts", len(blocks)) as advance:
         for done, block in enumerate(blocks, 1):
             architecture = space.uniform(block)
-            scored = (quality(architecture), architecture)
+            scored = (quality.loss(architecture), architecture)
             uniform[block.operator.name] = min(
                 uniform.get(block.operator.name, scored), scored, key=lambda each: each[0]
             )

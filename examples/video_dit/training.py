@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from examples.video_dit.space import ABSENT, CLIPS, MIXINGS, SPACE, everywhere
 from examples.video_dit.supernet import Supernet
@@ -55,10 +56,14 @@ def trained(
     )
 
 
+def losses(supernet: Supernet, architecture: Architecture, clips: int = JUDGED_CLIPS) -> Tensor:
+    """The validation loss of a path clip by clip: all see the same clips, noise and times."""
+    return _validation().losses(supernet.path(architecture), 0, clips)
+
+
 def evaluate(supernet: Supernet, architecture: Architecture, clips: int = JUDGED_CLIPS) -> float:
-    """The validation loss of a path: all see the same clips, noise and times."""
-    validation = _validation()
-    return validation.estimate(validation.losses(supernet.path(architecture), 0, clips)).value
+    """The validation loss of a path."""
+    return float(losses(supernet, architecture, clips).mean())
 
 
 def _draw(randomness: Randomness, wanted: Sequence[int]) -> tuple[Any, Any]:

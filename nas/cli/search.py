@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # What a task of one's own has nothing of.
 OF_THE_MAIN_JOB = (
     *("warm_start", "twin", "backbone", "supernet", "data", "recipe", "image_steps"),
-    *("video_steps", "freeze_backbone", "validation_clips", "test_clips", "finalist_clips"),
-    *("winner_steps", "metric"),
+    *("video_steps", "freeze_backbone", "screening_clips", "validation_clips", "test_clips"),
+    *("finalist_clips", "winner_steps", "metric"),
 )
 
 
@@ -106,7 +106,12 @@ def search(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Networks to evaluate (36; of a task, 60).")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Networks to evaluate (36; of a task, 60); where most are seen less closely "
+            "(--screening-clips, --fidelity), as much as so many full evaluations cost.",
+        ),
     ] = None,
     strategy: Annotated[
         str, typer.Option(help="cost-aware, exact, random, tpe, nsga2, gp, or package.module:name.")
@@ -153,7 +158,15 @@ def search(
     image_steps: options.ImageSteps = 1800,
     video_steps: options.VideoSteps = 700,
     freeze_backbone: options.FreezeBackbone = False,
-    validation_clips: Annotated[int, typer.Option(min=2, help="Clips of an evaluation.")] = 128,
+    screening_clips: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Clips on which every network is seen; the best are seen on twice as many, and "
+            "twice as many again, up to --validation-clips. 0: all at once on those.",
+        ),
+    ] = 16,
+    validation_clips: Annotated[int, typer.Option(min=2, help="Clips of a full evaluation.")] = 128,
     test_clips: Annotated[int, typer.Option(min=2, help="Clips of the last comparison.")] = 384,
     finalists: Annotated[
         int, typer.Option(min=1, help="Best networks seen on more clips at last; 1 for none.")
@@ -215,6 +228,7 @@ def search(
             warm_start=warm_start,
             supernet=str(supernet) if supernet else None,
             recipe=recipe,
+            screening_clips=screening_clips,
             validation_clips=validation_clips,
             test_clips=test_clips,
             finalist_clips=finalist_clips,

@@ -35,8 +35,9 @@ Weights = Annotated[
 Fidelity = Annotated[
     str | None,
     typer.Option(
-        help="An argument of --evaluate, with what the search and what the finalists ask for: "
-        "clips=16,128."
+        help="An argument of --evaluate that says how closely it looks: every network is seen at "
+        "the first number, the best go on to the last: clips=16,32,64,128. --trials counts full "
+        "evaluations, or as much in others."
     ),
 ]
 
@@ -180,14 +181,15 @@ def _check_temporal(space: str | None) -> None:
     )
 
 
-def _fidelity(text: str) -> dict[str, tuple[int, int]]:
-    name, _, levels = text.partition("=")
+def _fidelity(text: str) -> dict[str, tuple[int, ...]]:
+    name, _, counts = text.partition("=")
     try:
-        low, high = (int(level) for level in levels.split(","))
+        levels = tuple(int(count) for count in counts.split(","))
     except ValueError:
-        name = ""
-    if not name.strip().isidentifier():
+        levels = ()
+    if not name.strip().isidentifier() or len(levels) < 2:
         raise InputError(
-            f"--fidelity {text}: expected an argument with two whole numbers, as clips=16,128"
+            f"--fidelity {text}: expected an argument with whole numbers, two or more, as "
+            "clips=16,128"
         )
-    return {name.strip(): (low, high)}
+    return {name.strip(): levels}

@@ -13,13 +13,15 @@ from nas.costs.limits import Limits
 from nas.evaluators.cached import CachedEvaluator
 from nas.evaluators.workers import Workers
 from nas.pipeline.contract import OpenTask, Outcome
-from nas.progress import Progress, counter
+from nas.problem.fidelity import ONCE
+from nas.progress import Progress
 from nas.run.results import Found, Origin, found, inside
 from nas.run.run_folder import SEARCH, RunFolder
 from nas.run.studies import STUDIES, study_name
+from nas.study.evaluations import Evaluated
 from nas.study.record import Record
 from nas.study.storage import sqlite
-from nas.study.study import Evaluated, Study
+from nas.study.study import Study
 from search_spaces import Architecture, InputError
 
 PICKS = "random picks, to compare"
@@ -71,7 +73,7 @@ class Job:
         ]
         try:
             if problem.settle is not None:  # what an earlier try evaluated is known exactly again
-                for architecture, _ in (each for record in records for each in record.finished):
+                for architecture in (each for record in records for each in record.evaluated):
                     problem.settle(architecture)
             searched = Study(problem, self.task.strategy, records[0])
             yield Studies(searched, Study(problem, strategies.random, records[1]))
@@ -84,7 +86,7 @@ class Job:
         task, problem = self.task, studies.searched.problem
         task.prepare()
         with closing(CachedEvaluator(task.evaluator(workers))) as evaluator:
-            if len(studies.searched.finished()) < self.folder.settings.trials:
+            if not studies.searched.has_spent(self.folder.settings.trials):
                 task.begin(studies.searched)
             evaluated = self._evaluated(SEARCH, "search", studies.searched, evaluator, limits)
             picks = self._evaluated(PICKS, "random", studies.picked, evaluator, limits)
@@ -98,19 +100,20 @@ class Job:
     ) -> list[Found]:
         """Run a study to its number of trials; every finished one stands in the storage."""
         problem, trials = study.problem, self.folder.settings.trials
-        unknown = np.flatnonzero(~problem.is_known)
-        finished = study.finished()
-        evaluator.known |= {
-            each.architecture: tuple(each.values[place] for place in unknown) for each in finished
-        }
-        with self.folder.timed(title), self.progress.stage(title, trials) as advance:
-            count = counter(advance, len(finished))
+        evaluator.known |= {(network, span): found for network, span, found in study.answers()}
+        fidelity = problem.fidelity or ONCE
+        total = trials * fidelity.full
+        shown = title if fidelity is ONCE else f"{title}: {total:,} {fidelity.name}"
+        with self.folder.timed(title), self.progress.stage(shown, total) as advance:
+            advance(study.spent)
 
             def on_trial(_: Evaluated) -> None:
                 self.folder.holds_trials = True
-                count()
+                advance(study.spent)
 
             evaluated = study.run(trials, evaluator, on_trial)
+        if study.lost:
+            self.progress.say(f"{title}: {study.lost}")
         if study.ended:
             self.progress.say(f"{title}: {study.ended}, so there are {len(evaluated)}")
         if not evaluated:

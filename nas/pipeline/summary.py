@@ -12,6 +12,7 @@ from nas.calibration.validated import status, trust
 from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
 from nas.problem.problem import Problem
+from nas.run.looks import seen
 from nas.run.results import Found, front, missed
 from nas.run.run_folder import RunFolder
 from nas.run.settings import SearchSettings
@@ -33,6 +34,7 @@ def write_trials(folder: RunFolder, outcome: Outcome) -> None:
             "trial": found.trial,
             "strategy": folder.settings.strategy,
             "seed": folder.settings.seed,
+            **({} if problem.fidelity is None else {f"{problem.fidelity.name}_count": found.count}),
             **{name: found.architecture.get(name, "") for name in choices},
             **{
                 name: value
@@ -59,6 +61,7 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
         "winner_origin": best.origin,
         "trials": len(outcome.evaluated),
         "random_picks": len(outcome.picks),
+        "seen": seen(outcome.evaluated, outcome.problem.fidelity),
         "goal": _goal(outcome),
         "front": [found.trial for found in front(outcome.evaluated, outcome.problem)],
         **(_on_devices(limits, best.architecture) if limits.targets else _nowhere()),

@@ -9,6 +9,7 @@ import numpy as np
 
 from nas.problem.problem import Problem
 from nas.report.pictures import pareto_picture, prediction_png
+from nas.run.looks import seen_in_words
 from nas.run.results import Found
 from nas.run.run_folder import RunFolder, versions
 from search_spaces.files import document
@@ -62,6 +63,7 @@ def rendered(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["in_words"] = in_words
+    environment.filters["seen_in_words"] = seen_in_words
     html = environment.get_template(template.name).render(
         results=results,
         settings=folder.settings,

@@ -9,7 +9,7 @@ import numpy as np
 from nas.costs.limits import Limits
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Problem, Vector
-from nas.study.study import Evaluated
+from nas.study.evaluations import Evaluated
 from search_spaces import Architecture
 
 Origin = Literal["search", "random", "uniform"]
@@ -25,6 +25,8 @@ class Found:
     latency_ms: float  # of the pipeline on the main device; NaN where nothing predicts it
     values: tuple[float, ...]  # of all objectives, in their order and their own units
     origin: Origin = "search"  # who proposed it
+    count: int | None = None  # on how many clips, or what a fidelity counts, if one does
+    is_full: bool = True  # whether it was seen as closely as any; else values are estimates
 
 
 def found(
@@ -47,9 +49,15 @@ def found(
             latency_ms,
             each.values,
             origin,
+            *_closeness(each, problem),
         )
         for each, latency_ms in zip(evaluated, latencies_ms.tolist(), strict=True)
     ]
+
+
+def _closeness(each: Evaluated, problem: Problem) -> tuple[int | None, bool]:
+    fidelity = problem.fidelity
+    return (None, True) if fidelity is None else (each.count, each.count == fidelity.full)
 
 
 def quality_place(problem: Problem) -> int:
@@ -86,8 +94,15 @@ def front(networks: Sequence[Found], problem: Problem) -> list[Found]:
 
 
 def winner(networks: Sequence[Found]) -> Found:
-    """The best quality; everything evaluated is inside the budget."""
-    return min(networks, key=in_order)
+    """The best quality of what was seen most closely; everything evaluated is inside the budget."""
+    return min(closest(networks), key=in_order)
+
+
+def closest(networks: Sequence[Found]) -> list[Found]:
+    """Those that were seen fully; where none was, those that were seen most closely."""
+    full = [network for network in networks if network.is_full]
+    most = max((network.count or 0 for network in networks), default=0)
+    return full or [network for network in networks if network.count == most]
 
 
 def in_order(network: Found) -> tuple[float, float]:

@@ -135,7 +135,7 @@ def _reported(
     outcome: Outcome, drawing: bytes
 ) -> tuple[Any, tuple[list[Found], list[Found], Found], Path, dict[str, Any]]:
     """What the report is filled with."""
-    networks = (outcome.evaluated, outcome.picks, _as_searched(outcome))
+    networks = (outcome.evaluated, outcome.picks, outcome.winner)
     return outcome.problem, networks, TEMPLATE, {"drawing": report.embedded(drawing, "png")}
 
 
@@ -156,7 +156,7 @@ def _compared(outcome: Outcome) -> list[dict[str, Any]]:
             **_costs(each.architecture, limits),
         }
         for name, each in (
-            (WINNER, _as_searched(outcome)),
+            (WINNER, outcome.winner),
             (BEST_OF["search"], winner(outcome.evaluated)),
             (BEST_OF["random"], winner(outcome.picks)),
         )
@@ -172,13 +172,6 @@ def _compared(outcome: Outcome) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def _as_searched(outcome: Outcome) -> Found:
-    """The winner with what the search found of it, beside others that had no closer look."""
-    architecture = outcome.winner.architecture
-    every = (*outcome.evaluated, *outcome.picks)
-    return next((each for each in every if each.architecture == architecture), outcome.winner)
 
 
 def _costs(architecture: Architecture, limits: Limits) -> dict[str, Any]:

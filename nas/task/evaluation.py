@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from nas.evaluators import BadAnswerError
+from nas.evaluators import BadAnswerError, Samples, Span
 from search_spaces import Architecture
 from search_spaces.tables.columns import UNITS, suffix_of
 
@@ -23,20 +23,27 @@ class Evaluation:
     Args:
         evaluate: the function.
         finds: the names that the search needs, in order.
-        fidelity: what it is asked for beside the architecture.
+        fidelity: an argument that says how closely it looks, if there is one.
     """
 
     evaluate: Evaluate
     finds: tuple[str, ...]
-    fidelity: Mapping[str, int] = field(default_factory=dict)
+    fidelity: str | None = None
 
-    def __call__(self, architecture: Architecture) -> tuple[float, ...]:
+    def __call__(
+        self, architecture: Architecture, span: Span | None = None
+    ) -> tuple[float, ...] | Samples:
         """The numbers of one architecture, in the order of `finds`; NaN is one of them.
+
+        Where there is one, it may be told as an array, of a number a sample.
 
         Raises:
             BadAnswerError: no numbers, others than are needed, or names without a unit.
         """
-        answer: Any = self.evaluate(architecture, **self.fidelity)
+        asked = {} if self.fidelity is None or span is None else {self.fidelity: span[1]}
+        answer: Any = self.evaluate(architecture, **asked)
+        if asked and len(self.finds) == 1 and (samples := _samples(answer, self.finds[0])):
+            return samples
         if isinstance(answer, Mapping):
             return self._by_name(answer)
         values = answer if isinstance(answer, tuple | list) else [answer]
@@ -62,6 +69,14 @@ class Evaluation:
                 f"{known_elsewhere(missing)}"
             )
         return tuple(_number(answer[name], name) for name in self.finds)
+
+
+def _samples(answer: Any, name: str) -> Samples | None:
+    """An array of one dimension, of numpy's or torch's, alone or by its name."""
+    array: Any = answer.get(name) if isinstance(answer, Mapping) else answer
+    if getattr(array, "ndim", 0) != 1 or len(array) < 2:
+        return None
+    return Samples(tuple(_number(each, name) for each in array.tolist()))
 
 
 def known_elsewhere(names: Sequence[str]) -> str:

@@ -16,12 +16,11 @@ from nas.evaluators.workers import Workers
 from nas.pipeline.contract import Outcome, Told
 from nas.problem.problem import Problem
 from nas.progress import Progress
-from nas.run.results import Found, in_order, winner
+from nas.run.results import Found, closest, in_order, winner
 from nas.run.run_folder import RunFolder
 from nas.study.study import Study
 from nas.task.deliver import deliver, hand_over
 from nas.task.evaluation import Evaluation, known_elsewhere
-from nas.task.finalists import closer
 from nas.task.pricing import Pricing, priced
 from nas.task.task import Task
 from nas.task.words import told
@@ -79,12 +78,8 @@ class OpenNetworkTask:
 
     @property
     def own_stages(self) -> int:
-        """Trace, measure, and look closer at the finalists: those that are asked for."""
-        return (
-            (self._pricing.traces is not None)
-            + self._pricing.on_host
-            + bool(self._task.fidelity and self._folder.settings.finalists > 1)
-        )
+        """Trace and measure: those that are asked for."""
+        return (self._pricing.traces is not None) + self._pricing.on_host
 
     def limits(self) -> Limits:
         """The budgets, on devices that are known or measured now."""
@@ -105,6 +100,8 @@ class OpenNetworkTask:
         self._finds = tuple(each.name for each in problem.objectives if not each.known)
         if said := known_elsewhere(self._finds):
             self._progress.say(f"evaluate must find {', '.join(self._finds)}{said}")
+        looks = self._task.looks(settings.finalists)
+        problem = replace(problem, fidelity=looks)
         return replace(problem, settle=self._exists if traces is None else traces.settle)
 
     def prepare(self) -> None:
@@ -123,16 +120,15 @@ class OpenNetworkTask:
         return []
 
     def chosen(self, problem: Problem, *groups: list[Found]) -> Found:
-        """The best of all; where evaluations have a fidelity, by a closer look at the best few."""
-        count = self._folder.settings.finalists
-        every = sorted(
-            {n.architecture: n for g in reversed(groups) for n in g}.values(), key=in_order
-        )
+        """The best of all; where evaluations have a fidelity, of those that were seen fully."""
+        every = list({n.architecture: n for g in reversed(groups) for n in g}.values())
         self._folder.results.pop("finalists", None)
-        if not self._task.fidelity or count < 2:
-            return winner(every)
-        evaluation = self._task.evaluation(self._finds, level=1)
-        return closer(every[:count], evaluation, problem, self._folder, self._progress)
+        if problem.fidelity is not None:
+            self._folder.results["finalists"] = [
+                {"trial": each.trial, "origin": each.origin, "seen": list(each.values)}
+                for each in sorted(closest(every), key=in_order)
+            ]
+        return winner(every)
 
     def finish(self, winner: Architecture) -> None:
         """Nothing: weights are asked for when they are written."""

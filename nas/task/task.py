@@ -9,6 +9,7 @@ from typing import Any
 
 from latency import Workload
 from nas.costs.limits import Budget
+from nas.problem.fidelity import Fidelity
 from nas.run.settings import SearchSettings
 from nas.task.evaluation import Evaluate, Evaluation
 from search_spaces import Architecture, InputError, SearchSpace
@@ -25,13 +26,13 @@ class TaskSettings(SearchSettings):
         task: its name.
         space_digest: of its space.
         shape: of its inputs.
-        fidelity: its name, and what the search and the finalists ask for; empty for none.
+        fidelity: its name, and how much is asked for, look by look; empty for none.
     """
 
     task: str = "task"
     space_digest: str = ""
     shape: str | None = None
-    fidelity: tuple[str, int, int] | tuple[()] = ()
+    fidelity: tuple[str | int, ...] = ()
 
 
 def _digest(space: SearchSpace) -> str:
@@ -39,15 +40,13 @@ def _digest(space: SearchSpace) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _check_levels(name: str, levels: Any) -> None:
-    whole = isinstance(levels, tuple | list) and len(levels) == 2
-    if not whole or not all(isinstance(level, int) for level in levels):
-        raise InputError(f"`fidelity={name}`: give two whole numbers, as (16, 128); found {levels}")
-    if not 0 < levels[0] <= levels[1]:
+def _fidelity(name: str, levels: Any) -> Fidelity:
+    several = isinstance(levels, tuple | list) and len(levels) > 1
+    if not several or not all(isinstance(level, int) for level in levels):
         raise InputError(
-            f"`fidelity={name}`: the finalists' number is no less than the search's, and both are "
-            f"above 0; found {levels[0]} and {levels[1]}"
+            f"`fidelity={name}`: give whole numbers, two or more, as (16, 128); found {levels}"
         )
+    return Fidelity(name, tuple(levels))
 
 
 def _check_takes(evaluate: Evaluate | None, name: str) -> None:
@@ -85,8 +84,11 @@ class Task:
         weights: parameters and buffers of an architecture's module, by name, for the bundle;
             without it they are what `build` made.
         steps: how often the network runs for one result.
-        fidelity: of `evaluate`, an argument of it with what the search asks for and what the
-            finalists are asked for: `{"clips": (16, 128)}`.
+        fidelity: of `evaluate`, an argument of it, and how much it is asked for: of every network
+            the first number, of the best the next, up to the last, which is a full evaluation:
+            `{"clips": (16, 32, 64, 128)}`. `trials` counts full evaluations, or as much in less
+            close ones. Where `evaluate` returns an array of one number a clip, differences between
+            networks are known with their errors.
         name: of the task.
 
     Raises:
@@ -101,7 +103,7 @@ class Task:
     weights: Weights | None = None
     workload: Callable[[Architecture], Workload] | None = None
     steps: int = 1
-    fidelity: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    fidelity: Mapping[str, Sequence[int]] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -125,7 +127,7 @@ class Task:
         if len(self.fidelity) > 1:
             raise InputError(f"`fidelity=` has {', '.join(self.fidelity)}; give one")
         for name, levels in self.fidelity.items():
-            _check_levels(name, levels)
+            _fidelity(name, levels)
             _check_takes(self.evaluate, name)
 
     @property
@@ -141,8 +143,13 @@ class Task:
             budget=Budget(latency=None, steps=self.steps),
         )
 
-    def evaluation(self, finds: Sequence[str], level: int = 0) -> Evaluation:
-        """What a search calls, for the unknown objectives; `level` 1 is what finalists get.
+    def looks(self, finalists: int) -> Fidelity | None:
+        """How closely networks are looked at; None where all evaluations are alike."""
+        found = [_fidelity(name, levels) for name, levels in self.fidelity.items()]
+        return replace(found[0], finalists=finalists) if found else None
+
+    def evaluation(self, finds: Sequence[str]) -> Evaluation:
+        """What a search calls, for the unknown objectives.
 
         Raises:
             InputError: there is nothing that evaluates.
@@ -151,8 +158,7 @@ class Task:
             raise InputError(
                 "a search needs to know how good a network is; give a function, `evaluate=`"
             )
-        asked = {name: levels[level] for name, levels in self.fidelity.items()}
-        return Evaluation(self.evaluate, tuple(finds), asked)
+        return Evaluation(self.evaluate, tuple(finds), next(iter(self.fidelity), None))
 
     def asked_for(self, **changed: Any) -> "Task":
         """The same with other parts."""

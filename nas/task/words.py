@@ -5,6 +5,7 @@ from typing import Any
 
 from nas.pipeline.contract import Told
 from nas.report.report import BEST_OF, ORIGINS
+from nas.run.looks import seen_in_words
 from search_spaces.tables.columns import in_words
 
 
@@ -42,7 +43,10 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"the winner: {network['parameters']:,} parameters, {network['gflops']:.4g} GFLOPs, "
             f"{network['memory_mb']:.4g} MB"
         )
-    lines += [summary["verdict"], f"report: {out / 'report.html'}"]
+    lines.append(summary["verdict"])
+    if seen := seen_in_words(summary["seen"]):
+        lines.append(f"networks that the search saw: {seen}")
+    lines += [f"report: {out / 'report.html'}"]
     if why := summary.get("no_bundle"):
         lines.append(f"no bundle: {why}")
     elif summary["weights"]:

@@ -56,7 +56,7 @@ class BlockScores:
         quality = Quality(supernet, Validation(data, CLIPS))
         with self._progress.stage(title, len(self.wanted)) as advance:
             for number, each in enumerate(self.wanted, 1):
-                loss = quality(each)
+                loss = quality.loss(each)
                 if math.isfinite(loss):
                     self._losses[each.digest] = loss
                 advance(number)

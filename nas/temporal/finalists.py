@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.costs.limits import Limits
 from nas.problem.problem import Problem
-from nas.run.results import Found, in_order, winner
+from nas.run.results import Found, closest, in_order, winner
 from nas.temporal.quality import Quality
 from search_spaces import Architecture, TemporalSpace
 from supernet import ClipSource, Supernet, Validation
@@ -24,7 +24,7 @@ def entrants(count: int, *groups: Sequence[Found]) -> list[Found]:
     """The best `count` networks of all groups, and the best of each group; each network once."""
     networks: dict[Architecture, Found] = {}
     for group in groups:
-        for network in group:
+        for network in closest(group):
             networks.setdefault(network.architecture, network)
     best = sorted(networks.values(), key=in_order)
     firsts = {winner(group).architecture for group in groups if group}
@@ -100,7 +100,7 @@ def best_uniform(
             slowest[name] = max(slowest.get(name, found), found, key=lambda each: each[0])
     rivals = []
     for latency_ms, architecture in slowest.values():
-        loss = quality(architecture)
+        loss = quality.loss(architecture)
         values = tuple(problem.values(architecture, [loss]))
         rivals.append(Found(None, architecture, loss, latency_ms, values, "uniform"))
     return winner(rivals) if rivals else None

@@ -5,11 +5,13 @@ Made from numbers alone, so that a process elsewhere can make the same.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from nas.evaluators import Samples, Span
 from search_spaces import Architecture, TemporalSpace
 from supernet import Supernet, Validation
 from supernet.data.loading import load_clips
@@ -18,15 +20,21 @@ Weights = Mapping[str, npt.NDArray[np.generic]]
 
 
 class Quality:
-    """The mean validation loss."""
+    """The validation loss, clip by clip."""
 
     def __init__(self, supernet: Supernet, validation: Validation) -> None:
         self._supernet = supernet
         self._validation = validation
 
-    def __call__(self, architecture: Architecture) -> float:
-        """Its loss."""
-        return float(self._validation.losses(self._supernet.path(architecture)).mean())
+    def loss(self, architecture: Architecture) -> float:
+        """The mean over all clips."""
+        return fmean(self(architecture).values)
+
+    def __call__(self, architecture: Architecture, span: Span | None = None) -> Samples:
+        """The loss of each clip, of all or of those from one to another."""
+        first, stop = span or (0, self._validation.clips)
+        losses = self._validation.losses(self._supernet.path(architecture), first, stop)
+        return Samples(tuple(losses.tolist()))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from latency.predictor.shipped import HOST
 from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
+from nas.problem.fidelity import Fidelity, doubled
 from nas.run.settings import SearchSettings
 from search_spaces import InputError
 from search_spaces.shipped.loading import twin_of
@@ -25,7 +26,9 @@ class Settings(SearchSettings):
         supernet: a trained one; None to train it.
         recipe: of its training.
         plan: of its training.
-        validation_clips: of an evaluation.
+        screening_clips: on which every network is seen; the best are seen on more, each time on
+            twice as many, up to `validation_clips`. 0 for all at once.
+        validation_clips: of a full evaluation; `trials` counts these.
         finalist_clips: of a finalist, at most; finalists race against each other.
         winner_steps: the winner is trained on by itself; 0 for the supernet's weights.
         test_clips: of the last comparison.
@@ -34,6 +37,7 @@ class Settings(SearchSettings):
 
     formerly: ClassVar[dict[str, Any]] = {
         **SearchSettings.formerly,
+        "screening_clips": 0,
         "recipe": "fair",
         "plan.image_steps": 400,
         "plan.image_clips": 8,
@@ -54,6 +58,7 @@ class Settings(SearchSettings):
     supernet: str | None = None
     recipe: str = "uniform"
     plan: TrainingPlan = field(default_factory=TrainingPlan)
+    screening_clips: int = 16
     validation_clips: int = 128
     finalist_clips: int = 1024
     winner_steps: int = 450
@@ -73,13 +78,21 @@ class Settings(SearchSettings):
         return self.winner_steps > 0 and self.learned_space is None
 
     @property
+    def fidelity(self) -> Fidelity | None:
+        """On how many clips networks are seen, look by look; None where all see as many."""
+        first, full = self.screening_clips, self.validation_clips
+        if not 0 < first < full:
+            return None
+        return Fidelity("clips", doubled(first, full), adds_up=True, finalists=self.finalists)
+
+    @property
     def scores_blocks(self) -> bool:
         """Whether blocks are scored before anything is evaluated."""
         return self.strategy == "exact" or self.warm_start > 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("warm_start", "winner_steps"):
+        for name in ("warm_start", "winner_steps", "screening_clips"):
             if getattr(self, name) < 0:
                 raise InputError(f"`{name}=` must be at least 0")
         for name in ("validation_clips", "test_clips", "finalist_clips"):

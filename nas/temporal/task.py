@@ -108,6 +108,7 @@ class OpenTemporalTask:
         """What is searched; a proxy where blocks are scored."""
         settings = self._settings
         problem = limits.problem(settings.objectives, settings.seed, goal=settings.asked_goal())
+        problem = replace(problem, fidelity=settings.fidelity)
         if settings.scores_blocks:
             problem = replace(problem, proxy=self._scores)
             self._scores.wanted = strategies.scoring_set(problem)  # refuses what it cannot list

@@ -8,6 +8,7 @@ import numpy as np
 from nas.pipeline.contract import Told
 from nas.pipeline.summary import with_goal
 from nas.report.report import BEST_OF
+from nas.run.looks import seen_in_words
 from nas.temporal.learned import INHERITED
 
 # Who proposed a network, and the row of its best in the comparison.
@@ -50,6 +51,8 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
         )
     lines.append(with_goal(who_won(summary), summary))
+    if seen := seen_in_words(summary["seen"]):
+        lines.append(f"networks that the search saw: {seen}")
     if asked := summary["asked"]:
         lines.append(
             f"{asked['what']} found of those asked for: {asked['found']['value']:.0%} in generated "

@@ -155,7 +155,7 @@ def test_a_search_without_modules_imports_no_torch(phone: Path, tmp_path: Path) 
             [*ACCURACY, "--latency-ms", "1"],
             "is below the fastest network: depth=2 width=8 kernel=3",
         ),
-        ([*ACCURACY, "--fidelity", "images=9"], "two whole numbers, as clips=16,128"),
+        ([*ACCURACY, "--fidelity", "images=9"], "whole numbers, two or more, as cl"),
         ([*ACCURACY, "--limit-bound", "lower"], "--limit-bound lower: is neither"),
         ([*ACCURACY, "--device", "iphone-13"], "knows what operations cost, and nothing of the"),
         ([*ACCURACY, "--device", "host"], "to measure this machine, networks must be built"),
@@ -225,18 +225,12 @@ def test_a_fidelity_is_used(tmp_path: Path) -> None:
         own_task.SPACE, own_task.noisy, ["accuracy_pct:max"], fidelity={"images": (50, 5000)}
     )
     found = nas.search(tmp_path / "run", task, trials=30)
-    finalists = found.summary["finalists"]
-    assert len(finalists) == 4
-    seen = [row["seen"][0] for row in finalists]
+    seen = [row["seen"][0] for row in found.summary["finalists"]]
+    assert len(seen) >= 4, "the best are seen fully"
     assert seen == sorted(seen, reverse=True)
     assert found.winner.values[0] == seen[0]
     assert seen[0] == own_task.noisy(found.winner.architecture, images=5000)
-    assert found.evaluated[0].values[0] == own_task.noisy(found.evaluated[0].architecture, 50)
-    searched = {each.architecture: each.values[0] for each in found.evaluated}
-    rows = {row["network"]: row for row in found.summary["compared"]}
-    own = rows["winner"]["values"]["accuracy_pct"]
-    assert own == searched.get(found.winner.architecture, own), "beside others: as it was searched"
-    assert f"{own:.5g}" in found.summary["verdict"]
+    assert f"{seen[0]:.5g}" in found.summary["verdict"]
     with pytest.raises(InputError, match="evaluate takes no argument of that name"):
         task.asked_for(fidelity={"epochs": (1, 2)})
     with pytest.raises(InputError, match="begun with fidelity"):
