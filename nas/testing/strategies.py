@@ -25,7 +25,7 @@ from nas.study.ask_tell import AskTellSession, Proposal
 from nas.study.record import Record
 from nas.study.storage import sqlite
 from nas.study.study import Study
-from nas.testing.problems import GOALS, PROBLEMS, quality
+from nas.testing.problems import FIDELITIES, GOALS, PROBLEMS, look, quality
 from search_spaces import Architecture
 
 AT_ONCE = 4
@@ -104,6 +104,21 @@ class StrategyConformance:
         architectures = [each.architecture for each in found]
         assert len(set(architectures)) == self.trials
         assert problem.keeps(architectures).all()
+
+    @pytest.mark.parametrize("goal", ["best", "front"])
+    @pytest.mark.parametrize("fidelity", FIDELITIES)
+    def test_networks_may_be_seen_more_or_less_closely(self, fidelity: str, goal: str) -> None:
+        trials = max(4, self.trials // 4)
+        looks = FIDELITIES[fidelity]
+        problem = replace(PROBLEMS["budget"], goal=GOALS[goal], fidelity=looks)
+        study = Study(problem, self._strategy)
+        found = study.run(trials, Serial(look))
+        architectures = [each.architecture for each in found]
+        assert len(architectures) == len(set(architectures)) > trials
+        assert problem.keeps(architectures).all()
+        assert study.spent <= trials * looks.full
+        assert {each.count for each in found} <= set(looks.levels)
+        assert max(each.count for each in found) == looks.full
 
     @pytest.mark.parametrize("kind", ["plain", "listed", "budget"])
     def test_a_space_ends(self, kind: str) -> None:
