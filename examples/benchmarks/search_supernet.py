@@ -1,0 +1,172 @@
+"""Which strategy finds the better network of a trained supernet, at an equal number of clips?
+
+    nas train --video-steps 6000 --out supernet.safetensors
+    python examples/benchmarks/search_supernet.py supernet.safetensors [--seeds 10]
+        [--strategies cost-aware random tpe] [--trials 36] [--screening-clips 16]
+        [--validation-clips 128] [--latency-ms 60%] [--device mac-m1] [--out FOLDER]
+
+The main job's search and nothing else: networks inside a latency budget, each strategy with as many
+clips as `--trials` networks on `--validation-clips` take (`--screening-clips 0`: just these). The
+goal is one winner. Judged is the loss of each search's winner on other clips, the same for all:
+paired by seed, with what a strategy's winners lack of the first one's. With --out results are kept,
+and what is there is not run again.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import latency
+from nas import strategies
+from nas.cli.output import print_table
+from nas.costs.block_costs import BlockCosts
+from nas.costs.feasibility import ADDITIVE
+from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
+from nas.costs.resolve import resolve
+from nas.costs.workloads import SpaceCosts
+from nas.evaluators.serial import Serial
+from nas.problem.fidelity import Fidelity, doubled
+from nas.problem.goal import BEST
+from nas.problem.problem import Problem
+from nas.progress import Progress
+from nas.study.study import Study
+from nas.temporal.quality import Quality
+from search_spaces import Architecture, TemporalSpace, load
+from search_spaces.files import document
+from supernet import Supernet, Validation, load_supernet
+from supernet.data.loading import load_clips
+
+FRESH_SEED = 77  # of the clips that winners are judged on
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The loss of networks on clips that no search saw; each network once."""
+
+    supernet: Supernet
+    validation: Validation
+    known: dict[Architecture, np.ndarray]
+
+    def losses(self, architecture: Architecture) -> np.ndarray:
+        """The loss of each clip, (clips,)."""
+        if architecture not in self.known:
+            path = self.supernet.path(architecture)
+            self.known[architecture] = self.validation.losses(path).numpy()
+        return self.known[architecture]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("supernet", type=Path)
+    parser.add_argument("--space", default="moving_digits")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--device", default="mac-m1")
+    parser.add_argument("--latency-ms", default="60%")
+    parser.add_argument("--strategies", nargs="+", default=["cost-aware", "random", "tpe"])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=36)
+    parser.add_argument("--screening-clips", type=int, default=16)
+    parser.add_argument("--validation-clips", type=int, default=128)
+    parser.add_argument("--judged-clips", type=int, default=1024)
+    parser.add_argument("--out", type=Path, help="keeps what was found")
+    asked = parser.parse_args()
+    space = load(asked.space)
+    assert isinstance(space, TemporalSpace)
+    supernet = load_supernet(asked.supernet, space)
+    problem = asked_problem(asked, space)
+    data = load_clips(asked.data, space.unet, "validation")
+    quality = Quality(supernet, Validation(data, asked.validation_clips))
+    judge = Judge(supernet, Validation(data, asked.judged_clips, FRESH_SEED), {})
+    found: dict[str, list[np.ndarray]] = {name: [] for name in asked.strategies}
+    with Progress().stage("searches", asked.seeds * len(asked.strategies)) as advance:
+        for done, (seed, name) in enumerate(
+            (seed, name) for seed in range(asked.seeds) for name in asked.strategies
+        ):
+            row = kept(asked, name, seed) or searched(problem, quality, name, seed, asked)
+            best = space.architecture(row["winner"])
+            found[name].append(judge.losses(best))
+            advance(done + 1)
+    show(found, judge.validation)
+
+
+def asked_problem(asked: argparse.Namespace, space: TemporalSpace) -> Problem:
+    costs = SpaceCosts(space)
+    costs.trace_all(lambda _: None)
+    on = BlockCosts(costs, latency.load_device(asked.device))
+    limits = resolve(Budget(latency=asked.latency_ms), on, feasibility=ADDITIVE)
+    problem = limits.problem(DEFAULT_OBJECTIVES, 0, goal=BEST)
+    if not asked.screening_clips:
+        return problem
+    levels = doubled(asked.screening_clips, asked.validation_clips)
+    return replace(problem, fidelity=Fidelity("clips", levels, adds_up=True))
+
+
+def searched(
+    problem: Problem, quality: Quality, name: str, seed: int, asked: argparse.Namespace
+) -> dict[str, Any]:
+    """One search; what came of it is kept."""
+    begun = time.process_time()
+    study = Study(replace(problem, seed=seed), strategies.load_strategy(name))
+    networks = study.run(asked.trials, Serial(quality))
+    most = max(each.count for each in networks)
+    best = min((e for e in networks if e.count == most), key=lambda each: each.values)
+    row = {
+        "winner": dict(best.architecture),
+        "loss": best.values[0],
+        "networks": len(networks),
+        "spent": study.spent,
+        "cpu_s": time.process_time() - begun,
+    }
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        document.write_atomically(file_of(asked, name, seed), json.dumps(row))
+    return row
+
+
+def kept(asked: argparse.Namespace, name: str, seed: int) -> dict[str, Any] | None:
+    if asked.out is None or not file_of(asked, name, seed).exists():
+        return None
+    row: dict[str, Any] = json.loads(file_of(asked, name, seed).read_text())
+    return row
+
+
+def file_of(asked: argparse.Namespace, name: str, seed: int) -> Path:
+    """Where a search's result is kept; its name says how it was searched."""
+    how = f"{asked.trials}x{asked.validation_clips}from{asked.screening_clips}"
+    file: Path = asked.out / f"{asked.supernet.stem}-{name}-{how}-{seed}.json"
+    return file
+
+
+def show(found: dict[str, Sequence[np.ndarray]], validation: Validation) -> None:
+    """Losses of the winners, and who beats whom how often."""
+    first, *_ = found
+    own = np.array([losses.mean() for losses in found[first]])
+    rows = []
+    for name, every in found.items():
+        means = np.array([losses.mean() for losses in every])
+        error = means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else float("nan")
+        lower = int((own < means).sum())
+        equal = int((own == means).sum())
+        rows.append(
+            (
+                name,
+                f"{means.mean():.4f} +- {error:.4f}",
+                f"{means.min():.4f} to {means.max():.4f}",
+                "" if name == first else f"{lower} of {len(means)}, equal {equal}",
+            )
+        )
+    columns = ["strategy", ">loss of the winner", ">least to most", f">{first} is lower in"]
+    print_table(columns, rows)
+    print(f"judged on {validation.clips} clips that no search saw, the same for all")
+
+
+if __name__ == "__main__":
+    main()
