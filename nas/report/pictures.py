@@ -51,8 +51,8 @@ def pareto_picture(
     figure, axes = _axes()
     axes.scatter(*points(picks), s=26, c=GREY, marker="x", label="random picks")
     axes.scatter(*points(evaluated), s=30, c=BLUE, alpha=0.7, label="trials of the search")
-    label = "their Pareto front" if len(problem.objectives) > 1 else "the best so far"
-    axes.step(*points(shown.front(evaluated)), where="post", c=BLUE, lw=1.5, label=label)
+    line = "their Pareto front" if len(problem.objectives) > 1 else "the best so far"
+    axes.step(*points(shown.front(evaluated)), where="post", c=BLUE, lw=1.5, label=line)
     if math.isfinite(shown.across(best)):
         axes.scatter(*points([best]), s=260, c=ORANGE, marker="*", label=label)
     if budget_ms is not None:
