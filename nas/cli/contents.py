@@ -17,7 +17,7 @@ Content = dict[str, Any]
 TABLES = (".csv", ".csv.gz", ".parquet")
 CORE_ML = (".mlpackage", ".mlmodelc", ".mlmodel")
 VIDEOS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
-OUTCOMES = ("winner", "latency_ms", "validation_loss", "trials")
+OUTCOMES = ("winner", "latency_ms", "validation_loss", "trials", "verdict")
 # What is not opened: by the end of a name, what it is and who shows it.
 ELSEWHERE = {
     ".html": "a report for people; open it in a browser",

@@ -86,14 +86,8 @@ def _goal(outcome: Outcome) -> dict[str, Any]:
             f"{in_words(each.name)} at {'least' if each.maximize else 'most'} {limit:g}"
             for each, _, limit in limits
         )
-        said = f"No evaluated network is in the region ({wanted}); the nearest has {has}."
+        said = f"No evaluated network is in the region ({wanted}); the nearest has {has}"
     return {"kind": problem.goal.kind, "region": dict(problem.goal.region), "missed": said}
-
-
-def with_goal(verdict: str, summary: dict[str, Any]) -> str:
-    """A verdict, and that the goal was missed where it was."""
-    said = summary["goal"]["missed"]
-    return f"{verdict} {said}" if said else verdict
 
 
 def named_values(network: Found, problem: Problem) -> dict[str, float]:

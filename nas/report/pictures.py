@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ BLUE, ORANGE, GREY, GREEN = "#2266aa", "#dd7711", "#888888", "#228855"
 # A picture is 864 pixels wide where it stands in the report, whose text of 15 pixels is 9 pt then;
 # matplotlib's own typeface is the report's, too.
 INCHES, DPI, TEXT_PT = (7.2, 4.6), 160, 9.0
+LOW_INCHES = (7.2, 2.6)
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,34 @@ def prediction_png(unseen: dict[str, Any]) -> bytes:
     return _png(figure, axes)
 
 
-def _axes() -> tuple[Any, Any]:
+def best_so_far_png(worth: Mapping[str, Any]) -> bytes:
+    """Incumbent curves of the search and of random picks, and where the one reached the other's.
+
+    Args:
+        worth: as `nas.pipeline.worth` tells it.
+    """
+    figure, axes = _axes(LOW_INCHES)
+    sides = (("random", GREY, "--", "random picks"), ("search", BLUE, "-", "the search"))
+    for side, colour, line, label in sides:
+        curve = [math.nan if best is None else best for best in worth["best_so_far"][side]]
+        counts = range(1, len(curve) + 1)
+        axes.step(counts, curve, where="post", c=colour, ls=line, lw=1.5, label=label)
+        axes.scatter(counts[-1:], curve[-1:], s=22, c=colour)
+    if reached := worth["reached_after"]:
+        best = worth["best_so_far"]["search"][reached - 1]
+        label = f"as good as random's best: after {reached}"
+        axes.scatter([reached], [best], s=90, c=ORANGE, marker="D", zorder=3, label=label)
+    axes.set_xlabel("networks")
+    axes.set_ylabel(f"best {in_words(worth['quality'])} so far")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return _png(figure, axes)
+
+
+def _axes(inches: tuple[float, float] = INCHES) -> tuple[Any, Any]:
     # Figure, not pyplot: no display is asked for and no global state is left behind.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=INCHES, layout="constrained")
+    figure = Figure(figsize=inches, layout="constrained")
     axes = figure.subplots()
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

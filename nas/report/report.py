@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas.problem.problem import Problem
-from nas.report.pictures import pareto_picture, prediction_png
+from nas.report.pictures import best_so_far_png, pareto_picture, prediction_png
 from nas.run.looks import seen_in_words
 from nas.run.results import Found
 from nas.run.run_folder import RunFolder, versions
@@ -73,6 +73,7 @@ def rendered(
         accuracy=accuracy(unseen) if unseen else None,
         prediction=embedded(prediction_png(unseen), "png") if unseen else None,
         pareto=embedded(pictures["png"], "png"),
+        best_so_far=embedded(best_so_far_png(results["worth"]), "png"),
         **context,
     )
     return pictures, html

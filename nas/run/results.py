@@ -27,6 +27,7 @@ class Found:
     origin: Origin = "search"  # who proposed it
     count: int | None = None  # on how many clips, or what a fidelity counts, if one does
     is_full: bool = True  # whether it was seen as closely as any; else values are estimates
+    samples: tuple[float, ...] = ()  # of the first of them, where evaluations tell it by the sample
 
 
 def found(
@@ -50,6 +51,7 @@ def found(
             each.values,
             origin,
             *_closeness(each, problem),
+            each.samples,
         )
         for each, latency_ms in zip(evaluated, latencies_ms.tolist(), strict=True)
     ]

@@ -22,12 +22,14 @@ class Evaluated:
         values: of the problem's objectives, in their order; of a network that was not seen fully,
             as a full look should find them.
         count: on how much of what the fidelity counts it was seen.
+        samples: of the first unknown objective, one number a sample; empty where they are not told.
     """
 
     trial: int
     architecture: Architecture
     values: Values
     count: int = 1
+    samples: Values = ()
 
 
 class Evaluations:
@@ -84,8 +86,9 @@ class Evaluations:
         found = iter(self.race.values(architecture))
         known = self._problem.is_known.tolist()
         values = tuple(v if k else next(found) for v, k in zip(first.values, known, strict=True))
-        count = self._fidelity.levels[len(self.race.looks(architecture)) - 1]
-        return Evaluated(first.trial, architecture, values, count)
+        closest = self.race.looks(architecture)[-1]
+        count = self._fidelity.levels[closest.level]
+        return Evaluated(first.trial, architecture, values, count, closest.samples)
 
     def answers(self) -> Iterator[tuple[Architecture, Span | None, Outcome]]:
         """All that was found, as an evaluator would say it again."""

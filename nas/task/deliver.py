@@ -12,17 +12,17 @@ from nas.pipeline.summary import (
     named_values,
     public,
     summary_of,
-    with_goal,
     write_trials,
 )
+from nas.pipeline.verdict import verdict
+from nas.pipeline.worth import best_of, worth
 from nas.progress import Progress
 from nas.report import report
 from nas.report.report import BEST_OF
-from nas.run.results import Found, quality_place, winner
+from nas.run.results import Found, quality_place
 from nas.run.run_folder import RunFolder
 from nas.task.stack_picture import stack_png
 from nas.task.task import Task
-from nas.task.words import who_won
 from search_spaces import Architecture, InputError
 from search_spaces.files import document
 
@@ -45,7 +45,7 @@ def deliver(folder: RunFolder, task: Task, outcome: Outcome, progress: Progress)
         document.write_atomically(folder.file("architecture.json"), document.dumps(best.to_json()))
         made, why = _made(task, best)
         summary = {**_summary(folder, task, outcome), "no_bundle": why}
-        summary["verdict"] = with_goal(who_won(summary), summary)
+        summary["verdict"] = verdict(summary)
         folder.results |= summary
         folder.save()
         advance(1)
@@ -123,6 +123,7 @@ def _summary(folder: RunFolder, task: Task, outcome: Outcome) -> dict[str, Any]:
         "objectives": list(folder.settings.objectives),
         "quality": problem.objectives[quality_place(problem)].name,
         **summary_of(outcome),
+        "worth": worth(outcome, folder.settings.strategy),
         "winner": dict(best.architecture.items()),
         "compared": _compared(outcome),
         "finalists": folder.results.get("finalists"),
@@ -157,8 +158,7 @@ def _compared(outcome: Outcome) -> list[dict[str, Any]]:
         }
         for name, each in (
             (WINNER, outcome.winner),
-            (BEST_OF["search"], winner(outcome.evaluated)),
-            (BEST_OF["random"], winner(outcome.picks)),
+            *((BEST_OF[side], best) for side, best in best_of(outcome).items()),
         )
     ]
     if limits.targets:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from nas.pipeline.contract import Told
-from nas.report.report import BEST_OF, ORIGINS
 from nas.run.looks import seen_in_words
 from search_spaces.tables.columns import in_words
 
@@ -54,20 +53,3 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
     else:
         lines.append(f"architecture: {out / 'architecture.json'}")
     return lines
-
-
-def who_won(results: dict[str, Any]) -> str:
-    """Whose network won, and what the best of the other side has, as both were searched."""
-    rows = {row["network"]: row for row in results["compared"]}
-    won = results["winner_origin"]
-    other = next(origin for origin in BEST_OF if origin != won)
-    best, own, rival = rows["winner"], rows[BEST_OF[won]], rows[BEST_OF[other]]
-    who = f"the {BEST_OF[won]}" if own["layout"] == best["layout"] else f"a {ORIGINS[won]}'s"
-    name = results["quality"]
-    said = f"The winner is {who} ({in_words(name)} {best['values'][name]:.5g})"
-    if rival["layout"] == best["layout"]:
-        return f"{said}, and the {BEST_OF[other]}, too."
-    return (
-        f"{said}; the {BEST_OF[other]} has {rival['values'][name]:.5g}. The search evaluated "
-        f"{results['trials']} networks, {results['random_picks']} more were picked at random."
-    )

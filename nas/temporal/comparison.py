@@ -1,5 +1,6 @@
 """The winner beside others, on test clips: what nothing was trained or chosen on."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -15,8 +16,9 @@ from latency.sources.visits import gather, visits
 from nas.costs.block_costs import BlockCosts
 from nas.costs.modules import clip_inputs
 from nas.pipeline.contract import Outcome
+from nas.pipeline.worth import Difference, best_of
 from nas.progress import Progress
-from nas.run.results import winner
+from nas.report.report import BEST_OF
 from nas.temporal.inputs import Inputs
 from nas.temporal.learned import Learned
 from search_spaces import NONE, Architecture, Block
@@ -26,10 +28,17 @@ from supernet.evaluation.temporal_metrics import Measured, Playback
 from supernet.flow_matching import Denoiser
 
 WINNER, TRAINED, IMAGE = "winner", "winner, trained on", "image network"
-SEARCHED, RANDOM, UNIFORM = "best of the search", "best random pick", "best uniform layout"
-SLOWEST = "slowest network"
+UNIFORM, SLOWEST = "best uniform layout", "slowest network"
 PLAYED_CLIPS, SAMPLED_CLIPS = 32, 64
 PROTOCOL = Protocol(rounds=6, runs_per_visit=4)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A network on test clips: the loss of each, and how those that it makes move."""
+
+    loss_B: Tensor
+    played: dict[str, Measured]
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,7 @@ class Comparison:
         named = {WINNER: outcome.winner.architecture}
         if NONE in space.operators:
             named[IMAGE] = space.uniform(Block(NONE))
-        named[SEARCHED] = winner(outcome.evaluated).architecture
-        named[RANDOM] = winner(outcome.picks).architecture
+        named |= {BEST_OF[side]: best.architecture for side, best in best_of(outcome).items()}
         for rival in outcome.rivals:
             named[UNIFORM] = rival.architecture
         named[SLOWEST] = self.costs.slowest
@@ -69,38 +77,54 @@ class Comparison:
         clips = min(SAMPLED_CLIPS, settings.test_clips)
         return Samples(self.inputs.splits["test"], clips, settings.seed + 3)
 
-    def rows(self, progress: Progress) -> list[dict[str, Any]]:
-        """Test loss, motion and latency of each network, for run.json and the report."""
+    def judged(self, progress: Progress) -> dict[str, Judged]:
+        """What each network does on test clips."""
         settings, test = self.inputs.settings, self.inputs.splits["test"]
-        exam = Validation(test, settings.test_clips, settings.seed + 1)
         playback = Playback(test, min(PLAYED_CLIPS, settings.test_clips), settings.seed + 2)
-        losses: dict[str, Tensor] = {}
-        played: dict[str, dict[str, Measured]] = {}
+        found: dict[str, Judged] = {}
         with progress.stage("compare on test clips", len(self._networks)) as advance:
             for done, (name, network) in enumerate(self._networks.items(), start=1):
                 # Several names may be one network's: the winner is the best of somebody.
                 same = next(n for n, each in self._networks.items() if each == network)
                 if same == name:
                     denoiser = self._denoiser(network)
-                    losses[name] = exam.losses(denoiser)
-                    played[name] = playback.measure(denoiser, self.inputs.metrics)
-                losses[name], played[name] = losses[same], played[same]
+                    played = playback.measure(denoiser, self.inputs.metrics)
+                    found[name] = Judged(self._exam.losses(denoiser), played)
+                found[name] = found[same]
                 advance(done)
+        return found
+
+    def search_above_random(self, judged: Mapping[str, Judged]) -> Difference:
+        """The test loss of the search's best less that of the best random pick, paired."""
+        searched, picked = (judged[BEST_OF[side]].loss_B for side in ("search", "random"))
+        apart = self._exam.estimate(searched - picked)
+        error = apart.error if np.isfinite(apart.error) else None
+        return Difference("test_loss", apart.value, error, "test clips")
+
+    def rows(self, judged: Mapping[str, Judged]) -> list[dict[str, Any]]:
+        """Test loss, motion and latency of each network, for run.json and the report."""
+        settings, exam = self.inputs.settings, self._exam
+        winner_B = judged[WINNER].loss_B
         measured_ms = self._measured() if settings.device == HOST else {}
         return [
             {
                 "network": name,
                 "layout": self.costs.describe(self._architecture(name)),
-                "test_loss": exam.estimate(loss_B).value,
-                "test_loss_error": exam.estimate(loss_B).error,
-                "above_winner": exam.estimate(loss_B - losses[WINNER]).value,
-                "above_winner_error": exam.estimate(loss_B - losses[WINNER]).error,
-                "playback": {metric: _finite(found) for metric, found in played[name].items()},
+                "test_loss": exam.estimate(each.loss_B).value,
+                "test_loss_error": exam.estimate(each.loss_B).error,
+                "above_winner": exam.estimate(each.loss_B - winner_B).value,
+                "above_winner_error": exam.estimate(each.loss_B - winner_B).error,
+                "playback": {metric: _finite(found) for metric, found in each.played.items()},
                 **self._costs(self._architecture(name)),
                 "measured_ms": measured_ms.get(self._architecture(name)),
             }
-            for name, loss_B in losses.items()
+            for name, each in judged.items()
         ]
+
+    @cached_property
+    def _exam(self) -> Validation:
+        settings = self.inputs.settings
+        return Validation(self.inputs.splits["test"], settings.test_clips, settings.seed + 1)
 
     @property
     def sampled(self) -> dict[str, float]:

@@ -12,6 +12,8 @@ from nas.costs.limits import Limits
 from nas.costs.published import published_beside
 from nas.pipeline.contract import Outcome
 from nas.pipeline.summary import public, summary_of, write_trials
+from nas.pipeline.verdict import verdict
+from nas.pipeline.worth import worth
 from nas.progress import Progress
 from nas.run.run_folder import RunFolder
 from nas.temporal import report
@@ -40,7 +42,8 @@ def deliver(
     settings, best = inputs.settings, outcome.winner.architecture
     comparison = Comparison(inputs, outcome, costs, learned)
     with folder.timed("compare", again=True):
-        compared = comparison.rows(progress)
+        judged = comparison.judged(progress)
+        compared = comparison.rows(judged)
         clips = comparison.samples.drawn(learned.winner)
     with progress.stage("export and report", 3) as advance:
         with folder.timed("export", again=True):
@@ -55,10 +58,12 @@ def deliver(
             "weights": weights,
             "finalists": folder.results.get("finalists"),
             **_summary(outcome, costs, learned),
+            "worth": worth(outcome, settings.strategy, comparison.search_above_random(judged)),
             "compared": compared,
             "asked": comparison.asked(clips),
             "sampled": comparison.sampled,
         }
+        summary["verdict"] = verdict(summary)
         folder.results |= summary
         folder.save()
         html = report.write(folder, inputs.space, outcome, gif)

@@ -3,12 +3,11 @@
 from pathlib import Path
 
 from nas.pipeline.contract import Outcome
-from nas.pipeline.summary import with_goal
 from nas.report import report
 from nas.run.run_folder import RunFolder
 from nas.temporal.layout_picture import layout_png
 from nas.temporal.settings import Settings
-from nas.temporal.words import drift, who_won
+from nas.temporal.words import drift
 from search_spaces import TemporalSpace
 from search_spaces.files import document
 
@@ -27,7 +26,6 @@ def write(folder: RunFolder, space: TemporalSpace, outcome: Outcome, preview_gif
         "space": space,
         "data": Path(settings.plan.data).name,
         "compared": {row["network"]: row for row in results["compared"]},
-        "verdict": with_goal(who_won(results), results),
         "drift": drift(results["compared"]),
         "sampled": results["sampled"],
         "preview": report.embedded(preview_gif, "gif"),

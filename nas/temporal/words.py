@@ -1,4 +1,4 @@
-"""The outcome of the main job in words: whose network won, and what the measurements say."""
+"""The outcome of the main job in words, and what the measurements say."""
 
 from pathlib import Path
 from typing import Any
@@ -6,14 +6,9 @@ from typing import Any
 import numpy as np
 
 from nas.pipeline.contract import Told
-from nas.pipeline.summary import with_goal
-from nas.report.report import BEST_OF
 from nas.run.looks import seen_in_words
 from nas.temporal.learned import INHERITED
 
-# Who proposed a network, and the row of its best in the comparison.
-PROPOSED = {**BEST_OF, "uniform": "best uniform layout"}
-TOLD_APART = 2.0  # standard errors
 DRIFTED = 0.05
 
 
@@ -50,7 +45,7 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"layouts of the published kind: {found} ms predicted, beside "
             f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
         )
-    lines.append(with_goal(who_won(summary), summary))
+    lines.append(summary["verdict"])
     if seen := seen_in_words(summary["seen"]):
         lines.append(f"networks that the search saw: {seen}")
     if asked := summary["asked"]:
@@ -65,30 +60,6 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             "how they stand"
         )
     return [*lines, f"report: {out / 'report.html'}", f"bundle: {out / 'bundle'}"]
-
-
-def who_won(results: dict[str, Any]) -> str:
-    """Whose network won, and by how much on the test clips, in a sentence or two."""
-    rows = {row["network"]: row for row in results["compared"]}
-    won, winner = results["winner_origin"], rows["winner"]
-    rivals = {
-        origin: rows[name]
-        for origin, name in PROPOSED.items()
-        if origin != won and name in rows and rows[name]["layout"] != winner["layout"]
-    }
-    said = f"The winner is the {PROPOSED[won]}."
-    if won != "search" and "search" in rivals:
-        said = f"No network of the search won, but the {PROPOSED[won]}."
-    parts = [f"the {PROPOSED[origin]} is {_behind(row)}" for origin, row in rivals.items()]
-    return f"{said} On test clips {', and '.join(parts)}." if parts else said
-
-
-def _behind(row: dict[str, Any]) -> str:
-    value, error = row["above_winner"], row["above_winner_error"]
-    far = f"{abs(value):.4f} \u00b1 {error:.4f}"
-    if not abs(value) > TOLD_APART * error:
-        return f"not told apart from it ({value:+.4f} \u00b1 {error:.4f})"
-    return f"{far} above it" if value > 0 else f"{far} below it, so the race chose wrongly"
 
 
 def drift(compared: list[dict[str, Any]]) -> str | None:

@@ -230,7 +230,7 @@ def test_a_fidelity_is_used(tmp_path: Path) -> None:
     assert seen == sorted(seen, reverse=True)
     assert found.winner.values[0] == seen[0]
     assert seen[0] == own_task.noisy(found.winner.architecture, images=5000)
-    assert f"{seen[0]:.5g}" in found.summary["verdict"]
+    assert found.summary["compared"][0]["values"]["accuracy_pct"] == seen[0]
     with pytest.raises(InputError, match="evaluate takes no argument of that name"):
         task.asked_for(fidelity={"epochs": (1, 2)})
     with pytest.raises(InputError, match="begun with fidelity"):
