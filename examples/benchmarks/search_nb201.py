@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nas.benchmark import Search, Summary, by_study, compared, of_table
+from nas.benchmark import Summary, compared, of_table
 from nas.benchmark.statistics import summary_of
 from nas.cli.output import print_table
 from nas.progress import Progress
@@ -51,18 +51,16 @@ class Asked:
     trials: int
     workers: int
     out: Path
-    search: Search
     graph: Table | None  # the same, in a space that knows which spellings are one network
     goal: str
     reference: str
 
 
-def main(description: str, strategies: Sequence[str], search: Search) -> None:
-    """Run and print; `search` knows the strategies."""
+def main() -> None:
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--strategies", nargs="+", default=strategies)
+    parser.add_argument("--strategies", nargs="+", default=STRATEGIES)
     parser.add_argument("--datasets", nargs="+", default=DATASETS, choices=DATASETS)
     parser.add_argument("--devices", nargs="+", default=DEVICES)
     parser.add_argument("--seeds", type=int, default=15)
@@ -89,7 +87,6 @@ def main(description: str, strategies: Sequence[str], search: Search) -> None:
             given.trials,
             given.workers,
             out,
-            search,
             graph,
             given.goal,
             given.reference,
@@ -123,7 +120,6 @@ def found(table: Table, dataset: str, asked: Asked) -> tuple[dict[str, Matrix], 
             range(asked.seeds),
             asked.out / f"{dataset}_{device}{_kind(asked)}.csv",
             workers=asked.workers,
-            search=asked.search,
             progress=progress,
         )
         for run in runs:
@@ -177,5 +173,4 @@ def print_differences(summary: Summary) -> None:
 
 
 if __name__ == "__main__":
-    assert __doc__ is not None
-    main(__doc__, STRATEGIES, by_study)
+    main()

@@ -2,7 +2,8 @@
 
     pip install --constraint constraints.txt pymoo botorch smac
     python examples/benchmarks/search_peers.py [--strategies cost-aware random tpe nsga2 gp]
-        [--peers pymoo-nsga2 pymoo-choices botorch-qlognehvi botorch-ehvi smac]
+        [--peers pymoo-nsga2 pymoo-choices botorch-qlognehvi
+            botorch-ehvi botorch-ehvi-wide smac]
         [--tables cifar100:pixel3 macro:0 fbnet:raspi4 ...] [--judge narrow whole winner]
         [--seeds 15] [--slow-seeds N] [--trials 200] [--workers 1] [--data ../shared/data]
         [--out FOLDER]
@@ -46,7 +47,7 @@ from search_spaces.files import document
 Matrix = npt.NDArray[np.float64]
 STRATEGIES = ("cost-aware", "random", "tpe", "nsga2", "gp")
 OURS = ("cost-aware", "random", "exact")  # what the others are peers of; and everybody's own
-SLOW = ("gp", "botorch-qlognehvi", "botorch-ehvi", "smac")
+SLOW = ("gp", "botorch-qlognehvi", "botorch-ehvi", "botorch-ehvi-wide", "smac")
 DEVICES = ("pixel3", "raspi4", "eyeriss", "fpga")
 TABLES = (
     *(f"{dataset}:{device}" for dataset in ("cifar100", "cifar10") for device in DEVICES),
@@ -123,7 +124,6 @@ def main() -> None:
 
 
 def _arguments() -> Any:
-    assert __doc__ is not None
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -187,9 +187,10 @@ def runs_of(
 
     Runs are kept by what a strategy is told: the box and the front differ in the judging alone.
     """
-    is_peer = name in PEERS
-    if is_peer and benchmark.problem(0).listed is not None and not PEERS[name].of_rows:
-        progress.skip(f"{source.name}, {judging}, {name}", "searches whole spaces, and this is none")
+    peer = PEERS.get(name)
+    why_not = peer.why_not(benchmark.problem(0)) if peer else None
+    if why_not:
+        progress.skip(f"{source.name}, {judging}, {name}", why_not)
         return []
     told = "winner" if judging == "winner" else "front"
     file_name = f"{re.sub('[^a-z0-9-]', '_', name.lower())}.csv"
@@ -201,7 +202,7 @@ def runs_of(
         range(asked.slow_seeds if name in SLOW else asked.seeds),
         asked.out / f"{source.file_name}_{told}" / file_name,
         workers=asked.workers,
-        search=peers.search if is_peer else by_study,
+        search=peers.search if peer else by_study,
         progress=progress,
     )
 
@@ -278,9 +279,7 @@ def show_summary(judging: str, all_judged: Sequence[Judged]) -> None:
 def _of_family(all_judged: Sequence[Judged]) -> dict[str, Matrix]:
     """The means of each strategy over tables; only of those that searched all of them."""
     names = set.intersection(*(set(judged.curves) for judged in all_judged))
-    return {
-        name: np.mean([judged.means(name) for judged in all_judged], axis=0) for name in names
-    }
+    return {name: np.mean([judged.means(name) for judged in all_judged], axis=0) for name in names}
 
 
 def _spelled(means: Matrix | None) -> str:

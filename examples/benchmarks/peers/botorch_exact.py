@@ -5,23 +5,50 @@ between two neighbours of the front, along the cost, an error gains on the step 
 (Emmerich et al. 2006, in two dimensions). Of one objective it is the expected improvement. Batches
 take in turn what gains most, with the model's mean in place of what is not evaluated yet (the
 Kriging believer).
+
+Where the reference point is BoTorch's, inferred from the front found so far (a tenth beyond its
+worst), what lies beyond that front's ends counts for little. Where it is the worst of all that was
+seen, and the largest cost there is, the ends count as well.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from botorch.models import SingleTaskGP
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
-from peers.botorch_models import Candidates, gaussian_process
-from peers.evaluated import Evaluated
 from scipy.stats import norm
 
 from nas.benchmark.tabular import Evaluate
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Problem, Vector
+from peers.botorch_models import Candidates, gaussian_process
+from peers.evaluated import Evaluated
 from search_spaces import Architecture, InputError
 
 
-def search(problem: Problem, trials: int, evaluate: Evaluate) -> list[Architecture]:
+def inferred(problem: Problem, trials: int, evaluate: Evaluate) -> list[Architecture]:
+    """The reference point is inferred from the front, as BoTorch does it."""
+
+    def corner(values: Matrix, costs: Vector) -> Vector:  # noqa: ARG001
+        front = torch.as_tensor(-values[nondominated(values)])
+        return np.asarray(-infer_reference_point(front).numpy())
+
+    return _search(problem, trials, evaluate, corner)
+
+
+def widest(problem: Problem, trials: int, evaluate: Evaluate) -> list[Architecture]:
+    """The reference point is the worst of what was seen or is known."""
+
+    def corner(values: Matrix, costs: Vector) -> Vector:
+        return np.array([values[:, 0].max(), costs.max()])
+
+    return _search(problem, trials, evaluate, corner)
+
+
+def _search(
+    problem: Problem, trials: int, evaluate: Evaluate, corner: Callable[[Matrix, Vector], Vector]
+) -> list[Architecture]:
     """Batches of five, each chosen among all networks that are left.
 
     Raises:
@@ -33,33 +60,35 @@ def search(problem: Problem, trials: int, evaluate: Evaluate) -> list[Architectu
     session = Evaluated(problem, trials, evaluate)
     found = Candidates(session)
     costs = problem.costs(found.architectures)[:, 0] if known.any() else None
-    columns = np.argsort(known, kind="stable")  # the error, and its cost behind it
+    error = int(np.flatnonzero(~known)[0])
     while not found.is_done:
-        model = gaussian_process(found.train_X, found.train_Y[:, columns[:1]])
-        found.evaluate(_batch(model, found, costs, session.all_values[:, columns]))
+        model = gaussian_process(found.inputs, found.outcomes[:, [error]])
+        errors = session.all_values[:, error]
+        if costs is None:  # where all cost nothing, and the corner is at 1, it is the improvement
+            nothing, above = np.zeros(len(found.X)), np.array([errors.max(), 1.0])
+            chosen = _batch(model, found, nothing, errors, above)
+        else:
+            values = np.stack([errors, costs[found.places]], axis=1)
+            chosen = _batch(model, found, costs, errors, corner(values, costs))
+        found.evaluate(chosen)
     return session.architectures
 
 
 def _batch(
-    model: SingleTaskGP, found: Candidates, costs: Vector | None, values: Matrix
+    model: SingleTaskGP, found: Candidates, costs: Vector, errors: Vector, corner: Vector
 ) -> list[int]:
-    """The places of the next networks; values are errors, and costs beside them."""
-    front = torch.as_tensor(-values[nondominated(values)])
-    corner = -infer_reference_point(front).numpy()
+    """The places of the next networks, by the errors (n,) of those that were evaluated."""
     posterior = Believed(model, found.X)
-    errors = -posterior.mean
+    values = np.stack([errors, costs[found.places]], axis=1)
     chosen: list[int] = []
     for _ in range(found.batch):
-        if costs is None:
-            growth = expected_improvement(errors, posterior.deviation, values.min())
-        else:
-            growth = expected_growth(errors, posterior.deviation, costs, values, corner)
+        growth = expected_growth(-posterior.mean, posterior.deviation, costs, values, corner)
         growth[~found.open] = -np.inf
         growth[chosen] = -np.inf
         best = int(growth.argmax())
         chosen.append(best)
         posterior.believe(best)
-        values = np.vstack([values, [errors[best], *([] if costs is None else [costs[best]])]])
+        values = np.vstack([values, [-posterior.mean[best], costs[best]]])
     return chosen
 
 

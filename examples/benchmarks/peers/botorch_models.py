@@ -13,9 +13,9 @@ from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Standardize
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from peers.evaluated import Evaluated
 
 from nas.problem.problem import Problem
+from peers.evaluated import Evaluated
 from search_spaces import Architecture, InputError
 from search_spaces.space.one_hot_encoding import encode
 
@@ -41,7 +41,7 @@ class Candidates:
         features = encode(session.problem.space, self.architectures)
         self.X = torch.as_tensor(features, dtype=torch.float64)  # (networks, features)
         self.open = np.ones(len(self.architectures), dtype=bool)  # not evaluated yet
-        self._order: list[int] = []
+        self.places: list[int] = []  # of what was evaluated, in order
         self._evaluate_first()
 
     @property
@@ -54,19 +54,19 @@ class Candidates:
         return int(min(BATCH, self.open.sum()))
 
     @property
-    def train_X(self) -> torch.Tensor:
+    def inputs(self) -> torch.Tensor:
         """The features of what was evaluated, (evaluated, features)."""
-        return self.X[self._order]
+        return self.X[self.places]
 
     @property
-    def train_Y(self) -> torch.Tensor:
+    def outcomes(self) -> torch.Tensor:
         """What was found, (evaluated, objectives), more is better."""
         return torch.as_tensor(-self._session.all_values, dtype=torch.float64)
 
     def evaluate(self, places: Iterable[int]) -> None:
         for place in places:
             self._session.values([self.architectures[place]])
-            self._order.append(place)
+            self.places.append(place)
             self.open[place] = False
 
     def _evaluate_first(self) -> None:

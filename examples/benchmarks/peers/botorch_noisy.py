@@ -16,11 +16,11 @@ from botorch.optim import optimize_acqf_discrete
 from botorch.sampling import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
-from peers.botorch_models import Candidates, gaussian_process
-from peers.evaluated import Evaluated
 
 from nas.benchmark.tabular import Evaluate
 from nas.problem.problem import Problem
+from peers.botorch_models import Candidates, gaussian_process
+from peers.evaluated import Evaluated
 from search_spaces import Architecture
 
 SCORED = 1000  # networks a batch
@@ -44,7 +44,7 @@ def search(problem: Problem, trials: int, evaluate: Evaluate) -> list[Architectu
 
 
 def _acquisition(found: Candidates) -> Any:
-    X, Y = found.train_X, found.train_Y
+    X, Y = found.inputs, found.outcomes
     models = [gaussian_process(X, column) for column in Y.split(1, dim=1)]
     sampler = SobolQMCNormalSampler(torch.Size([SAMPLES]))
     if len(models) == 1:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from peers.evaluated import Evaluated
 from pymoo.core.evaluator import Evaluator
 from pymoo.core.problem import Problem as Bounds
 from pymoo.core.termination import NoTermination
@@ -13,6 +12,7 @@ from pymoo.problems.static import StaticProblem
 
 from nas.benchmark.tabular import Evaluate
 from nas.problem.problem import Problem
+from peers.evaluated import Evaluated
 from search_spaces import Architecture
 from search_spaces.space.integer_encoding import IntegerEncoder
 

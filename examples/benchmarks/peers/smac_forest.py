@@ -1,17 +1,17 @@
-"""SMAC3: its facade of hyperparameter optimisation (a random forest), and ParEGO over objectives."""
+"""SMAC3: its hyperparameter optimisation (a random forest), with ParEGO over objectives."""
 
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from ConfigSpace import Categorical, ConfigurationSpace
-from peers.evaluated import Evaluated
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.multi_objective.parego import ParEGO
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 
 from nas.benchmark.tabular import Evaluate
 from nas.problem.problem import Problem, Vector
+from peers.evaluated import Evaluated
 from search_spaces import Architecture
 from search_spaces.space.integer_encoding import IntegerEncoder
 
