@@ -16,8 +16,8 @@ the seeds, and below them from the worst to the best set of five, where there ar
 rank on the seeds that all have; the strategy's own CPU time a trial. At the end, one summary a way
 of judging: mean ranks over tables, and means over the tables of a family.
 
-With --out, results are kept, a file a strategy, and what is there is not run again. A strategy of
-`nas.strategies` whose source has changed runs anew; a peer does where its file is removed.
+With --out, results are kept, a file a strategy, and what is there is not run again. Ours, and one's
+own, run anew where their source has changed; a peer, Optuna's too, does where its file is removed.
 --slow-seeds is for those that take minutes a run: fewer seeds.
 """
 
@@ -47,6 +47,7 @@ from search_spaces.files import document
 Matrix = npt.NDArray[np.float64]
 STRATEGIES = ("cost-aware", "random", "tpe", "nsga2", "gp")
 OURS = ("cost-aware", "random", "exact")  # what the others are peers of; and everybody's own
+OPTUNA = ("random", "tpe", "nsga2", "gp")  # kept as peers are, whatever changes in ours
 SLOW = ("gp", "botorch-qlognehvi", "botorch-ehvi", "botorch-ehvi-wide", "smac")
 DEVICES = ("pixel3", "raspi4", "eyeriss", "fpga")
 TABLES = (
@@ -117,10 +118,12 @@ def main() -> None:
         for source in sources:
             for judging in given.judge:
                 judged = judged_on(source, judging, asked, progress, keep=given.out is not None)
-                show(judged)
-                all_judged.append(judged)
+                if judged is not None:
+                    show(judged)
+                    all_judged.append(judged)
     for judging in given.judge:
-        show_summary(judging, [each for each in all_judged if each.judging == judging])
+        if found := [each for each in all_judged if each.judging == judging]:
+            show_summary(judging, found)
 
 
 def _arguments() -> Any:
@@ -153,14 +156,16 @@ def _installed(names: Sequence[str]) -> list[str]:
 
 def judged_on(
     source: Source, judging: str, asked: Asked, progress: Progress, *, keep: bool
-) -> Judged:
-    """Run what is missing, and judge all of it."""
+) -> Judged | None:
+    """Run what is missing, and judge all of it; None where nothing searches this table."""
     benchmark = JUDGINGS[judging](source)
     runs = {
         name: found
         for name in asked.names
         if (found := runs_of(name, benchmark, source, judging, asked, progress))
     }
+    if not runs:
+        return None
     curves = {
         name: np.stack([_curve(benchmark, run, asked.trials) for run in each])
         for name, each in runs.items()
@@ -183,16 +188,12 @@ def runs_of(
     asked: Asked,
     progress: Progress,
 ) -> list[Run]:
-    """The runs of a strategy, one a seed; none where it cannot search this table.
-
-    Runs are kept by what a strategy is told: the box and the front differ in the judging alone.
-    """
+    """The runs of a strategy, one a seed; none where it cannot search this table."""
     peer = PEERS.get(name)
     why_not = peer.why_not(benchmark.problem(0)) if peer else None
     if why_not:
         progress.skip(f"{source.name}, {judging}, {name}", why_not)
         return []
-    told = "winner" if judging == "winner" else "front"
     file_name = f"{re.sub('[^a-z0-9-]', '_', name.lower())}.csv"
     progress.say(f"{source.name}, {judging}, {name}")
     return compared(
@@ -200,11 +201,16 @@ def runs_of(
         [name],
         asked.trials,
         range(asked.slow_seeds if name in SLOW else asked.seeds),
-        asked.out / f"{source.file_name}_{told}" / file_name,
+        asked.out / f"{source.file_name}_{told(judging)}" / file_name,
         workers=asked.workers,
-        search=peers.search if peer else by_study,
+        search=peers.search if peer or name in OPTUNA else by_study,
         progress=progress,
     )
+
+
+def told(judging: str) -> str:
+    """What strategies are told of a way of judging: where it is the same, so are their runs."""
+    return "winner" if judging == "winner" else "front"
 
 
 def _curve(benchmark: Benchmark, run: Run, trials: int) -> Matrix:

@@ -16,9 +16,11 @@ and `gp` are Optuna's samplers: their studies keep budgets, and find out latency
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
+from nas.benchmark import by_study
 from nas.benchmark.tabular import Evaluate
 from nas.problem.problem import Problem
 from search_spaces import Architecture
@@ -71,5 +73,6 @@ PEERS = {
 
 
 def search(name: str, problem: Problem, trials: int, evaluate: Evaluate) -> Sequence[Architecture]:
-    """Run a peer, by its name."""
-    return PEERS[name].load()(problem, trials, evaluate)
+    """Run a peer, or a sampler of Optuna's, by its name."""
+    found = PEERS[name].load() if name in PEERS else partial(by_study, name)
+    return found(problem, trials, evaluate)

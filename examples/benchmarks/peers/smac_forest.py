@@ -1,5 +1,6 @@
 """SMAC3: its hyperparameter optimisation (a random forest), with ParEGO over objectives."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def _value(values: Vector) -> TrialValue:
 def _facade(
     problem: Problem, coder: IntegerEncoder, trials: int, folder: Path
 ) -> HyperparameterOptimizationFacade:
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # else its forest waits for every processor
     space = ConfigurationSpace(seed=problem.seed)
     for place, count in enumerate(coder.option_counts):
         space.add(Categorical(str(place), list(range(count))))
