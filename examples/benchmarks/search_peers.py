@@ -5,7 +5,7 @@
         [--peers pymoo-nsga2 pymoo-choices botorch-qlognehvi
             botorch-ehvi botorch-ehvi-wide smac]
         [--tables cifar100:pixel3 macro:0 fbnet:raspi4 ...] [--judge narrow whole winner]
-        [--seeds 15] [--slow-seeds N] [--trials 200] [--workers 1] [--data ../shared/data]
+        [--seeds 15] [--slow-seeds 5] [--trials 200] [--workers 1] [--data ../shared/data]
         [--out FOLDER]
 
 Tables are described in `search_tables.py`, peers in `peers/__init__.py`; a peer whose package is
@@ -18,7 +18,7 @@ of judging: mean ranks over tables, and means over the tables of a family.
 
 With --out, results are kept, a file a strategy, and what is there is not run again. Ours, and one's
 own, run anew where their source has changed; a peer, Optuna's too, does where its file is removed.
---slow-seeds is for those that take minutes a run: fewer seeds.
+--slow-seeds is of those that take half a minute to several a run (gp, BoTorch's, SMAC3).
 """
 
 import argparse
@@ -112,7 +112,7 @@ def main() -> None:
     progress = Progress(len(sources) * len(given.judge) * len(names))
     with tempfile.TemporaryDirectory() as scratch:
         out = given.out or Path(scratch)
-        slow_seeds = min(given.seeds, given.slow_seeds or given.seeds)
+        slow_seeds = min(given.seeds, given.slow_seeds)
         asked = Asked(names, given.seeds, slow_seeds, given.trials, given.workers, out)
         all_judged = []
         for source in sources:
@@ -135,7 +135,7 @@ def _arguments() -> Any:
     parser.add_argument("--tables", nargs="+", default=TABLES)
     parser.add_argument("--judge", nargs="+", default=tuple(JUDGINGS), choices=tuple(JUDGINGS))
     parser.add_argument("--seeds", type=int, default=15)
-    parser.add_argument("--slow-seeds", type=int, help=f"of {', '.join(SLOW)}")
+    parser.add_argument("--slow-seeds", type=int, default=SET, help=f"of {', '.join(SLOW)}")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
