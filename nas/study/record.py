@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3  # to evaluate one architecture, in all
 STOPPED = "stopped before it was finished"  # by the user, so it is no failed attempt
 KILLED = "the driver was killed"
+ENDED = "race ended, which could spend"  # in the attributes of the study
 LOOK, ATTEMPT_AT = "look at ", "attempt at "  # a step, in the attributes of a trial
 TRIES, PAUSE_S = 3, 1.0  # to write what was found: an evaluation costs more than a moment's wait
 Describe = Callable[[Architecture], Mapping[str, Any]]
@@ -148,6 +149,17 @@ class Record:
             return
         with self._known_errors():
             self._insist(self._storage.set_trial_state_values, trial_id, TrialState.PRUNED)
+
+    def end(self, budget: int) -> None:
+        """Write that a race ended that had so much to spend."""
+        with self._known_errors():
+            self._insist(self._storage.set_study_user_attr, self._study_id, ENDED, budget)
+
+    @property
+    def ended_at(self) -> int:
+        """What the race that ended had to spend; 0 where none did."""
+        with self._known_errors():
+            return int(self._storage.get_study_user_attrs(self._study_id).get(ENDED, 0))
 
     def fail(self, number: int, reason: str) -> None:
         """Write why an evaluation came to nothing."""

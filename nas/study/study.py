@@ -111,12 +111,15 @@ class Study:
             FloatingPointError: what was found of them was no finite number.
             StorageError: the record could not be written.
         """
+        budget = trials * self._fidelity.full
         running: dict[int, _Running] = {}
+        if self._fidelity.top and self._record is not None and budget <= self._record.ended_at:
+            return self.finished()  # what is left of it was too little for what was to come
         try:
             while True:
-                self._start(trials * self._fidelity.full, evaluator, running)
+                self._start(budget, evaluator, running)
                 if not running:
-                    self._end()
+                    self._end(budget)
                     return self.finished()
                 for outcome in evaluator.wait():
                     found = self._settled(running.pop(outcome.ticket), outcome)
@@ -245,12 +248,16 @@ class Study:
         given_up = self._attempts.given_up
         return f"; {given_up} could not be evaluated" if given_up else ""
 
-    def _end(self) -> None:
-        """Write who leaves the race without having been seen fully."""
+    def _end(self, budget: int) -> None:
+        """Write who leaves the race without having been seen fully, and that it ended."""
+        if not self._fidelity.top:
+            return
         for architecture in self._race.left():
             self._race.put_out(architecture)
             if self._record is not None:
                 self._record.prune(self._found.trial(architecture))
+        if self._record is not None:
+            self._record.end(budget)
 
     def _stop(self, running: dict[int, _Running]) -> None:
         """Write, if that is possible, that what runs was stopped: it is no failed attempt."""

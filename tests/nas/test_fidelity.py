@@ -165,7 +165,9 @@ def test_a_study_that_was_stopped_anywhere_goes_on(tmp_path: Path, strategy: Any
     assert spent == study.spent
     assert 6 * CLIPS.full - CLIPS.cost_to_full(0) < spent <= 6 * CLIPS.full
     again = Record(url, "race", problem)
-    assert Study(problem, strategy, again).finished() == found
+    ended = Study(problem, strategy, again)
+    assert ended.finished() == found
+    assert ended.run(6, Serial(stopping)) == found, "a race that ended stays as it is"
     again.close()
 
 
