@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +24,7 @@ from nas.study.storage import sqlite
 from nas.study.study import Study
 from search_spaces import Architecture, InputError
 
+BASELINE_SEED = 500_000
 PICKS = "random picks, to compare"
 STAGES = 3  # the search, its baseline, and the report; a task has its own
 
@@ -76,7 +77,9 @@ class Job:
                 for architecture in (each for record in records for each in record.evaluated):
                     problem.settle(architecture)
             searched = Study(problem, self.task.strategy, records[0])
-            yield Studies(searched, Study(problem, strategies.random, records[1]))
+            # Its own seed: a search that begins at random must not meet its own beginning.
+            baseline = replace(problem, seed=problem.seed + BASELINE_SEED)
+            yield Studies(searched, Study(baseline, strategies.random, records[1]))
         finally:
             for record in records:
                 record.close()
