@@ -17,6 +17,7 @@ from nas.problem.fidelity import ONCE
 from nas.progress import Progress
 from nas.run.results import Found, Origin, found, inside
 from nas.run.run_folder import SEARCH, RunFolder
+from nas.run.settings import MOST_SEEDS
 from nas.run.studies import STUDIES, study_name
 from nas.study.evaluations import Evaluated
 from nas.study.record import Record
@@ -78,7 +79,7 @@ class Job:
                     problem.settle(architecture)
             searched = Study(problem, self.task.strategy, records[0])
             # Its own seed: a search that begins at random must not meet its own beginning.
-            baseline = replace(problem, seed=problem.seed + BASELINE_SEED)
+            baseline = replace(problem, seed=(problem.seed + BASELINE_SEED) % MOST_SEEDS)
             yield Studies(searched, Study(baseline, strategies.random, records[1]))
         finally:
             for record in records:
