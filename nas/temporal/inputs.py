@@ -69,6 +69,7 @@ def open_inputs(settings: Settings) -> Inputs:
             "its blocks on this machine would take hours; give a `device=`"
         )
     splits = {split: load_clips(settings.plan.data, learned.unet, split) for split in SPLITS}
+    _check_enough(splits["validation"], settings.validation_clips)
     metrics = {name: load_metric(name) for name in settings.metrics}
     Playback(splits["test"], clips=2).try_out(metrics)
     if settings.backbone:
@@ -90,6 +91,16 @@ def open_inputs(settings: Settings) -> Inputs:
         [measured_in("ms", name) for name in settings.other_devices],
         measured_in("mJ", settings.energy) if settings.energy else None,
     )
+
+
+def _check_enough(validation: ClipSource, clips: int) -> None:
+    """Refuse evaluations on more clips than there are."""
+    places: int | None = getattr(validation, "places", None)
+    if places is not None and clips > places:
+        raise InputError(
+            f"`validation_clips={clips}`: the validation split has {places} different clips, and "
+            "more would be some of them again; ask for no more, or give longer films"
+        )
 
 
 def _check_memory(device: Device, settings: Settings) -> None:

@@ -39,6 +39,7 @@ class ClipSource(Protocol):
     - `decode(x_BCTHW) -> Tensor`: latents as pictures;
     - `images(seed) -> Clips`: as many frames as a clip has, each of another clip and a clip of one
       frame, where that costs no more than a clip;
+    - `places: int`: how many clips differ, where they are so many and no more;
     - `caption(context_LC) -> str`: what a clip was asked for, in words;
     - `recogniser() -> Recogniser`: what finds in clips what was asked for. It has seen no clip of
       this split.

@@ -87,6 +87,11 @@ class LatentFolder:
         """What this split's clips come from."""
         return tuple(film for film, _, _ in self._places)
 
+    @property
+    def places(self) -> int:
+        """At how many frames a clip may begin: so many are different."""
+        return int(self._weights[-1])
+
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
         shape = self.shape

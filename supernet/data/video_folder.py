@@ -90,6 +90,11 @@ class VideoFolder:
         """The files that this split's clips come from."""
         return tuple(dict.fromkeys(stretch.video.path for stretch in self._stretches))
 
+    @property
+    def places(self) -> int:
+        """At how many frames a clip may begin: so many are different."""
+        return int(self._weights[-1])
+
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
         drawn = [self._clip(np.random.default_rng((seed, number))) for number in range(count)]

@@ -1,6 +1,7 @@
 """A search on a folder of videos of one's own, judged by a metric of one's own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -80,3 +81,9 @@ def test_bad_data_and_metrics_are_refused_before_training(tmp_path: Path, films:
     with pytest.raises(InputError, match="metric .*words.*returned str; wanted one number a clip"):
         nas_api.search(tmp_path / "run", settings(films, "words"))
     assert not list(tmp_path.glob("run/*.safetensors"))
+
+
+def test_more_clips_than_the_data_has_are_refused(tmp_path: Path, films: Path) -> None:
+    with pytest.raises(InputError, match=r"validation_clips=500.*has \d+ different clips"):
+        nas_api.search(tmp_path / "run", replace(settings(films), validation_clips=500))
+    assert not (tmp_path / "run").exists()
