@@ -43,14 +43,29 @@ class Compression:
         qualities are then log-normal, and the expectation has a closed form.
         """
         knee, begin = self.knee, self.best + self.knee
+        found = expected_improvement(levels, mean, deviation)
+        far = levels > begin
         spread, middle = np.maximum(deviation, 1e-12)[:, None], mean[:, None]
-        at, from_knee = (levels - middle) / spread, (np.minimum(levels, begin) - middle) / spread
+        at, from_knee = (levels[far] - middle) / spread, (begin - middle) / spread
         below, below_knee = ndtr(at), ndtr(from_knee)
-        density = np.exp(-np.square(from_knee) / 2) / np.sqrt(2 * np.pi)
-        shift, ratio = (middle - begin) / knee, spread / knee
         # The mean of the exponential between knee and level, in logarithms: it may be huge.
-        grown = np.exp(shift + ratio**2 / 2 + log_ndtr(at - ratio))
-        grown -= np.exp(shift + ratio**2 / 2 + log_ndtr(from_knee - ratio))
-        linear = middle * below_knee - spread * density
+        ratio = spread / knee
+        size = (middle - begin) / knee + ratio**2 / 2
+        grown = np.exp(size + log_ndtr(at - ratio)) - np.exp(size + log_ndtr(from_knee - ratio))
+        linear = middle * below_knee - spread * density(from_knee)
         expected = linear + (begin - knee) * (below - below_knee) + knee * grown
-        return np.asarray(np.maximum(self.expanded(levels) * below - expected, 0.0))
+        found[:, far] = np.maximum(self.expanded(levels[far]) * below - expected, 0.0)
+        return found
+
+
+def expected_improvement(levels: Vector, mean: Vector, deviation: Vector) -> Matrix:
+    """(m, b): by how much less than each level m normal qualities are expected to be."""
+    spread = np.maximum(deviation, 1e-12)[:, None]
+    gap = (levels - mean[:, None]) / spread
+    found: Matrix = spread * (gap * ndtr(gap) + density(gap))
+    return found
+
+
+def density(gap: Matrix) -> Matrix:
+    """Of the standard normal distribution."""
+    return np.asarray(np.exp(-np.square(gap) / 2) / np.sqrt(2 * np.pi))

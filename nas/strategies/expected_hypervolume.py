@@ -12,9 +12,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
 
-from nas.strategies.compression import Compression
+from nas.strategies.compression import Compression, expected_improvement
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -46,8 +45,12 @@ class ParetoFront:
     ) -> Vector:
         """(m,): by how much each of m candidates is expected to grow the hypervolume."""
         levels, shares = self._budgets
-        expected = self.compression.expected_improvement if self.compression else _expected
-        improvement = expected(levels, mean, deviation)
+        of = (
+            expected_improvement
+            if self.compression is None
+            else self.compression.expected_improvement
+        )
+        improvement = of(levels, mean, deviation)
         if self.costs.shape[1] == 0:
             return improvement[:, 0]
         if self.costs.shape[1] == 1:
@@ -147,12 +150,3 @@ class Growth:
     def followed_by(self, costs: Vector, quality: float) -> "Growth":
         """With one more evaluated, of such costs (costs,)."""
         return replace(self, fronts=tuple(f.followed_by(costs, quality) for f in self.fronts))
-
-
-def _expected(levels: Vector, mean: Vector, deviation: Vector) -> Matrix:
-    """(m, b): by how much less than each level m normal qualities are expected to be."""
-    spread = np.maximum(deviation, 1e-12)[:, None]
-    gap = (levels - mean[:, None]) / spread
-    density = np.exp(-np.square(gap) / 2) / np.sqrt(2 * np.pi)
-    found: Matrix = spread * (gap * ndtr(gap) + density)
-    return found
