@@ -119,12 +119,13 @@ class CostAware(JointSampler):
             costs = np.concatenate([costs, costs_of(running)])
         growth = self._growth(costs, target, worst_costs, scale)
 
-        predictions: list[Prediction] = []
+        asked: list[tuple[Prediction, Matrix, Vector]] = []
 
         def acquisition(found: Candidates) -> Vector:
-            prediction = model.predict(found.codes)
-            predictions.append(prediction)
-            return growth.expected(costs_of(found), prediction.mean, prediction.deviation)
+            prediction, candidate_costs = model.predict(found.codes), costs_of(found)
+            alone = growth.expected(candidate_costs, prediction.mean, prediction.deviation)
+            asked.append((prediction, candidate_costs, alone))
+            return alone
 
         unbeaten = nondominated(np.column_stack([costs, target]))
         front = np.concatenate([codes, pending])[unbeaten]
@@ -133,13 +134,11 @@ class CostAware(JointSampler):
         )
         if not len(found):
             return found.codes
-        prediction = (
-            predictions[0].followed_by(predictions[1:])
-            if predictions
-            else model.predict(found.codes)
-        )
-        candidate_costs = costs_of(found)
-        alone = growth.expected(candidate_costs, prediction.mean, prediction.deviation)
+        if not asked:  # what is listed was not asked for one by one
+            acquisition(found)
+        predictions, parts, scores = zip(*asked, strict=True)
+        prediction = predictions[0].followed_by(predictions[1:])
+        candidate_costs, alone = np.concatenate(parts), np.concatenate(scores)
         some = np.argsort(-alone, kind="stable")[: self.settings.chosen_from * count]
         chosen = _chosen(growth, candidate_costs[some], prediction[some], min(count, len(some)))
         return found.codes[some[chosen]]
