@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from nas import strategies
 from nas.cli.output import print_table
 from nas.costs.block_costs import BlockCosts
 from nas.costs.feasibility import ADDITIVE
-from nas.costs.limits import DEFAULT_OBJECTIVES, Budget
+from nas.costs.limits import Budget
 from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
 from nas.evaluators.serial import Serial
@@ -102,7 +103,8 @@ def asked_problem(asked: argparse.Namespace, space: TemporalSpace) -> Problem:
     costs.trace_all(lambda _: None)
     on = BlockCosts(costs, latency.load_device(asked.device))
     limits = resolve(Budget(latency=asked.latency_ms), on, feasibility=ADDITIVE)
-    problem = limits.problem(DEFAULT_OBJECTIVES, 0, goal=BEST)
+    # One objective inside a hard budget: what samplers that know no goals understand, too.
+    problem = limits.problem(("validation_loss",), 0, goal=BEST)
     if not asked.screening_clips:
         return problem
     levels = doubled(asked.screening_clips, asked.validation_clips)
@@ -140,8 +142,11 @@ def kept(asked: argparse.Namespace, name: str, seed: int) -> dict[str, Any] | No
 
 def file_of(asked: argparse.Namespace, name: str, seed: int) -> Path:
     """Where a search's result is kept; its name says how it was searched."""
-    how = f"{asked.trials}x{asked.validation_clips}from{asked.screening_clips}"
-    file: Path = asked.out / f"{asked.supernet.stem}-{name}-{how}-{seed}.json"
+    told = ("space", "data", "device", "latency_ms", "trials", "screening_clips")
+    how = [str(getattr(asked, each)) for each in (*told, "validation_clips")]
+    weights = sha256(asked.supernet.read_bytes()).hexdigest()
+    digest = sha256(" ".join([*how, weights]).encode()).hexdigest()[:12]
+    file: Path = asked.out / f"{asked.supernet.stem}-{digest}-{name}-{seed}.json"
     return file
 
 

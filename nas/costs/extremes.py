@@ -56,26 +56,27 @@ def least_of(limits: Limits, name: str) -> Architecture:
 
 
 def check_region(problem: Problem) -> None:
-    """Refuse a goal's region that ends below what the cheapest network costs.
+    """Refuse a goal's region that ends beyond what the best network has of a known objective.
 
     Raises:
         InputError: a limit on a known objective that no network was found to keep.
     """
-    known = [each.name for each in problem.objectives if each.known]
-    for place, name in enumerate(known):
-        limit = problem.goal.region.get(name)
+    known = [each for each in problem.objectives if each.known]
+    for place, objective in enumerate(known):
+        limit = problem.goal.region.get(objective.name)
         if limit is None:
             continue
 
         def cost(architectures: Sequence[Architecture], place: int = place) -> Vector:
-            return np.asarray(problem.known(architectures)[:, place], dtype=float)
+            return np.asarray(problem.costs(architectures)[:, place], dtype=float)
 
-        cheapest = least(problem.space, cost)
-        needed = float(cost([cheapest])[0])
-        if needed > limit:
+        best = least(problem.space, cost)
+        has = abs(float(cost([best])[0]))
+        if (has < limit) if objective.maximize else (has > limit):
+            side, far = ("at_least", "above") if objective.maximize else ("at_most", "below")
             raise InputError(
-                f"`at_most={name}={limit:g}`: is below the cheapest network, which has {needed:g} "
-                f"({cheapest}); allow more"
+                f"`{side}={objective.name}={limit:g}`: is {far} the best network, which has "
+                f"{has:g} ({best}); ask for less"
             )
 
 

@@ -36,6 +36,7 @@ class _Job:
     ticket: int
     actor: Any
     begun: float
+    size: int  # samples of its span, which take as many times as long
 
 
 class _Evaluating:
@@ -150,7 +151,8 @@ class RayPool:
         self, actor: Any, ticket: int, architecture: Architecture, span: Span | None
     ) -> None:
         result = actor.evaluate.remote(ticket, architecture, span)
-        self._jobs[result] = _Job(ticket, actor, time.monotonic())
+        begin, end = span or (0, 1)
+        self._jobs[result] = _Job(ticket, actor, time.monotonic(), end - begin)
 
     def _outcome(self, result: Any) -> Outcome:
         """What came of a job; a worker that has died is forgotten."""
@@ -159,7 +161,8 @@ class RayPool:
             outcome: Outcome = self._ray.get(result)
         except self._ray.exceptions.RayError as error:
             return Outcome(job.ticket, error=f"its worker died: {_cause(error)}")
-        self._longest_s = max(time.monotonic() - job.begun, self._longest_s or 0.0)
+        took_s = (time.monotonic() - job.begun) / job.size
+        self._longest_s = max(took_s, self._longest_s or 0.0)
         self._idle.append(job.actor)
         return outcome
 
@@ -188,19 +191,20 @@ class RayPool:
 
     def _late(self) -> list[Any]:
         """Results of jobs that take too long."""
-        now, limit_s = time.monotonic(), self._limit_s
-        return [result for result, job in self._jobs.items() if now - job.begun > limit_s]
+        now = time.monotonic()
+        jobs = self._jobs.items()
+        return [result for result, job in jobs if now - job.begun > self._limit_s(job)]
 
-    @property
-    def _limit_s(self) -> float:
+    def _limit_s(self, job: _Job) -> float:
         if self._timeout_s is not None:
             return self._timeout_s
         if self._longest_s is None:
             return LONGEST_FIRST_S
-        return max(LEAST_S, PATIENCE * self._longest_s)
+        return max(LEAST_S, PATIENCE * self._longest_s * job.size)
 
     def _stopped(self, result: Any) -> Outcome:
-        job, limit_s = self._jobs.pop(result), self._limit_s
+        job = self._jobs.pop(result)
+        limit_s = self._limit_s(job)
         self._ray.kill(job.actor)
         return Outcome(job.ticket, error=f"took longer than {limit_s:.3g} s and was stopped")
 

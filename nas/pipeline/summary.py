@@ -13,7 +13,7 @@ from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
 from nas.problem.problem import Problem
 from nas.run.looks import seen
-from nas.run.results import Found, front, missed
+from nas.run.results import Found, closest, front, missed
 from nas.run.run_folder import RunFolder
 from nas.run.settings import SearchSettings
 from search_spaces import Architecture
@@ -71,7 +71,7 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
 def _goal(outcome: Outcome) -> dict[str, Any]:
     """What counted; and in a line how far off the nearest network is, where none is inside."""
     problem = outcome.problem
-    every = [*outcome.evaluated, *outcome.picks, *outcome.rivals]
+    every = closest([*outcome.evaluated, *outcome.picks, *outcome.rivals])
     far = missed(every, problem)
     said = None
     if far.min() > 0:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from search_spaces import InputError
 
-SHARPNESS = 2.0
+MOST_OF_RATIO = 4  # times how much closer a level looks
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,12 @@ class Fidelity:
     def one_in(self, level: int) -> int:
         """Of so many networks that were seen at a level, one goes on to the next.
 
-        The square of how much closer the next looks: each level costs about half of the one below
-        (successive halving has the ratio itself, and levels of equal cost).
+        The square of how much closer the next looks, so that where counts double a level costs
+        about half of the one below; where they leap, no more than some times that ratio (successive
+        halving has the ratio itself, and levels of equal cost).
         """
         ratio = self.levels[level + 1] / self.levels[level]
-        return max(2, round(float(ratio**SHARPNESS)))
+        return max(2, round(min(ratio * ratio, MOST_OF_RATIO * ratio)))
 
     def cost_to_full(self, level: int) -> int:
         """What all looks after a level cost."""

@@ -78,10 +78,14 @@ def missed(networks: Sequence[Found], problem: Problem) -> Vector:
 
 
 def inside(problem: Problem, *groups: list[Found]) -> list[list[Found]]:
-    """Of each group the networks in the goal's region; all, where none of any is."""
+    """Of each group the networks in the goal's region; all, where none of any is.
+
+    An estimate, of a network that was not seen fully, proves nothing: it counts beside others, or
+    where nothing was seen fully.
+    """
     every = [network for group in groups for network in group]
     kept = dict(zip(map(id, every), missed(every, problem) <= 0, strict=True))
-    if not any(kept.values()):
+    if not any(kept[id(network)] for network in closest(every)):
         return list(groups)
     return [[network for network in group if kept[id(network)]] for group in groups]
 
@@ -105,6 +109,16 @@ def closest(networks: Sequence[Found]) -> list[Found]:
     full = [network for network in networks if network.is_full]
     most = max((network.count or 0 for network in networks), default=0)
     return full or [network for network in networks if network.count == most]
+
+
+def most_closely(*groups: Sequence[Found]) -> list[Found]:
+    """Each network once, as it was seen most closely by whichever group."""
+    found: dict[Architecture, Found] = {}
+    for network in (network for group in groups for network in group):
+        other = found.get(network.architecture)
+        if other is None or (network.count or 0) > (other.count or 0):
+            found[network.architecture] = network
+    return list(found.values())
 
 
 def in_order(network: Found) -> tuple[float, float]:

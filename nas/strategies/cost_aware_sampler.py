@@ -161,9 +161,9 @@ class CostAware(JointSampler):
             return Growth.relative([(front, 1)])
         limits = self.problem.corner[self._costs]
         worst_costs = np.where(np.isfinite(limits), limits, worst_costs)
-        limit = self.problem.corner[self._main]
+        limit = self._limit
         if np.isfinite(limit):
-            end = float(scale.compression(limit))
+            end = float(scale.compression(np.array(limit)))
             front = ParetoFront(costs, target, worst_costs, end)
             return Growth.relative([(front, 1)])
         # The better part is where fronts differ; the whole counts in the unit before compression,
@@ -171,6 +171,14 @@ class CostAware(JointSampler):
         better = ParetoFront(costs, target, worst_costs, scale.good)
         whole = ParetoFront(costs, target, worst_costs, scale.worst, scale.compression)
         return Growth.relative([(better, 1), (whole, self.settings.whole / len(target))])
+
+    @property
+    def _limit(self) -> float:
+        """The goal's limit of quality, as first looks find it; endless while that is not known."""
+        limit = float(self.problem.corner[self._main])
+        if self._looks is None:
+            return limit
+        return np.inf if self._looks.shift is None else limit - self._looks.shift
 
     def _worst(self, costs: Matrix) -> Vector:
         """The costs from which on nothing is gained: a little beyond the dearest seen."""

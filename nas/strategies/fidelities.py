@@ -34,11 +34,17 @@ class Corrected:
 
 
 class CloserLooks:
-    """What was found of the quality of networks after the first look, less is better."""
+    """What was found of the quality of networks after the first look, less is better.
+
+    Attributes:
+        shift: by how much a full look finds another number than a first one; None before that is
+            known.
+    """
 
     def __init__(self, fidelity: Fidelity) -> None:
         self._levels = np.array(fidelity.levels, dtype=float)
         self._found: dict[int, tuple[int, float]] = {}  # the last look at each
+        self.shift: float | None = None
 
     def add(self, key: int, level: int, value: float) -> None:
         """Take in a look at the network of a key."""
@@ -62,7 +68,10 @@ class CloserLooks:
         chance, apart = 0.0, later - expected[again]
         for each in np.unique(level):
             which = level == each
-            values[again[which]] = later[which] - apart[which].mean()
+            shift = float(apart[which].mean())
+            values[again[which]] = later[which] - shift
+            if self._levels[each] == self._levels[-1]:
+                self.shift = shift
             change = later[which] - first[again[which]]
             shared = self._levels[0] / self._levels[each]  # of the samples
             chance += np.square(change - change.mean()).sum() / (1 - shared)

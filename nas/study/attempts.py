@@ -1,4 +1,4 @@
-"""Attempts: what is evaluated again where evaluations fail, and when there is no more hope."""
+"""Retries of evaluations that fail: what is tried again, given up, and when to stop."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Attempts:
         self._retried: dict[Architecture, Proposal] = {}  # still running for the strategy
         self._in_a_row = 0
         self._looks: dict[Architecture, int] = {}  # at the next look of each
-        self._lost_in_a_row = 0
+        self._lost: dict[int, int] = {}  # networks in a row, by level
 
     def take_up(self, given_up: Iterable[Architecture], again: Iterable[Again]) -> None:
         """Go on from a record."""
@@ -61,13 +61,13 @@ class Attempts:
         if tried >= ATTEMPTS:
             self._race.put_out(architecture)
 
-    def succeeded(self, architecture: Architecture, *, first: bool) -> None:
-        """There is hope again."""
+    def succeeded(self, architecture: Architecture, level: int) -> None:
+        """There is hope again, at a level."""
         self._looks.pop(architecture, None)
-        if first:
-            self._in_a_row = 0
+        if level:
+            self._lost.pop(level, None)
         else:
-            self._lost_in_a_row = 0
+            self._in_a_row = 0
 
     def failed(self, proposal: Proposal, attempt: int, error: Exception) -> None:
         """Put an architecture back in the queue, or give it up.
@@ -96,6 +96,6 @@ class Attempts:
             return
         self._race.put_out(architecture)
         self.lost = f"{architecture} could not be evaluated {said}"
-        self._lost_in_a_row += 1
-        if self._lost_in_a_row >= HOPELESS_AT_FIRST:
+        self._lost[level] = self._lost.get(level, 0) + 1
+        if self._lost[level] >= HOPELESS_AT_FIRST:
             self._race.stop_below(level)

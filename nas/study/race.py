@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.problem.fidelity import Fidelity
-from nas.problem.problem import Matrix, Problem, Vector
+from nas.problem.problem import Matrix, Problem
+from nas.study.standings import FEWEST_TOLD, Board, Places, chance_of, chance_of_samples, crowding
 from search_spaces import Architecture
 
-CHANCE = 0.05  # to be taken for worse by mistake, in one test
-FEWEST_TOLD = 4  # networks seen at two levels, from whose changes an error is told
-
-Places = npt.NDArray[np.int64]
+CHANCE = 0.05  # to be taken for worse by mistake, at one level
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Race:
         self._place: dict[Architecture, int] = {}
         self._architectures: list[Architecture] = []
         self._looks: list[list[Look]] = []
+        self._samples: list[tuple[float, ...]] | None = []  # of first looks, if all tell them
         self._out: set[int] = set()
         self._top = fidelity.top
         self._found = np.full((0, len(fidelity.levels), len(self._signs)), np.nan)
@@ -73,6 +71,11 @@ class Race:
         assert look.level == len(self._looks[place]), "levels come one after the other"
         self._looks[place].append(look)
         self._found[place, look.level] = self._signs * look.values
+        if not look.level and self._samples is not None:
+            alike = len(look.samples) > 1 and len(look.samples) == len(
+                (self._samples or [look.samples])[0]
+            )
+            self._samples = [*self._samples, look.samples] if alike else None
         self.__dict__.pop("_board", None)
 
     def put_out(self, architecture: Architecture) -> None:
@@ -96,36 +99,42 @@ class Race:
         estimate = self._board.estimates[self._place[architecture]]
         return tuple((self._signs * estimate).tolist())
 
-    def next(self, running: Collection[Architecture]) -> Architecture | None:
-        """Who goes on now, by its level's standings; None where nobody does yet."""
+    def next(
+        self, running: Collection[Architecture], *, freely: bool = False
+    ) -> Architecture | None:
+        """Who goes on now, by its level's standings; None where nobody does yet.
+
+        Args:
+            running: who is being looked at.
+            freely: whether all go on, the best first: nobody else comes.
+        """
         board, busy = self._board, self._places(running)
         for level in range(self._top - 1, -1, -1):
             reached = np.flatnonzero(board.levels >= level)
-            quota = len(reached) // self._fidelity.one_in(level)
+            quota = len(reached) if freely else len(reached) // self._fidelity.one_in(level)
             gone = int((board.levels > level).sum() + (board.levels[busy] == level).sum())
             if gone >= quota:
                 continue
-            order = self._in_order(board.found[reached, level], board.costs[reached])
+            order = self._in_order(board.found[reached, level], reached)
             for place in map(int, reached[order[:quota]]):
                 if board.levels[place] > level or place in busy or place in self._out:
                     continue
-                if not self._is_behind(place, level, reached):
+                if freely or not self._is_behind(place, level, reached):
                     return self._architectures[place]
                 self._out.add(place)
         return None
 
-    def unseen_finalists(self, running: Collection[Architecture]) -> list[Architecture]:
+    def unseen_finalists(self) -> list[Architecture]:
         """Of the best by all that is known, those that were not seen fully, the best first."""
         board, top = self._board, self._top
         if not top or not len(board.levels):
             return []
-        order = self._in_order(board.estimates, board.costs).tolist()
+        order = self._in_order(board.estimates, np.arange(len(board.levels))).tolist()
         best = [place for place in order if place not in self._out or board.levels[place] >= top]
-        busy = self._places(running)
         return [
             self._architectures[place]
             for place in best[: self._fidelity.finalists]
-            if board.levels[place] < top and place not in busy
+            if board.levels[place] < top
         ]
 
     def every(self) -> Iterator[tuple[Architecture, Look]]:
@@ -147,36 +156,50 @@ class Race:
         return [self._place[each] for each in architectures if each in self._place]
 
     @cached_property
-    def _board(self) -> "_Board":
+    def _board(self) -> Board:
         count = len(self._looks)
-        return _Board(self._found[:count], self._costs[:count])
+        found, counts = self._found[:count], self._fidelity.levels
+        chance = chance_of(found, counts)
+        if self._samples is not None and len(self._samples) > 1:
+            chance[0] = chance_of_samples(np.array(self._samples))
+        return Board(found, self._costs[:count], counts, chance)
 
-    def _in_order(self, values: Matrix, costs: Matrix) -> Places:
+    def _in_order(self, values: Matrix, places: Places) -> Places:
         """The best first: by quality alone, or front by front (nondominated sorting).
 
-        Those in the goal's region come before others.
+        Those in the goal's region come before others, and of a front those that stand alone.
         """
         import moocore
 
-        if self._wants_one or not costs.shape[1]:
+        points = np.concatenate([values, self._board.costs[places]], axis=1)
+        if self._wants_one or points.shape[1] == 1:
             return np.argsort(values[:, 0], kind="stable")
-        points = np.concatenate([values, costs], axis=1)
-        outside = (points > self._corner).any(axis=1)
-        return np.lexsort((values[:, 0], moocore.pareto_rank(points), outside))
+        # The goal's limits are of full looks.
+        as_seen_fully = np.concatenate(
+            [self._board.estimates[places], self._board.costs[places]], axis=1
+        )
+        outside = (as_seen_fully > self._corner).any(axis=1)
+        ranks = moocore.pareto_rank(points)
+        return np.lexsort((values[:, 0], -crowding(points, ranks), ranks, outside))
 
     def _is_behind(self, place: int, level: int, reached: Places) -> bool:
-        """Whether one that costs no more is better beyond chance, by their paired differences."""
-        board = self._board
-        cheaper = reached[(board.costs[reached] <= board.costs[place]).all(axis=1)]
-        cheaper = reached if self._wants_one else cheaper
-        best = int(cheaper[np.argmin(board.found[cheaper, level, 0])])
+        """Whether one that is no worse otherwise is better beyond chance, by paired differences.
+
+        The best of many is often a lucky one: the chance is shared between all that it could have
+        been (Bonferroni).
+        """
+        board, rivals = self._board, reached
+        if not self._wants_one:
+            others = np.concatenate([board.costs, board.found[:, level, 1:]], axis=1)
+            rivals = reached[(others[reached] <= others[place]).all(axis=1)]
+        best = int(rivals[np.argmin(board.found[rivals, level, 0])])
         behind = float(board.found[place, level, 0] - board.found[best, level, 0])
         if behind <= 0:
             return False
-        error = self._error(place, best, level)
+        error = self._error(place, best, level, CHANCE / (len(rivals) - 1))
         return error is not None and behind > error
 
-    def _error(self, place: int, other: int, level: int) -> float | None:
+    def _error(self, place: int, other: int, level: int, chance: float) -> float | None:
         """By how much two may differ by chance; None where that is not known."""
         from scipy.stats import t
 
@@ -184,47 +207,9 @@ class Race:
         if len(one) > 1 and len(one) == len(two):
             apart = np.subtract(one, two)
             error = float(apart.std(ddof=1)) / math.sqrt(len(apart))
-            return error * float(t.isf(CHANCE, len(apart) - 1))
+            return error * float(t.isf(chance, len(apart) - 1))
         changes = self._board.changes(level)
         if len(changes) < FEWEST_TOLD:
             return None
-        beyond = float(t.isf(CHANCE, len(changes) - 1))
+        beyond = float(t.isf(chance, len(changes) - 1))
         return float(np.std(changes, ddof=1)) * math.sqrt(2) * beyond
-
-
-@dataclass(frozen=True)
-class _Board:
-    """All that was found, less is better.
-
-    Args:
-        found: (networks, levels, unknown objectives); NaN where a network was not seen.
-        costs: (networks, costs).
-    """
-
-    found: npt.NDArray[np.float64]
-    costs: Matrix
-
-    @cached_property
-    def levels(self) -> Places:
-        """The highest level at which each network was seen, (n,)."""
-        return np.asarray((~np.isnan(self.found[:, :, 0])).sum(axis=1) - 1)
-
-    def changes(self, level: int) -> Vector:
-        """By how much the first objective changed from a level to the next, of who went on."""
-        if level + 1 >= self.found.shape[1]:
-            return np.zeros(0)
-        change = self.found[:, level + 1, 0] - self.found[:, level, 0]
-        return np.asarray(change[~np.isnan(change)])
-
-    @cached_property
-    def estimates(self) -> Matrix:
-        """What the highest level that anyone reached would show of each, (n, objectives)."""
-        networks, _, objectives = self.found.shape
-        if not networks:
-            return np.zeros((0, objectives))
-        values = self.found[np.arange(networks), self.levels].copy()
-        for level in range(int(self.levels.max())):
-            both = self.levels > level
-            shift = (self.found[both, level + 1] - self.found[both, level]).mean(axis=0)
-            values[self.levels <= level] += shift
-        return values

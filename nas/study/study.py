@@ -7,7 +7,7 @@ more or less closely, `nas.study.race` says who is looked at again.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -89,7 +89,9 @@ class Study:
 
     def has_spent(self, trials: int) -> bool:
         """Whether as much was spent as so many full evaluations cost, but for a rest."""
-        return trials * self._fidelity.full - self.spent < self._fidelity.cost(0)
+        budget = trials * self._fidelity.full
+        ended = self._record is not None and budget <= self._record.ended_at
+        return ended or budget - self.spent < self._fidelity.cost(0)
 
     def start_with(self, architectures: Sequence[Architecture]) -> None:
         """Evaluate these before what the strategy proposes, where they are new and inside."""
@@ -144,19 +146,23 @@ class Study:
 
     def _next(self, left: int, running: dict[int, _Running]) -> _Running | None:
         """What is evaluated next for what is left of the budget; None for nothing."""
-        race, cost = self._race, self._fidelity.cost(0)
-        racing = [each.architecture for each in running.values()]
-        finalists = [self._looked_at(each) for each in race.unseen_finalists(racing)]
-        owed = sum(self._fidelity.cost_to_full(each.level - 1) for each in finalists)
-        if left - cost < owed:
-            affordable = (f for f in finalists if self._fidelity.cost(f.level) <= left)
+        fidelity = self._fidelity
+        levels = {each.architecture: each.level for each in running.values()}
+        finalists = self._race.unseen_finalists()
+        looks = [self._looked_at(each) for each in finalists if each not in levels]
+        owed = sum(fidelity.cost_to_full(look.level - 1) for look in looks)
+        owed += sum(fidelity.cost_to_full(levels[each]) for each in finalists if each in levels)
+        affordable = (look for look in looks if fidelity.cost(look.level) <= left)
+        if left - fidelity.cost(0) < owed:
             return next(affordable, None)
-        promoted = race.next(racing)
-        if promoted is not None:
-            return self._looked_at(promoted)
-        if left < cost:
-            return None
-        return self._first_look() or next(iter(finalists), None)
+        promoted = self._promoted(levels, left)
+        return promoted or self._first_look() or self._promoted(levels, left)
+
+    def _promoted(self, running: Collection[Architecture], left: int) -> _Running | None:
+        """Who goes on, if there is enough left; where nobody else comes, all do."""
+        promoted = self._race.next(running, freely=self._is_exhausted)
+        look = None if promoted is None else self._looked_at(promoted)
+        return look if look and self._fidelity.cost(look.level) <= left else None
 
     def _first_look(self) -> _Running | None:
         """A network that was not evaluated yet."""
@@ -210,7 +216,7 @@ class Study:
                 self._record.look(outcome.ticket, step, look.values, look.samples)
             if ran.level == self._fidelity.top:
                 self._record.finish(outcome.ticket, values)
-        self._attempts.succeeded(ran.architecture, first=ran.proposal is not None)
+        self._attempts.succeeded(ran.architecture, ran.level)
         if ran.proposal is None:
             self._found.add(ran.architecture, look)
             self._session.observe(ran.architecture, look)

@@ -16,7 +16,7 @@ from nas.evaluators.workers import Workers
 from nas.pipeline.contract import Outcome, Told
 from nas.problem.problem import Problem
 from nas.progress import Progress
-from nas.run.results import Found, closest, in_order, winner
+from nas.run.results import Found, closest, in_order, most_closely, winner
 from nas.run.run_folder import RunFolder
 from nas.study.study import Study
 from nas.task.deliver import deliver, hand_over
@@ -121,7 +121,7 @@ class OpenNetworkTask:
 
     def chosen(self, problem: Problem, *groups: list[Found]) -> Found:
         """The best of all; where evaluations have a fidelity, of those that were seen fully."""
-        every = list({n.architecture: n for g in reversed(groups) for n in g}.values())
+        every = most_closely(*groups)
         self._folder.results.pop("finalists", None)
         if problem.fidelity is not None:
             self._folder.results["finalists"] = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.costs.limits import Limits
 from nas.problem.problem import Problem
-from nas.run.results import Found, closest, in_order, winner
+from nas.run.results import Found, closest, in_order, most_closely, winner
 from nas.temporal.quality import Quality
 from search_spaces import Architecture, TemporalSpace
 from supernet import ClipSource, Supernet, Validation
@@ -22,11 +22,7 @@ SEED = 1000  # beside the search's 0: other clips
 
 def entrants(count: int, *groups: Sequence[Found]) -> list[Found]:
     """The best `count` networks of all groups, and the best of each group; each network once."""
-    networks: dict[Architecture, Found] = {}
-    for group in groups:
-        for network in closest(group):
-            networks.setdefault(network.architecture, network)
-    best = sorted(networks.values(), key=in_order)
+    best = sorted(most_closely(*map(closest, groups)), key=in_order)
     firsts = {winner(group).architecture for group in groups if group}
     return [
         network

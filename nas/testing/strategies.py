@@ -105,7 +105,7 @@ class StrategyConformance:
         assert len(set(architectures)) == self.trials
         assert problem.keeps(architectures).all()
 
-    @pytest.mark.parametrize("goal", ["best", "front"])
+    @pytest.mark.parametrize("goal", ["best", "front", "region"])
     @pytest.mark.parametrize("fidelity", FIDELITIES)
     def test_networks_may_be_seen_more_or_less_closely(self, fidelity: str, goal: str) -> None:
         trials = max(4, self.trials // 4)

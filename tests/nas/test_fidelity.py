@@ -22,11 +22,11 @@ from optuna.trial import TrialState
 from processes import kill_when
 
 import nas
-from nas.evaluators import Samples, Span
+from nas.evaluators import Outcome, Samples, Span
 from nas.evaluators.serial import Serial
 from nas.problem.fidelity import Fidelity, doubled
-from nas.problem.goal import BEST, FRONT
-from nas.problem.problem import Problem
+from nas.problem.goal import BEST, FRONT, Goal
+from nas.problem.problem import Objective, Problem
 from nas.strategies import STRATEGIES, cost_aware, random
 from nas.study.record import Record
 from nas.study.storage import sqlite
@@ -135,6 +135,73 @@ def test_optuna_sees_one_trial_a_network(tmp_path: Path) -> None:
             assert trial.intermediate_values[CLIPS.full] == each.values[0]
 
 
+class AtOnce(Serial):
+    """Takes many at once, and answers the last first."""
+
+    capacity = 16
+
+    def wait(self) -> list[Outcome]:
+        self._waiting.rotate(1)
+        return super().wait()
+
+
+@pytest.mark.parametrize("goal", [BEST, FRONT, Goal("region", {"loss": 3.0})])
+def test_however_many_workers_there_are_some_networks_are_seen_fully(goal: Goal) -> None:
+    for seed in range(4):
+        problem = replace(PROBLEMS["conditional"], fidelity=CLIPS, goal=goal, seed=seed)
+        study = Study(problem, random)
+        found = study.run(8, AtOnce(clip_losses))
+        assert sum(each.count == CLIPS.full for each in found) >= 1
+        assert study.spent <= 8 * CLIPS.full
+
+
+def test_where_no_others_come_the_budget_goes_to_closer_looks() -> None:
+    problem = replace(PROBLEMS["listed"], fidelity=CLIPS, goal=BEST)
+    study = Study(problem, random)
+    found = study.run(50, Serial(clip_losses))
+    assert len(found) == 60
+    assert study.spent > 0.9 * 50 * CLIPS.full
+    assert sum(each.count == CLIPS.full for each in found) > 40
+
+
+def test_estimates_are_not_misled_by_the_luck_of_who_went_on() -> None:
+    """Clips are alike for all; a first look finds as much luck as networks differ by."""
+
+    def luck(architecture: Architecture, span: Span) -> Samples:
+        rng = np.random.default_rng(int(architecture.digest[:8], 16))
+        own = 4 * rng.normal(size=CLIPS.full)
+        return Samples(tuple((quality(architecture) / 10 + own[slice(*span)]).tolist()))
+
+    off = []
+    for seed in range(12):
+        problem = replace(PROBLEMS["conditional"], fidelity=CLIPS, goal=BEST, seed=seed)
+        study = Study(problem, random)
+        for each in study.run(24, Serial(luck)):
+            if each.count < CLIPS.full:
+                whole = float(np.mean(luck(each.architecture, (0, CLIPS.full)).values))
+                off.append(each.values[0] - whole)
+    spread = float(np.std(off))
+    assert abs(float(np.mean(off))) < 0.7 * spread, "without it 1.5 spreads too high"
+
+
+TWO = Problem(
+    PROBLEMS["plain"].space,
+    (Objective("one_loss"), Objective("two_loss")),
+    lambda found: np.zeros((len(found), 0)),
+    fidelity=CLIPS,
+)
+
+
+def test_several_unknown_objectives_are_raced_together() -> None:
+    def both(architecture: Architecture, span: Span) -> tuple[float, float]:  # noqa: ARG001
+        first = sum("abc".index(str(option)) for option in architecture.values())
+        return float(first), float(8 - first)
+
+    found = Study(TWO, random).run(12, Serial(both))
+    full = {each.values for each in found if each.count == CLIPS.full}
+    assert len(full) > 2, "nothing beats another, so not the first objective alone decides"
+
+
 @pytest.mark.parametrize("strategy", [random, cost_aware])
 def test_a_study_that_was_stopped_anywhere_goes_on(tmp_path: Path, strategy: Any) -> None:
     """Nothing is looked at twice, and as much is spent as without a stop."""
@@ -234,6 +301,15 @@ def test_cost_aware_is_not_misled_by_luck_in_the_first_look() -> None:
         return found
 
     assert np.mean(ends(cost_aware)) <= np.mean(ends(Deaf())) + 0.05
+    heard, deaf = (
+        [
+            e.architecture
+            for seed in range(3)
+            for e in raced(PROBLEMS["two costs"], each, trials=12, seed=seed).finished()
+        ]
+        for each in (cost_aware, Deaf())
+    )
+    assert heard != deaf, "what closer looks said changes what is proposed"
 
 
 # A task of one's own, by the product's commands.
