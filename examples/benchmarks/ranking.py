@@ -1,6 +1,6 @@
 """Does the supernet rank architectures as training each of them alone does?
 
-    python examples/benchmarks/ranking.py                     the table that the project keeps
+    python examples/benchmarks/ranking.py                     the tables that the project keeps
     python examples/benchmarks/ranking.py --out DIR           everything anew: hours, resumable
     python examples/benchmarks/ranking.py --out DIR --space package.module:SPACE --data FOLDER
 
@@ -9,6 +9,10 @@ one frozen image backbone, by two seeds; then a supernet by each recipe, by two 
 judged on the same validation clips. What is printed: how well each supernet's order agrees with the
 order of the networks trained alone, beside how well those agree with themselves from one seed to
 the other, and beside what trivial scores reach (counted blocks, FLOPs, parameters, latency).
+
+Beside all that, what a user gets: supernets by the default plan of `nas train`, short and long,
+with the image U-Net trained along or frozen; the same networks trained alone as the winner of a
+search is, whole; and the better half of them trained on for a while from a supernet's weights.
 """
 
 import argparse
@@ -23,7 +27,24 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from ranking_table import KEPT, KEPT_BACKBONE, KEPT_SPACE, printed, table
+from ranking_table import (
+    KEPT,
+    KEPT_BACKBONE,
+    KEPT_SPACE,
+    KEPT_WHOLE,
+    printed,
+    table,
+    whole_table,
+)
+from ranking_whole import (
+    Finalist,
+    Setting,
+    WholeExam,
+    judge_default,
+    judge_finalist,
+    judge_whole,
+    train_image_whole,
+)
 from ranking_work import (
     Exam,
     draw,
@@ -38,8 +59,11 @@ from ranking_work import (
 from nas.progress import Progress
 from supernet.training.recipes import RECIPES
 
-STAGES = ("draw", "image", "alone", "judge", "supernets", "score", "latency", "table")
+FROZEN_STAGES = ("draw", "image", "alone", "judge", "supernets", "score", "latency")
+WHOLE_STAGES = ("whole-image", "whole", "defaults", "finalists")
+STAGES = (*FROZEN_STAGES, *WHOLE_STAGES, "table")
 SEEDS = (0, 1)
+RATES = (3e-3, 1e-3)  # of finalists
 Job = tuple[Path, Callable[..., None], tuple[object, ...]]  # what it leaves, what does it
 
 
@@ -58,11 +82,15 @@ def main() -> None:
     parser.add_argument("--validation-clips", type=int, default=1000)
     parser.add_argument("--scored-clips", type=int, default=500, help="of a supernet's path")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--default-image-passes", type=int, default=1800)
+    parser.add_argument("--default-passes", type=int, nargs="+", default=(700, 6000))
+    parser.add_argument("--whole-passes", type=int, default=240, help="of each network, whole")
+    parser.add_argument("--finalist-passes", type=int, nargs="+", default=(60, 150))
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     if asked.out is None:
-        print(printed(pd.read_csv(KEPT)))
+        print(printed(pd.read_csv(KEPT).merge(pd.read_csv(KEPT_WHOLE), on="id")))
         return
     begin(asked.out, asked)
     exam = Exam(
@@ -85,14 +113,29 @@ def main() -> None:
             draw(exam, asked.architectures, seed=0)
     if "image" in asked.stages and not exam.backbone.exists():
         train_image(exam)
+    whole = WholeExam(
+        exam,
+        image_passes=asked.default_image_passes,
+        passes=asked.whole_passes,
+        judged_clips=min(320, asked.validation_clips),
+        scored_clips=min(256, asked.scored_clips),
+    )
+    settings = settings_of(asked.default_passes)
+    finalists = finalists_of(asked.default_passes, asked.finalist_passes)
     for stage in asked.stages:
-        run(stage, jobs(stage, exam, asked.recipes), asked.processes)
+        if stage in WHOLE_STAGES:
+            wanted = whole_jobs(stage, whole, settings, finalists)
+        else:
+            wanted = jobs(stage, exam, asked.recipes)
+        run(stage, wanted, asked.processes)
     if "latency" in asked.stages and not exam.latency.exists():
         measure(exam)
     if "table" in asked.stages:
         found = table(exam, asked.recipes, SEEDS)
         found.to_csv(exam.folder / "table.csv", index=False)
-        print(printed(found))
+        beside = whole_table(whole, settings, finalists, SEEDS)
+        beside.to_csv(exam.folder / "table.whole.csv", index=False)
+        print(printed(found.merge(beside, on="id")))
 
 
 def begin(out: Path, asked: argparse.Namespace) -> None:
@@ -126,6 +169,39 @@ def jobs(stage: str, exam: Exam, recipes: Sequence[str]) -> list[Job]:
     if stage == "score":
         return [(exam.losses(exam.supernet(*e)), judge_shared, (exam, *e)) for e in shared]
     return []
+
+
+def settings_of(passes: Sequence[int]) -> list[Setting]:
+    """The default plan and its rivals."""
+    return [Setting(count, frozen=frozen) for count in passes for frozen in (False, True)]
+
+
+def finalists_of(supernet_passes: Sequence[int], passes: Sequence[int]) -> list[Finalist]:
+    """Trained on from the default plan's supernets."""
+    return [
+        Finalist(Setting(count), each, rate)
+        for count in supernet_passes
+        for each in passes
+        for rate in RATES
+    ]
+
+
+def whole_jobs(
+    stage: str, whole: WholeExam, settings: Sequence[Setting], finalists: Sequence[Finalist]
+) -> list[Job]:
+    """What a stage of the default setting has to do."""
+    if stage == "whole-image":
+        return [(whole.backbone, train_image_whole, (whole,))]
+    if stage == "whole":
+        indices = range(len(whole.exam.architectures()))
+        pairs = [(index, seed) for seed in SEEDS for index in indices]
+        return [(whole.network(*pair), judge_whole, (whole, *pair)) for pair in pairs]
+    if stage == "defaults":
+        trained = [(setting, seed) for seed in SEEDS for setting in settings]
+        return [(whole.losses(*each), judge_default, (whole, *each)) for each in trained]
+    half = whole.better_half()
+    each = [(finalist, index, 0) for finalist in finalists for index in half]
+    return [(whole.finalist(*e), judge_finalist, (whole, *e)) for e in each]
 
 
 def run(stage: str, wanted: Sequence[Job], processes: int) -> None:

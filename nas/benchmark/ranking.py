@@ -41,6 +41,7 @@ class Agreement:
     tau_better_half: Interval  # over pairs of the better half, as the losses have it
     spearman: float
     regret: float  # loss of the best of the score's top five, above the best of all
+    regret_of_first: float  # loss of the score's best, above the best of all
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class Ranking:
             tau_better_half=_interval(self.taus(scores, self.better_half)),
             spearman=float(np.mean([spearmanr(self.losses, score)[0] for score in scores])),
             regret=float(np.mean([self.losses[best].min() for best in top]) - self.losses.min()),
+            regret_of_first=float(
+                np.mean([self.losses[best[0]] for best in top]) - self.losses.min()
+            ),
         )
 
     @property
@@ -130,7 +134,10 @@ def report(
     lines = [
         f"{len(ranking.losses)} architectures, losses {best:.4f} to {worst:.4f}",
         f"tau with {CONFIDENCE:.0%} intervals over architectures",
-        f"{'':24}{'tau, all':24}{'tau, better half':24}{'Spearman':10}{'regret of top 5':16}",
+        (
+            f"{'':24}{'tau, all':24}{'tau, better half':24}{'Spearman':10}"
+            f"{'regret: top 5':15}{'first':9}"
+        ),
     ]
     if len(alone) > 1:
         first = Ranking(np.asarray(alone[0]))
@@ -147,7 +154,7 @@ def report(
 def _line(name: str, found: Agreement) -> str:
     return (
         f"{name:24}{found.tau!s:24}{found.tau_better_half!s:24}"
-        f"{found.spearman:<10.3f}{found.regret:<16.5f}"
+        f"{found.spearman:<10.3f}{found.regret:<15.5f}{found.regret_of_first:<9.5f}"
     )
 
 

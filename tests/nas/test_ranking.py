@@ -28,7 +28,7 @@ def test_the_same_order_agrees_wholly_and_the_opposite_not_at_all() -> None:
     same, opposite = (Ranking(losses).agreement([s]) for s in (3 * losses + 1, -losses))
     assert (same.tau.value, same.tau.low, same.tau_better_half.value) == (1, 1, 1)
     assert (opposite.tau.value, opposite.tau.high) == (-1, -1)
-    assert same.regret == 0 < opposite.regret
+    assert same.regret == same.regret_of_first == 0 < opposite.regret < opposite.regret_of_first
 
 
 def test_a_score_that_sees_only_the_worse_half_knows_nothing_of_the_better() -> None:

@@ -1,0 +1,155 @@
+"""The trainings of `nas train` and `nas search`, and networks trained as their winner is: whole.
+
+Each job trains and judges, and leaves the losses of its clips; none is done twice.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from ranking_work import Exam, judged, keep
+from torch import Tensor
+
+from nas.benchmark.ranking import Ranking
+from supernet import (
+    TrainingPlan,
+    VideoUNet,
+    load_backbone,
+    load_supernet,
+    train_backbone,
+    train_network,
+    train_supernet,
+)
+from supernet.data.loading import load_clips
+from supernet.training.batches import draw_batch, squared_error
+from supernet.training.recipes import load_recipe
+from supernet.training.training import Randomness, Schedule, Trainer
+
+REFERENCE_SEED = 1000  # no supernet has seen the batches of the networks that it is held against
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a supernet is trained, beside the default plan."""
+
+    passes: int
+    recipe: str = "uniform"
+    frozen: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.recipe}_{self.passes}_{'frozen' if self.frozen else 'along'}"
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """How a network goes on from the weights that a supernet gave it."""
+
+    supernet: Setting
+    passes: int
+    learning_rate: float
+    whole: bool = True  # or its temporal blocks alone
+
+    def __str__(self) -> str:
+        part = "whole" if self.whole else "blocks"
+        return f"{self.supernet}_then_{self.passes}_at_{self.learning_rate:g}_{part}"
+
+
+class ToZero(Schedule):
+    """Linear warm-up over a fifth, then a cosine down to nothing."""
+
+    def rate(self, done: int) -> float:
+        warm = min(1.0, 5 * (done + 1) / self.passes)
+        return self.learning_rate * warm * 0.5 * (1 + float(np.cos(np.pi * done / self.passes)))
+
+
+@dataclass(frozen=True)
+class WholeExam:
+    """What the default setting is judged by."""
+
+    exam: Exam  # whose architectures, data and folder
+    image_passes: int
+    passes: int  # of each network by itself
+    judged_clips: int
+    scored_clips: int  # of a supernet's path and of a finalist: the first of the same clips
+
+    @property
+    def backbone(self) -> Path:
+        return self.exam.folder / "whole.backbone.safetensors"
+
+    def network(self, index: int, seed: int) -> Path:
+        return self.exam.folder / f"whole-{index}-{seed}.npy"
+
+    def supernet(self, setting: Setting, seed: int) -> Path:
+        return self.exam.folder / f"default-{setting}-{seed}.safetensors"
+
+    def losses(self, setting: Setting, seed: int) -> Path:
+        return self.supernet(setting, seed).with_suffix(".npy")
+
+    def finalist(self, finalist: Finalist, index: int, seed: int) -> Path:
+        return self.exam.folder / f"finalist-{finalist}-{index}-{seed}.npy"
+
+    def plan(self, seed: int) -> TrainingPlan:
+        return TrainingPlan(image_steps=self.image_passes, data=self.exam.data, seed=seed)
+
+    def better_half(self) -> Sequence[int]:
+        """By the first networks trained whole: whose finalists are worth their training."""
+        count = len(self.exam.architectures())
+        found = [np.load(self.network(index, 0)).mean() for index in range(count)]
+        return [int(index) for index in Ranking(np.array(found)).better_half]
+
+
+def train_image_whole(whole: WholeExam) -> None:
+    """The image U-Net of the default plan."""
+    train_backbone(whole.exam.space, whole.plan(0), whole.backbone)
+
+
+def judge_whole(whole: WholeExam, index: int, seed: int) -> None:
+    """One architecture trained by itself with its image U-Net, as the product trains a winner."""
+    space, plan = whole.exam.space, whole.plan(REFERENCE_SEED + seed)
+    architecture = whole.exam.architectures()[index]
+    torch.manual_seed(plan.seed)
+    network = VideoUNet(space, architecture)
+    network.backbone.load_state_dict(load_backbone(whole.backbone, space).state_dict())
+    path = whole.network(index, seed)
+    weights = path.with_suffix(".safetensors")
+    train_network(network, space, architecture, plan, whole.passes, weights)
+    keep(path, judged(whole.exam, network, whole.judged_clips))
+    weights.unlink()
+
+
+def judge_default(whole: WholeExam, setting: Setting, seed: int) -> None:
+    """A supernet of the default plan, but for its setting; the losses of all paths."""
+    space, path = whole.exam.space, whole.supernet(setting, seed)
+    plan = replace(whole.plan(seed), video_steps=setting.passes, freeze_backbone=setting.frozen)
+    if not path.exists():
+        backbone = load_backbone(whole.backbone, space)
+        train_supernet(space, backbone, plan, path, recipe=load_recipe(setting.recipe))
+    supernet = load_supernet(path, space)
+    paths = [supernet.path(each) for each in whole.exam.architectures()]
+    found = [judged(whole.exam, each, whole.scored_clips) for each in paths]
+    keep(whole.losses(setting, seed), np.stack(found))
+
+
+def judge_finalist(whole: WholeExam, finalist: Finalist, index: int, seed: int) -> None:
+    """One network of a supernet, trained on by itself for a while."""
+    exam, plan = whole.exam, whole.plan(seed)
+    supernet = load_supernet(whole.supernet(finalist.supernet, seed), exam.space)
+    network = supernet.extract(exam.architectures()[index])
+    network.requires_grad_(True)
+    network.backbone.requires_grad_(finalist.whole)
+    data = load_clips(plan.data, exam.space.unet, "train")
+
+    def losses(randomness: Randomness) -> Iterator[Tensor]:
+        batch = draw_batch(data, plan.video_clips, randomness)
+        found = network(batch.noisy, batch.time_B, batch.context_BLC)
+        yield squared_error(found, batch.velocity)
+
+    schedule = ToZero(finalist.passes, plan.optimizer, finalist.learning_rate)
+    if any(parameter.requires_grad for parameter in network.parameters()):
+        Trainer(network, losses, schedule, plan.seed + 2).run()
+    keep(
+        whole.finalist(finalist, index, seed),
+        judged(exam, network.eval(), whole.scored_clips),
+    )
