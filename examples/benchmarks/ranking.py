@@ -12,7 +12,7 @@ the other, and beside what trivial scores reach (counted blocks, FLOPs, paramete
 
 Beside all that, what a user gets: supernets by the default plan of `nas train`, short and long,
 with the image U-Net trained along or frozen; the same networks trained alone as the winner of a
-search is, whole; and the better half of them trained on for a while from a supernet's weights.
+search is, whole; and each of them trained on for a while from a supernet's weights.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,6 @@ FROZEN_STAGES = ("draw", "image", "alone", "judge", "supernets", "score", "laten
 WHOLE_STAGES = ("whole-image", "whole", "defaults", "finalists")
 STAGES = (*FROZEN_STAGES, *WHOLE_STAGES, "table")
 SEEDS = (0, 1)
-RATES = (3e-3, 1e-3)  # of finalists
 Job = tuple[Path, Callable[..., None], tuple[object, ...]]  # what it leaves, what does it
 
 
@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--default-image-passes", type=int, default=1800)
     parser.add_argument("--default-passes", type=int, nargs="+", default=(700, 6000))
-    parser.add_argument("--whole-passes", type=int, default=240, help="of each network, whole")
-    parser.add_argument("--finalist-passes", type=int, nargs="+", default=(60, 150))
+    parser.add_argument("--whole-passes", type=int, nargs="+", default=(160, 450))
+    parser.add_argument("--finalist-passes", type=int, nargs="+", default=(60,))
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
@@ -117,11 +117,11 @@ def main() -> None:
         exam,
         image_passes=asked.default_image_passes,
         passes=asked.whole_passes,
-        judged_clips=min(320, asked.validation_clips),
-        scored_clips=min(256, asked.scored_clips),
+        judged_clips=min(256, asked.validation_clips),
+        scored_clips=min(128, asked.scored_clips),
     )
     settings = settings_of(asked.default_passes)
-    finalists = finalists_of(asked.default_passes, asked.finalist_passes)
+    finalists = [Finalist(settings[0], passes) for passes in asked.finalist_passes]
     for stage in asked.stages:
         if stage in WHOLE_STAGES:
             wanted = whole_jobs(stage, whole, settings, finalists)
@@ -176,32 +176,28 @@ def settings_of(passes: Sequence[int]) -> list[Setting]:
     return [Setting(count, frozen=frozen) for count in passes for frozen in (False, True)]
 
 
-def finalists_of(supernet_passes: Sequence[int], passes: Sequence[int]) -> list[Finalist]:
-    """Trained on from the default plan's supernets."""
-    return [
-        Finalist(Setting(count), each, rate)
-        for count in supernet_passes
-        for each in passes
-        for rate in RATES
-    ]
-
-
 def whole_jobs(
     stage: str, whole: WholeExam, settings: Sequence[Setting], finalists: Sequence[Finalist]
 ) -> list[Job]:
     """What a stage of the default setting has to do."""
     if stage == "whole-image":
         return [(whole.backbone, train_image_whole, (whole,))]
+    indices = range(len(whole.exam.architectures()))
     if stage == "whole":
-        indices = range(len(whole.exam.architectures()))
-        pairs = [(index, seed) for seed in SEEDS for index in indices]
-        return [(whole.network(*pair), judge_whole, (whole, *pair)) for pair in pairs]
+        alone = [(p, index, seed) for seed in SEEDS for p in whole.passes for index in indices]
+        return [(whole.network(*each), judge_whole, (whole, *each)) for each in alone]
     if stage == "defaults":
         trained = [(setting, seed) for seed in SEEDS for setting in settings]
         return [(whole.losses(*each), judge_default, (whole, *each)) for each in trained]
-    half = whole.better_half()
-    each = [(finalist, index, 0) for finalist in finalists for index in half]
-    return [(whole.finalist(*e), judge_finalist, (whole, *e)) for e in each]
+    last = [(finalist, index, 0) for finalist in finalists for index in indices]
+    return [(whole.finalist(*each), judge_finalist, (whole, *each)) for each in last]
+
+
+@cache
+def pool(processes: int) -> ProcessPoolExecutor:
+    """The processes of all stages: each takes seconds to begin."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,))
 
 
 def run(stage: str, wanted: Sequence[Job], processes: int) -> None:
@@ -209,13 +205,9 @@ def run(stage: str, wanted: Sequence[Job], processes: int) -> None:
     missing = [job for job in wanted if not job[0].exists()]
     if not missing:
         return
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool,
-        Progress().stage(stage, len(wanted)) as advance,
-    ):
+    with Progress().stage(stage, len(wanted)) as advance:
         advance(len(wanted) - len(missing))
-        begun = [pool.submit(work, *arguments) for _, work, arguments in missing]
+        begun = [pool(processes).submit(work, *arguments) for _, work, arguments in missing]
         for count, done in enumerate(as_completed(begun), 1):
             done.result()
             advance(len(wanted) - len(missing) + count)

@@ -8,18 +8,14 @@ import pandas as pd
 from ranking_whole import Finalist, Setting, WholeExam
 from ranking_work import Exam
 
-from nas.benchmark.ranking import Ranking, report
+from nas.benchmark.ranking import TOP, report
 from nas.costs.workloads import SpaceCosts
 
 KEPT = Path(__file__).parents[1] / "tables" / "moving_digits.csv"
 KEPT_WHOLE = KEPT.with_suffix(".whole.csv")
 KEPT_BACKBONE = KEPT.with_suffix(".backbone.safetensors")
 KEPT_SPACE = "moving_digits"
-ALONE, WHOLE, THEN, LOSS = "alone", "whole", "_then_", "_loss"
-REFERENCES = {
-    ALONE: "networks trained alone, their image U-Net frozen",
-    WHOLE: "networks trained alone, their image U-Net along, as the winner of a search is",
-}
+ALONE, WHOLE, SEED, LOSS = "alone", "whole", "_seed", "_loss"
 TRIVIAL = {
     "FLOPs": "flops_count",
     "parameters": "parameters_count",
@@ -72,10 +68,12 @@ def whole_table(
     indices = range(len(whole.exam.architectures()))
     columns: dict[str, list[Path]] = {}
     for seed in seeds:
-        columns[f"{WHOLE}{seed}"] = [whole.network(index, seed) for index in indices]
+        for passes in whole.passes:
+            paths = [whole.network(passes, index, seed) for index in indices]
+            columns[f"{WHOLE}_{passes}{SEED}{seed}"] = paths
         for finalist in finalists:
             paths = [whole.finalist(finalist, index, seed) for index in indices]
-            columns[f"{finalist}{seed}"] = paths
+            columns[f"{finalist}{SEED}{seed}"] = paths
     rows = pd.DataFrame({"id": indices})
     for name, paths in columns.items():
         if any(path.exists() for path in paths):
@@ -85,7 +83,7 @@ def whole_table(
         for seed in seeds:
             path = whole.losses(setting, seed)
             if path.exists():
-                rows[f"{setting}{seed}{LOSS}"] = np.load(path).mean(1).round(6)
+                rows[f"{setting}{SEED}{seed}{LOSS}"] = np.load(path).mean(1).round(6)
     return rows
 
 
@@ -94,33 +92,43 @@ def printed(rows: pd.DataFrame) -> str:
     losses: dict[str, list[np.ndarray]] = {}
     for column in rows.columns:
         if column.endswith(LOSS):
-            name = column.removesuffix(LOSS).rstrip("0123456789")
+            name = column.removesuffix(LOSS).rstrip("0123456789").removesuffix(SEED)
             losses.setdefault(name, []).append(rows[column].to_numpy(float))
-    references = {name: losses.pop(name) for name in REFERENCES if name in losses}
+    references = {n: losses.pop(n) for n in list(losses) if n == ALONE or n.startswith(WHOLE)}
     if not references:
         return "no network was trained alone yet; train them with --out DIR"
-    finalists = {name: losses.pop(name) for name in list(losses) if THEN in name}
     trivial = {n: rows[c].to_numpy(float) for n, c in TRIVIAL.items() if c in rows}
-    parts = []
-    for name, found in references.items():
-        parts += [f"against {REFERENCES[name]}:", report(found, losses, trivial), ""]
-    if finalists and WHOLE in references:
-        parts.append(of_finalists(references[WHOLE], losses, finalists))
-    return "\n".join(parts).rstrip()
+    parts = [against(name, found, losses, trivial) for name, found in references.items()]
+    return "\n\n".join(parts)
 
 
-def of_finalists(
-    whole: Sequence[np.ndarray],
+def against(
+    name: str,
+    alone: Sequence[np.ndarray],
     losses: Mapping[str, Sequence[np.ndarray]],
-    finalists: Mapping[str, Sequence[np.ndarray]],
+    trivial: Mapping[str, np.ndarray],
 ) -> str:
-    """What it does to the order of the better half to train each of it on from a supernet."""
-    ranking = Ranking(np.mean(whole, axis=0))
-    lines = ["the better half, each trained on by itself from a supernet's weights (tau over it):"]
-    for name, found in finalists.items():
-        supernet = losses[name.partition(THEN)[0]][: len(found)]
-        half = np.flatnonzero(np.isfinite(found[0]))
-        before, after = (ranking.taus(each, half)[0] for each in (supernet, found))
-        gain = ranking.advantage(found, supernet, half)
-        lines.append(f"{name:40}{before:.3f} -> {after:.3f}, gain {gain}")
-    return "\n".join(lines)
+    """The report against one reference, of what has scored all networks that it has."""
+    known = np.isfinite(np.sum(alone, axis=0))
+    if known.sum() < 2 * TOP:
+        return f"{name}: too few networks to compare"
+    scored = {n: [s[known] for s in seeds] for n, seeds in losses.items()}
+    found = report(
+        [each[known] for each in alone],
+        {seeded(n, s): s for n, s in scored.items() if np.isfinite(s).all()},
+        {n: each[known] for n, each in trivial.items()},
+    )
+    return f"against {seeded(said_of(name), alone)}:\n{found}"
+
+
+def seeded(name: str, seeds: Sequence[np.ndarray]) -> str:
+    """A name that says where nothing but one training stands behind a figure."""
+    return name if len(seeds) > 1 else f"{name}, one seed"
+
+
+def said_of(reference: str) -> str:
+    """A reference in words."""
+    if reference == ALONE:
+        return "networks trained alone on a frozen image U-Net"
+    passes = reference.removeprefix(WHOLE).strip("_")
+    return f"networks trained alone for {passes} passes as a winner is, the image U-Net along"

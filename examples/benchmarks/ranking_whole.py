@@ -12,7 +12,6 @@ import torch
 from ranking_work import Exam, judged, keep
 from torch import Tensor
 
-from nas.benchmark.ranking import Ranking
 from supernet import (
     TrainingPlan,
     VideoUNet,
@@ -39,21 +38,18 @@ class Setting:
     frozen: bool = False
 
     def __str__(self) -> str:
-        return f"{self.recipe}_{self.passes}_{'frozen' if self.frozen else 'along'}"
+        return f"{self.recipe}_{self.passes}{'_frozen' if self.frozen else ''}"
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """How a network goes on from the weights that a supernet gave it."""
+    """How long a network goes on by itself from the weights that a supernet gave it."""
 
     supernet: Setting
     passes: int
-    learning_rate: float
-    whole: bool = True  # or its temporal blocks alone
 
     def __str__(self) -> str:
-        part = "whole" if self.whole else "blocks"
-        return f"{self.supernet}_then_{self.passes}_at_{self.learning_rate:g}_{part}"
+        return f"{self.supernet}_then_{self.passes}"
 
 
 class ToZero(Schedule):
@@ -70,7 +66,7 @@ class WholeExam:
 
     exam: Exam  # whose architectures, data and folder
     image_passes: int
-    passes: int  # of each network by itself
+    passes: Sequence[int]  # of each network by itself: trained once for each
     judged_clips: int
     scored_clips: int  # of a supernet's path and of a finalist: the first of the same clips
 
@@ -78,8 +74,8 @@ class WholeExam:
     def backbone(self) -> Path:
         return self.exam.folder / "whole.backbone.safetensors"
 
-    def network(self, index: int, seed: int) -> Path:
-        return self.exam.folder / f"whole-{index}-{seed}.npy"
+    def network(self, passes: int, index: int, seed: int) -> Path:
+        return self.exam.folder / f"whole-{passes}-{index}-{seed}.npy"
 
     def supernet(self, setting: Setting, seed: int) -> Path:
         return self.exam.folder / f"default-{setting}-{seed}.safetensors"
@@ -93,28 +89,22 @@ class WholeExam:
     def plan(self, seed: int) -> TrainingPlan:
         return TrainingPlan(image_steps=self.image_passes, data=self.exam.data, seed=seed)
 
-    def better_half(self) -> Sequence[int]:
-        """By the first networks trained whole: whose finalists are worth their training."""
-        count = len(self.exam.architectures())
-        found = [np.load(self.network(index, 0)).mean() for index in range(count)]
-        return [int(index) for index in Ranking(np.array(found)).better_half]
-
 
 def train_image_whole(whole: WholeExam) -> None:
     """The image U-Net of the default plan."""
     train_backbone(whole.exam.space, whole.plan(0), whole.backbone)
 
 
-def judge_whole(whole: WholeExam, index: int, seed: int) -> None:
+def judge_whole(whole: WholeExam, passes: int, index: int, seed: int) -> None:
     """One architecture trained by itself with its image U-Net, as the product trains a winner."""
     space, plan = whole.exam.space, whole.plan(REFERENCE_SEED + seed)
     architecture = whole.exam.architectures()[index]
     torch.manual_seed(plan.seed)
     network = VideoUNet(space, architecture)
     network.backbone.load_state_dict(load_backbone(whole.backbone, space).state_dict())
-    path = whole.network(index, seed)
+    path = whole.network(passes, index, seed)
     weights = path.with_suffix(".safetensors")
-    train_network(network, space, architecture, plan, whole.passes, weights)
+    train_network(network, space, architecture, plan, passes, weights)
     keep(path, judged(whole.exam, network, whole.judged_clips))
     weights.unlink()
 
@@ -138,7 +128,6 @@ def judge_finalist(whole: WholeExam, finalist: Finalist, index: int, seed: int) 
     supernet = load_supernet(whole.supernet(finalist.supernet, seed), exam.space)
     network = supernet.extract(exam.architectures()[index])
     network.requires_grad_(True)
-    network.backbone.requires_grad_(finalist.whole)
     data = load_clips(plan.data, exam.space.unet, "train")
 
     def losses(randomness: Randomness) -> Iterator[Tensor]:
@@ -146,9 +135,9 @@ def judge_finalist(whole: WholeExam, finalist: Finalist, index: int, seed: int) 
         found = network(batch.noisy, batch.time_B, batch.context_BLC)
         yield squared_error(found, batch.velocity)
 
-    schedule = ToZero(finalist.passes, plan.optimizer, finalist.learning_rate)
-    if any(parameter.requires_grad for parameter in network.parameters()):
-        Trainer(network, losses, schedule, plan.seed + 2).run()
+    schedule = ToZero(finalist.passes, plan.optimizer, plan.learning_rate)
+    # Trainings of other lengths see other batches: one may be held against another.
+    Trainer(network, losses, schedule, seed=1000 * (1 + plan.seed) + finalist.passes).run()
     keep(
         whole.finalist(finalist, index, seed),
         judged(exam, network.eval(), whole.scored_clips),

@@ -17,6 +17,7 @@ Vector = npt.NDArray[np.float64]
 RESAMPLES = 2000
 CONFIDENCE = 0.9
 TOP = 5
+SEED_TO_SEED = "alone, seed to seed"
 
 
 @dataclass(frozen=True)
@@ -131,29 +132,30 @@ def report(
     }
     strongest = max(scores, key=lambda name: ranking.taus(scores[name])[0], default=None)
     best, worst = ranking.losses.min(), ranking.losses.max()
+    width = 2 + max(map(len, [SEED_TO_SEED, *shared, *scores]))
     lines = [
         f"{len(ranking.losses)} architectures, losses {best:.4f} to {worst:.4f}",
         f"tau with {CONFIDENCE:.0%} intervals over architectures",
         (
-            f"{'':24}{'tau, all':24}{'tau, better half':24}{'Spearman':10}"
+            f"{'':{width}}{'tau, all':24}{'tau, better half':24}{'Spearman':10}"
             f"{'regret: top 5':15}{'first':9}"
         ),
     ]
     if len(alone) > 1:
         first = Ranking(np.asarray(alone[0]))
-        lines.append(_line("alone, seed to seed", first.agreement(alone[1:])))
+        lines.append(_line(SEED_TO_SEED, width, first.agreement(alone[1:])))
     for name, losses in shared.items():
-        lines.append(_line(name, ranking.agreement(losses)))
+        lines.append(_line(name, width, ranking.agreement(losses)))
         if strongest is not None:
             above = ranking.advantage(losses, scores[strongest])
             lines.append(f"{'':4}above {strongest}: {above}")
-    lines += [_line(name, ranking.agreement(score)) for name, score in scores.items()]
+    lines += [_line(name, width, ranking.agreement(score)) for name, score in scores.items()]
     return "\n".join(lines)
 
 
-def _line(name: str, found: Agreement) -> str:
+def _line(name: str, width: int, found: Agreement) -> str:
     return (
-        f"{name:24}{found.tau!s:24}{found.tau_better_half!s:24}"
+        f"{name:{width}}{found.tau!s:24}{found.tau_better_half!s:24}"
         f"{found.spearman:<10.3f}{found.regret:<15.5f}{found.regret_of_first:<9.5f}"
     )
 
