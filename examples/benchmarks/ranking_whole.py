@@ -3,15 +3,15 @@
 Each job trains and judges, and leaves the losses of its clips; none is done twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from ranking_work import Exam, judged, keep
-from torch import Tensor
 
+from nas.temporal.halving import schedule_of
 from supernet import (
     TrainingPlan,
     VideoUNet,
@@ -21,10 +21,7 @@ from supernet import (
     train_network,
     train_supernet,
 )
-from supernet.data.loading import load_clips
-from supernet.training.batches import draw_batch, squared_error
 from supernet.training.recipes import load_recipe
-from supernet.training.training import Randomness, Schedule, Trainer
 
 REFERENCE_SEED = 1000  # no supernet has seen the batches of the networks that it is held against
 
@@ -50,14 +47,6 @@ class Finalist:
 
     def __str__(self) -> str:
         return f"{self.supernet}_then_{self.passes}"
-
-
-class ToZero(Schedule):
-    """Linear warm-up over a fifth, then a cosine down to nothing."""
-
-    def rate(self, done: int) -> float:
-        warm = min(1.0, 5 * (done + 1) / self.passes)
-        return self.learning_rate * warm * 0.5 * (1 + float(np.cos(np.pi * done / self.passes)))
 
 
 @dataclass(frozen=True)
@@ -123,22 +112,21 @@ def judge_default(whole: WholeExam, setting: Setting, seed: int) -> None:
 
 
 def judge_finalist(whole: WholeExam, finalist: Finalist, index: int, seed: int) -> None:
-    """One network of a supernet, trained on by itself for a while."""
-    exam, plan = whole.exam, whole.plan(seed)
-    supernet = load_supernet(whole.supernet(finalist.supernet, seed), exam.space)
-    network = supernet.extract(exam.architectures()[index])
-    network.requires_grad_(True)
-    data = load_clips(plan.data, exam.space.unet, "train")
-
-    def losses(randomness: Randomness) -> Iterator[Tensor]:
-        batch = draw_batch(data, plan.video_clips, randomness)
-        found = network(batch.noisy, batch.time_B, batch.context_BLC)
-        yield squared_error(found, batch.velocity)
-
-    schedule = ToZero(finalist.passes, plan.optimizer, plan.learning_rate)
-    # Trainings of other lengths see other batches: one may be held against another.
-    Trainer(network, losses, schedule, seed=1000 * (1 + plan.seed) + finalist.passes).run()
-    keep(
-        whole.finalist(finalist, index, seed),
-        judged(exam, network.eval(), whole.scored_clips),
+    """One network of a supernet, trained on by itself for a while, as a search's finalists are."""
+    space, architecture = whole.exam.space, whole.exam.architectures()[index]
+    # Trainings of other lengths see other batches, and none sees those of a reference.
+    plan = whole.plan(seed + finalist.passes)
+    supernet = load_supernet(whole.supernet(finalist.supernet, seed), space)
+    path = whole.finalist(finalist, index, seed)
+    weights = path.with_suffix(".safetensors")
+    network = train_network(
+        supernet.extract(architecture),
+        space,
+        architecture,
+        plan,
+        finalist.passes,
+        weights,
+        schedule=schedule_of(plan, finalist.passes),
     )
+    keep(path, judged(whole.exam, network, whole.scored_clips))
+    weights.unlink()

@@ -162,7 +162,8 @@ def choose(asked: Asked) -> None:
             trials = study.run(asked.trials, evaluator, lambda _: advance(next(count)))  # noqa: B023
         evaluated = found(trials, study.problem, limits)
         entrants = finalists.entrants(4, evaluated)
-        best = finalists.race(entrants, asked.finalist_clips, supernet, data, lambda _: None).best
+        paths = {each.architecture: supernet.path(each.architecture) for each in entrants}
+        best = finalists.race(paths, asked.finalist_clips, data, lambda _: None).best
         for each in (architecture, best):
             if each not in networks:
                 networks.append(each)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OF_THE_MAIN_JOB = (
     *("warm_start", "twin", "backbone", "supernet", "data", "recipe", "image_steps"),
     *("video_steps", "freeze_backbone", "screening_clips", "validation_clips", "test_clips"),
-    *("finalist_clips", "winner_steps", "metric"),
+    *("finalist_clips", "finalist_steps", "winner_steps", "metric"),
 )
 
 
@@ -174,6 +174,14 @@ def search(
     finalist_clips: Annotated[
         int, typer.Option(min=2, help="Clips of a finalist, at most.")
     ] = 1024,
+    finalist_steps: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Steps that train the finalists on by themselves, all together, before one of "
+            "them wins: the better half stays, again and again. 0 keeps the supernet's order.",
+        ),
+    ] = 0,
     winner_steps: Annotated[
         int,
         typer.Option(
@@ -232,6 +240,7 @@ def search(
             validation_clips=validation_clips,
             test_clips=test_clips,
             finalist_clips=finalist_clips,
+            finalist_steps=finalist_steps,
             winner_steps=winner_steps,
             metrics=tuple(metric or ()),
         )

@@ -126,8 +126,9 @@ def _delivered(inputs: Inputs, best: Architecture, learned: Learned) -> tuple[Vi
         return full_size(inputs.space, best, settings)
     if not learned.trained:
         return learned.winner, INHERITED
-    trained = f"{INHERITED}, then trained on by itself for {settings.winner_steps} steps"
-    return learned.winner, trained
+    said = ["as a finalist"] * settings.trains_finalists
+    said += [f"for {settings.winner_steps} steps"] * settings.trains_winner
+    return learned.winner, f"{INHERITED}, then trained on by itself {', and then '.join(said)}"
 
 
 def full_size(

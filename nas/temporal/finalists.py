@@ -5,7 +5,7 @@ race takes clips that the search has not seen. Whoever found a network, it may w
 search, of the random baseline and of the uniform layouts always take part.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nas.costs.limits import Limits
@@ -13,8 +13,9 @@ from nas.problem.problem import Problem
 from nas.run.results import Found, closest, in_order, most_closely, winner
 from nas.temporal.quality import Quality
 from search_spaces import Architecture, TemporalSpace
-from supernet import ClipSource, Supernet, Validation
+from supernet import ClipSource, Validation
 from supernet.evaluation.racing import Verdict, tell_apart
+from supernet.flow_matching import Denoiser
 
 CONFIDENCE = 0.95
 SEED = 1000  # beside the search's 0: other clips
@@ -32,23 +33,20 @@ def entrants(count: int, *groups: Sequence[Found]) -> list[Found]:
 
 
 def race(
-    networks: Sequence[Found],
+    networks: Mapping[Architecture, Denoiser],
     at_most_clips: int,
-    supernet: Supernet,
     data: ClipSource,
     advance: Callable[[int], None],
 ) -> Verdict[Architecture]:
     """The best of some networks.
 
     Args:
-        networks: each another architecture.
+        networks: paths of a supernet, or networks that were trained on.
         at_most_clips: of each network; where the race ends, decided or not.
-        supernet: evaluates them.
         data: the clips.
         advance: is told how many clips were seen, in all.
     """
-    paths = {each.architecture: supernet.path(each.architecture) for each in networks}
-    verdict = tell_apart(paths, Validation(data, seed=SEED), at_most_clips, CONFIDENCE)
+    verdict = tell_apart(networks, Validation(data, seed=SEED), at_most_clips, CONFIDENCE)
     advance(verdict.clips)
     return verdict
 

@@ -30,6 +30,8 @@ class Settings(SearchSettings):
             twice as many, up to `validation_clips`. 0 for all at once.
         validation_clips: of a full evaluation; `trials` counts these.
         finalist_clips: of a finalist, at most; finalists race against each other.
+        finalist_steps: finalists are trained on by themselves before one wins, by successive
+            halving; so many steps of all together, 0 for none.
         winner_steps: the winner is trained on by itself; 0 for the supernet's weights.
         test_clips: of the last comparison.
         metrics: of a user's own, on what the compared networks generate.
@@ -61,6 +63,7 @@ class Settings(SearchSettings):
     screening_clips: int = 16
     validation_clips: int = 128
     finalist_clips: int = 1024
+    finalist_steps: int = 0
     winner_steps: int = 450
     test_clips: int = 384
     metrics: tuple[str, ...] = ()
@@ -86,13 +89,18 @@ class Settings(SearchSettings):
         return Fidelity("clips", doubled(first, full), adds_up=True, finalists=self.finalists)
 
     @property
+    def trains_finalists(self) -> bool:
+        """Whether finalists are trained on by themselves, where a winner may be."""
+        return self.finalist_steps > 0 and self.finalists > 1 and self.learned_space is None
+
+    @property
     def scores_blocks(self) -> bool:
         """Whether blocks are scored before anything is evaluated."""
         return self.strategy == "exact" or self.warm_start > 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("warm_start", "winner_steps", "screening_clips"):
+        for name in ("warm_start", "winner_steps", "finalist_steps", "screening_clips"):
             if getattr(self, name) < 0:
                 raise InputError(f"`{name}=` must be at least 0")
         for name in ("validation_clips", "test_clips", "finalist_clips"):

@@ -33,6 +33,7 @@ from nas.study.study import Study
 from nas.temporal import finalists
 from nas.temporal.block_scores import BlockScores
 from nas.temporal.deliver import deliver, hand_over
+from nas.temporal.halving import trained_by_halving
 from nas.temporal.inputs import Inputs, open_inputs
 from nas.temporal.learned import Learned
 from nas.temporal.quality import Quality, elsewhere
@@ -40,7 +41,8 @@ from nas.temporal.settings import Settings
 from nas.temporal.words import told
 from nas.training.training import trained_network, trained_supernet
 from search_spaces import Architecture
-from supernet import Supernet, Validation
+from supernet import Supernet, Validation, VideoUNet
+from supernet.flow_matching import Denoiser
 
 
 class TemporalTask:
@@ -66,6 +68,7 @@ class OpenTemporalTask:
         self._costs: BlockCosts | None = None
         self._scores = BlockScores(folder.file("guesses.json"), progress)
         self._learned: Learned | None = None
+        self._trained: dict[Architecture, VideoUNet] = {}
 
     @property
     def strategy(self) -> strategies.Strategy:
@@ -82,6 +85,7 @@ class OpenTemporalTask:
             + (settings.device == HOST)
             + 2 * (settings.supernet is None)
             + settings.scores_blocks
+            + settings.trains_finalists
             + settings.trains_winner
         )
 
@@ -164,11 +168,16 @@ class OpenTemporalTask:
             if settings.finalists > 1:
                 progress.skip("finalists", "there is only one")
             return winner(racing)
+        paths: dict[Architecture, Denoiser]
+        paths = {each.architecture: self._supernet.path(each.architecture) for each in racing}
+        if settings.trains_finalists:
+            self._trained = self._trained_on(list(paths))
+            paths = dict(self._trained)
         clips, data = settings.finalist_clips, self._inputs.splits["validation"]
         title = f"finalists: {len(racing)} networks on {clips} clips at most"
         shown = progress.stage(title, len(racing) * clips)
         with self._folder.timed("finalists", again=True), shown as advance:
-            verdict = finalists.race(racing, clips, self._supernet, data, advance)
+            verdict = finalists.race(paths, clips, data, advance)
         self._folder.results["finalists"] = finalists.summary(verdict, racing)
         if not verdict.decided:
             progress.say(
@@ -182,7 +191,7 @@ class OpenTemporalTask:
         A twin's winner is not: the network that is delivered is another, of full size.
         """
         settings, supernet = self._settings, self._supernet
-        network = supernet.extract(winner).eval()
+        network = self._trained.get(winner) or supernet.extract(winner).eval()
         if settings.trains_winner:
             network = trained_network(
                 network,
@@ -194,7 +203,8 @@ class OpenTemporalTask:
                 self._progress,
                 self._folder.timed,
             )
-        self._learned = Learned(supernet, network, settings.trains_winner)
+        trained = settings.trains_winner or winner in self._trained
+        self._learned = Learned(supernet, network, trained)
 
     def deliver(self, outcome: Outcome) -> dict[str, Any]:
         """Compare on test clips, report, and hand over."""
@@ -235,6 +245,25 @@ class OpenTemporalTask:
         with self._folder.timed("trace"), shown as advance:
             costs.trace_all(advance)
         return costs
+
+    def _trained_on(self, architectures: Sequence[Architecture]) -> dict[Architecture, VideoUNet]:
+        """The finalists, each trained on by itself."""
+        settings, stage = self._settings, "train the finalists on"
+        validation = Validation(
+            self._inputs.splits["validation"], settings.validation_clips, finalists.SEED
+        )
+        shown = self._progress.stage(stage, settings.finalist_steps)
+        with self._folder.timed(stage), shown as advance:
+            return trained_by_halving(
+                architectures,
+                settings.finalist_steps,
+                self._supernet,
+                self._inputs.space,
+                settings.plan,
+                validation,
+                self._folder.file,
+                advance,
+            )
 
     @property
     def _supernet(self) -> Supernet:

@@ -137,10 +137,12 @@ def train_network(
     steps: int,
     path: Path,
     on_step: OnStep | None = None,
+    schedule: Schedule | None = None,
 ) -> VideoUNet:
     """Fine-tune one network on clips by itself, from the weights that it has; all of it learns.
 
-    Goes on where `path` was left, and answers from it where the same training was finished.
+    Goes on where `path` was left, and answers from it where the same training was finished. The
+    plan's schedule, unless another is given.
     """
     data = load_clips(plan.data, space.unet, "train")
     notes = {
@@ -161,7 +163,7 @@ def train_network(
         velocity = network(batch.noisy, batch.time_B, batch.context_BLC)
         yield squared_error(velocity, batch.velocity)
 
-    trainer = Trainer(network, losses, plan.schedule(steps), plan.seed + 2, notes)
+    trainer = Trainer(network, losses, schedule or plan.schedule(steps), plan.seed + 2, notes)
     trainer.run(state_path(path), on_step)
     _finish(path, network.state_dict(), notes)
     return network

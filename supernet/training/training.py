@@ -79,12 +79,15 @@ class Schedule:
     ema: float | None = 0.995  # None: no averages, which take as much memory as the weights
     gradient_norm: float = 1.0
     checkpoint_every: int = 50  # passes
+    final_share: float = 0.1  # of the learning rate, at the end
 
     def rate(self, done: int) -> float:
-        """Linear warm-up, then a cosine down to a tenth; `done` counts passes."""
+        """Linear warm-up, then a cosine down to the final share; `done` counts passes."""
         warm = min(1.0, (done + 1) / self.warmup_passes)
         progress = min(1.0, done / self.passes)
-        return self.learning_rate * warm * (0.1 + 0.45 * (1 + float(np.cos(np.pi * progress))))
+        half = (1 - self.final_share) / 2
+        cosine = 1 + float(np.cos(np.pi * progress))
+        return self.learning_rate * warm * (self.final_share + half * cosine)
 
 
 @dataclass(frozen=True)

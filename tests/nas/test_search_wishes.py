@@ -108,7 +108,8 @@ def test_finalists_see_clips_until_one_stands_out(
     evaluated = found(Study(problem, random).run(6, Serial(quality)), problem, limits)
     seen: list[int] = []
     best_three = sorted(evaluated, key=lambda network: network.loss)[:3]
-    verdict = race(best_three, 64, supernet, clips, seen.append)
+    paths = {each.architecture: supernet.path(each.architecture) for each in best_three}
+    verdict = race(paths, 64, clips, seen.append)
     assert set(verdict.standings) == {network.architecture for network in best_three}
     assert seen == [verdict.clips]
     assert 3 * 32 <= verdict.clips <= 3 * 64
