@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--scored-clips", type=int, default=500, help="of a supernet's path")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
     parser.add_argument("--default-image-passes", type=int, default=1800)
-    parser.add_argument("--default-passes", type=int, nargs="+", default=(700, 6000))
+    parser.add_argument("--default-passes", type=int, nargs="+", default=(700, 2000, 6000))
     parser.add_argument("--whole-passes", type=int, nargs="+", default=(160, 450))
     parser.add_argument("--finalist-passes", type=int, nargs="+", default=(60,))
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
