@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,16 +55,19 @@ class StudyReader:
         self._coder = coder
         self._parameters = parameters
         self._finished: set[int] = set()
+        self._begin = 0  # of the trials, in their order, all before have finished and were read
         self._codes = self._rows([])
-        self._values: list[list[float]] = []
+        self._values = np.empty((0, len(problem.objectives)))
         self._avoided = self._rows([])
 
     def read(self, study: "Study", current: int) -> Observations:
         """Take in what has finished since; `current` is the trial that asks."""
         pending: list[Architecture] = []
         evaluated: list[Architecture] = []
+        values: list[list[float]] = []
         avoided: list[Architecture] = []
-        for trial in study.get_trials(deepcopy=False):
+        trials = study.get_trials(deepcopy=False)[self._begin :]
+        for trial in trials:
             if trial.number in self._finished or trial.number == current:
                 continue
             architecture = self._architecture(trial)
@@ -77,15 +81,15 @@ class StudyReader:
                 pending.append(architecture)
             elif self._teaches(trial, architecture):
                 evaluated.append(architecture)
-                self._values.append(list(trial.values))
+                values.append(list(trial.values))
             else:
                 avoided.append(architecture)
         self._codes = np.concatenate([self._codes, self._rows(evaluated)])
         self._avoided = np.concatenate([self._avoided, self._rows(avoided)])
-        values = np.array(self._values).reshape(-1, len(self._problem.objectives))
-        return Observations(
-            self._codes, values * self._problem.signs, self._rows(pending), self._avoided
-        )
+        if values:
+            self._values = np.concatenate([self._values, np.array(values) * self._problem.signs])
+        self._begin += sum(1 for _ in takewhile(lambda t: t.number in self._finished, trials))
+        return Observations(self._codes, self._values, self._rows(pending), self._avoided)
 
     def _rows(self, architectures: list[Architecture]) -> Codes:
         return self._coder.codes(architectures)
