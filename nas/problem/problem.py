@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nas.problem.earlier import Earlier
 from nas.problem.fidelity import Fidelity
 from nas.problem.goal import FRONT, Goal
 from search_spaces import Architecture, InputError, SearchSpace
@@ -63,6 +64,7 @@ class Problem:
             than evaluations find it: a supernet on few clips. In its unit; only differences count.
         settle: makes what is known of one architecture exact before it is judged, where `known`
             and `violations` guess, and says whether it exists; None where nothing is guessed.
+        earlier: what other studies of the space found of the first unknown objective.
         goal: what counts, as a user states it.
         fidelity: how closely evaluations may look; None where all are alike. A strategy is told
             what the first look finds; one that has a method `observe` learns of the others, too
@@ -77,6 +79,7 @@ class Problem:
     listed: tuple[Architecture, ...] | None = None
     proxy: Proxy | None = None
     settle: Callable[[Architecture], bool] | None = None
+    earlier: tuple[Earlier, ...] = ()
     goal: Goal = FRONT
     fidelity: Fidelity | None = None
 

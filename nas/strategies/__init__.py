@@ -7,6 +7,7 @@ package.module:name. `nas.testing.StrategyConformance` checks yours as ours are 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nas.problem.earlier import Earlier
 from nas.problem.goal import Goal
 from nas.problem.problem import Objective, Problem
 from nas.strategies.baselines import gp, nsga2, random, tpe
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STRATEGIES",
+    "Earlier",
     "Goal",
     "Objective",
     "Problem",

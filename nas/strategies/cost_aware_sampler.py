@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from nas.problem.earlier import Earlier
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
@@ -25,7 +26,8 @@ from nas.strategies.fidelities import CloserLooks, Corrected
 from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
-from nas.strategies.surrogate import Prediction, Surrogate, first_parameters, fitted
+from nas.strategies.surrogate import Prediction, Surrogate, first_parameters, fitted, some_of
+from nas.strategies.transfer import Source, TransferKernel, source_of
 from search_spaces.space.integer_encoding import Codes
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Settings:
     """The same for every problem."""
 
     first: int = 12  # balanced points before anything is modelled
+    first_told: int = 8  # where earlier studies were told, their best among them
     candidates: int = 400
     generations: int = 4
     batch_share: float = 0.05  # of what was evaluated: so many are proposed from one model ...
@@ -67,7 +70,9 @@ class CostAware(JointSampler):
         known = problem.is_known
         self._main, *self._rest = np.flatnonzero(~known).tolist()
         self._costs = [*np.flatnonzero(known).tolist(), *self._rest]  # objectives that cost
-        self._models = [_Model(self._kernel, self.settings) for _ in problem.objectives]
+        told = [each for earlier in problem.earlier for each in earlier.architectures]
+        self._first_points = self.settings.first_told if told else self.settings.first
+        self._told = self.coder.keys(self.coder.codes(told))
         self._first_looks = _Model(self._kernel, self.settings)
         self._looks = CloserLooks(problem.fidelity) if problem.fidelity else None
 
@@ -82,7 +87,8 @@ class CostAware(JointSampler):
         """A batch that differs: each is chosen as if those before it had come out as expected."""
         settings, taken = self.settings, Seen(self.coder, seen.codes, seen.pending, seen.avoided)
         if first:
-            wanted = max(0, settings.first - len(seen.codes))  # a resumed study has begun before
+            # A resumed study has begun before, and others with the best of earlier studies.
+            wanted = max(0, self._first_points - len(seen.codes) - len(seen.pending))
             if wanted and len(begin := self._searcher.balanced(wanted, taken)):
                 return self.coder.architectures(begin)
         if not len(seen.codes):  # all that was tried failed, or is being tried
@@ -95,12 +101,29 @@ class CostAware(JointSampler):
             best = self._best(seen, taken, count)
         return self.coder.architectures(best)
 
+    def foreseen(self, codes: Codes, quality: Vector) -> tuple[Matrix, Vector]:
+        """What earlier studies foresee of what was evaluated, and how much of it is theirs.
+
+        Args:
+            codes: (n, choices) of it.
+            quality: (n,), less is better.
+
+        Returns:
+            Means, (studies, n), each in a unit of its own; shares of the variance, (studies,).
+        """
+        scale = _Scale.of(quality, self._unchosen(codes, quality), self.settings)
+        with _threads().limit(limits=1, user_api="blas"):
+            model = self._models[self._main].of(codes, scale.compression(quality), self.rng)
+        assert isinstance(model.kernel, TransferKernel), "there are earlier studies"
+        shares = model.kernel.explained(model.parameters[:-1], model.rows)
+        return model.kernel.rows(codes).means, shares
+
     def _best(self, seen: Observations, taken: Seen, count: int) -> Codes:
         codes, values, pending = seen.codes, seen.values, seen.pending
         costs = values[:, self._costs]
         worst_costs = self._worst(costs)
         quality = self._cleaned(codes, values[:, self._main])
-        scale = _Scale.of(quality, self.settings)
+        scale = _Scale.of(quality, self._unchosen(codes, quality), self.settings)
         target = scale.compression(quality)
         model = self._models[self._main].of(codes, target, self.rng)
         # Models of what else is unknown; their means stand for it as known costs do.
@@ -152,6 +175,28 @@ class CostAware(JointSampler):
         known = self._looks.corrected(keys, first, some.predict(codes).mean)
         return first if known is None else self._first_looks.cleaned(codes, known)
 
+    @functools.cached_property
+    def _models(self) -> "list[_Model]":
+        """A model of each objective; of quality, one that earlier studies may teach."""
+        kernels = [self._kernel for _ in self.problem.objectives]
+        if earlier := self.problem.earlier:
+            sources = [self._source(each) for each in earlier]
+            kernels[self._main] = TransferKernel(self.coder, sources)
+        return [_Model(kernel, self.settings) for kernel in kernels]
+
+    def _source(self, earlier: Earlier) -> Source:
+        """The model of an earlier study, as it would be at that study's end."""
+        quality = np.array(earlier.quality) * float(self.problem.signs[self._main])
+        scale = _Scale.of(quality, quality[: self.settings.first], self.settings)
+        target = scale.compression(quality)
+        return source_of(self._kernel, self.coder, earlier.architectures, target)
+
+    def _unchosen(self, codes: Codes, quality: Vector) -> Vector:
+        """Qualities of the first points, those apart that were the best elsewhere."""
+        first = quality[: self._first_points]
+        chosen = np.isin(self.coder.keys(codes[: self._first_points]), self._told)
+        return first if chosen.all() else first[~chosen]
+
     def _growth(
         self, costs: Matrix, target: Vector, worst_costs: Vector, scale: "_Scale"
     ) -> Growth:
@@ -198,10 +243,10 @@ class _Scale:
     worst: float
 
     @staticmethod
-    def of(quality: Vector, settings: Settings) -> "_Scale":
-        """By the best and a typical one of what was evaluated, (n,)."""
+    def of(quality: Vector, first: Vector, settings: Settings) -> "_Scale":
+        """By the best of what was evaluated, (n,), and a typical one of the first points, (m,)."""
         best = float(quality.min())
-        typical = float(np.median(quality[: settings.first]))
+        typical = float(np.median(first))
         scale = max(typical - best, 1e-9 * max(abs(best), 1e-9))
         compression = Compression(best, settings.compressed_from * scale)
         ends = np.array([best + settings.reach * scale, quality.max()])
@@ -221,11 +266,11 @@ class _Model:
         """The model of what is known; of very much, of the best and of some of the rest."""
         settings = self._settings
         rows = self._kernel.rows(codes)
-        some = _some(values, settings.fit_points, rng)
+        some = some_of(values, settings.fit_points, rng)
         self._parameters = fitted(
             self._kernel, self._parameters, rows[some], values[some], settings.fit_steps
         )
-        self._some = _some(values, settings.model_points, rng)
+        self._some = some_of(values, settings.model_points, rng)
         return Surrogate(self._kernel, self._parameters, rows[self._some], values[self._some])
 
     def cleaned(self, codes: Codes, known: Corrected) -> Vector:
@@ -280,12 +325,3 @@ def _threads() -> "ThreadpoolController":
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def _some(values: Vector, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """All, or the better half of `count` and as many at random of the others."""
-    order = np.argsort(values, kind="stable")
-    if len(order) > count:
-        rest = rng.permutation(order[count // 2 :])[: count - count // 2]
-        order = np.concatenate([order[: count // 2], rest])
-    return np.sort(order)

@@ -169,9 +169,9 @@ class Kernel:
         one_hot = self.features.one_hot(codes)
         return Rows(one_hot, self.features.numbers(codes), self.features.counts(one_hot))
 
-    def variance(self, parameters: Vector) -> float:
-        """Of any architecture, before anything was seen."""
-        return float(np.exp(parameters[self._amplitudes]).sum())
+    def variance(self, parameters: Vector, rows: Rows) -> Vector:
+        """Of architectures, before anything was seen, (n,): the same for all."""
+        return np.full(len(rows), np.exp(parameters[self._amplitudes]).sum())
 
     def __call__(self, parameters: Vector, first: Rows, second: Rows) -> Matrix:
         """(n, m) covariances of n and m architectures."""

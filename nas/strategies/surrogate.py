@@ -42,7 +42,7 @@ class Surrogate:
         self.kernel = kernel
         self.parameters = parameters
         self.rows = rows
-        self._middle, self._scale = _standards(values)
+        self._middle, self._scale = standards(values)
         noise, extra = float(np.exp(parameters[-1])), np.zeros(len(values))
         if chance is not None:  # the noise that was fitted holds it, too
             extra = chance / self._scale**2
@@ -59,7 +59,7 @@ class Surrogate:
         rows = self.kernel.rows(codes)
         cross = self.kernel(self.parameters[:-1], self.rows, rows)
         solved = solve_triangular(self._factor, cross, lower=True)
-        left = self.kernel.variance(self.parameters[:-1]) - np.square(solved).sum(axis=0)
+        left = self.kernel.variance(self.parameters[:-1], rows) - np.square(solved).sum(axis=0)
         mean = self._middle + self._scale * (cross.T @ self._answer)
         return Prediction(self, rows, mean, np.maximum(left, 1e-10), solved)
 
@@ -92,7 +92,7 @@ class Prediction:
         parts = [self, *others]
         return Prediction(
             self._surrogate,
-            Rows.joined([part.rows for part in parts]),
+            type(self.rows).joined([part.rows for part in parts]),
             np.concatenate([part.mean for part in parts]),
             np.concatenate([part.variance for part in parts]),
             np.concatenate([part.solved for part in parts], axis=1),
@@ -142,7 +142,7 @@ def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int
 
     mean = first_parameters(kernel)
     deviation = np.append(kernel.deviation, 1.0)
-    middle, scale = _standards(values)
+    middle, scale = standards(values)
     standard = (values - middle) / scale
     count = len(values)
 
@@ -171,5 +171,15 @@ def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int
     return best
 
 
-def _standards(values: Vector) -> tuple[float, float]:
+def some_of(values: Vector, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """All, or the better half of `count` and as many at random of the others."""
+    order = np.argsort(values, kind="stable")
+    if len(order) > count:
+        rest = rng.permutation(order[count // 2 :])[: count - count // 2]
+        order = np.concatenate([order[: count // 2], rest])
+    return np.sort(order)
+
+
+def standards(values: Vector) -> tuple[float, float]:
+    """The middle and the unit of qualities inside a model."""
     return float(values.mean()), max(float(values.std()), 1e-12)

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from nas.evaluators import Evaluator, Outcome, Span
 from nas.problem.fidelity import ONCE
 from nas.problem.problem import Problem
+from nas.strategies.beginning import best_of_earlier
 from nas.study.ask_tell import AskTellSession, Proposal, Values
 from nas.study.attempts import Attempts
 from nas.study.evaluations import Evaluated, Evaluations
@@ -61,7 +62,7 @@ class Study:
         self._fidelity = problem.fidelity or ONCE
         self._found = Evaluations(self.problem, self._fidelity)
         self._race = self._found.race
-        self._first: deque[Architecture] = deque()
+        self._first = deque(best_of_earlier(self.problem))
         self._attempts = Attempts(self._session, self._race)
         self._is_exhausted = False
         self._begun = begun

@@ -19,6 +19,7 @@ from optuna.trial import Trial, TrialState
 
 from nas.evaluators.serial import Serial
 from nas.problem.distributions import directions
+from nas.problem.earlier import Earlier
 from nas.problem.problem import Problem
 from nas.strategies import Strategy
 from nas.study.ask_tell import AskTellSession, Proposal
@@ -119,6 +120,22 @@ class StrategyConformance:
         assert study.spent <= trials * looks.full
         assert {each.count for each in found} <= set(looks.levels)
         assert max(each.count for each in found) == looks.full
+
+    @pytest.mark.parametrize("kind", ["plain", "numeric", "listed", "budget", "maximised"])
+    def test_earlier_studies_may_be_told(self, kind: str) -> None:
+        """Of the same quality, of another that says nothing, and with networks over a budget."""
+        plain = PROBLEMS[kind]
+        rng = np.random.default_rng(0)
+        known = tuple(dict.fromkeys(plain.space.sample(rng) for _ in range(20)))
+        drawn = tuple(rng.normal(size=len(known)).tolist())
+        told = (Earlier("same", known, tuple(map(quality, known))), Earlier("other", known, drawn))
+        problem = replace(plain, earlier=told)
+        found = Study(problem, self._strategy).run(self.trials, Serial(quality))
+        architectures = [each.architecture for each in found]
+        assert len(set(architectures)) == self.trials
+        assert problem.keeps(architectures).all()
+        inside = [a for a in known if plain.keeps([a])[0] and a in (plain.listed or known)]
+        assert not inside or set(inside) & set(architectures[:8]), "the search begins with them"
 
     @pytest.mark.parametrize("kind", ["plain", "listed", "budget"])
     def test_a_space_ends(self, kind: str) -> None:

@@ -14,6 +14,7 @@ from nas.strategies.expected_hypervolume import ParetoFront
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
 from nas.strategies.surrogate import Surrogate, first_parameters
+from nas.strategies.transfer import Source, TransferKernel, source_of
 from nas.testing.problems import CONDITIONAL, NUMERIC, one_cost, quality, scores
 from search_spaces import Architecture, SearchSpace, load
 from search_spaces.space.integer_encoding import INACTIVE, IntegerEncoder
@@ -46,10 +47,13 @@ def test_first_points_are_balanced() -> None:
         assert np.bincount(rows[:, place].astype(int)).tolist() == [10, 10, 10]
 
 
+@pytest.mark.parametrize("studies", [0, 2])
 @pytest.mark.parametrize("space", [CONDITIONAL, NUMERIC])
-def test_the_kernels_gradient_is_what_differences_say(space: SearchSpace) -> None:
+def test_the_kernels_gradient_is_what_differences_say(space: SearchSpace, studies: int) -> None:
     coder, rng = IntegerEncoder(space), np.random.default_rng(1)
     kernel = Kernel(coder)
+    if studies:
+        kernel = TransferKernel(coder, [a_study(coder, rng)[0] for _ in range(studies)])
     rows = kernel.rows(coder.sample(12, rng))
     at = kernel.mean + 0.2 * rng.normal(size=kernel.mean.size)
     slope = rng.normal(size=(12, 12))
@@ -61,8 +65,29 @@ def test_the_kernels_gradient_is_what_differences_say(space: SearchSpace) -> Non
     ]
     assert np.allclose(back(slope), differences, atol=1e-6)
     assert np.allclose(covariance, kernel(at, rows, rows))
-    assert np.allclose(np.diag(covariance), kernel.variance(at))
+    assert np.allclose(np.diag(covariance), kernel.variance(at, rows))
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
+
+
+def a_study(coder: IntegerEncoder, rng: np.random.Generator) -> tuple[Source, np.ndarray]:
+    """An earlier study, and what it evaluated."""
+    codes = np.unique(coder.sample(30, rng), axis=0)
+    found = coder.architectures(codes)
+    values = np.array([quality(each) for each in found])
+    return source_of(Kernel(coder), coder, found, values), codes
+
+
+def test_an_earlier_study_knows_what_it_evaluated_and_little_else() -> None:
+    coder, rng = IntegerEncoder(CONDITIONAL), np.random.default_rng(3)
+    source, codes = a_study(coder, rng)
+    kernel = TransferKernel(coder, [source])
+    values = np.array([quality(each) for each in coder.architectures(codes)])
+    rows = kernel.rows(codes)
+    assert np.allclose(rows.means[0], (values - values.mean()) / values.std(), atol=1e-3)
+    spread = rows.squares[0] - 1 - np.square(rows.means[0])
+    assert np.abs(spread).max() < 1e-3
+    others = kernel.rows(coder.sample(30, np.random.default_rng(4)))
+    assert (others.squares[0] - 1 - np.square(others.means[0])).max() > 0.05
 
 
 def test_what_is_believed_shrinks_deviations_as_an_evaluation_would() -> None:
