@@ -39,6 +39,7 @@ def search(
     seed: int | None = None,
     finalists: int | None = None,
     limit_bound: Bound | None = None,
+    begin_from: "str | Path | Sequence[str | Path]" = (),
     resume: bool = False,
     storage: str | None = None,
     workers: Workers | None = None,
@@ -65,6 +66,8 @@ def search(
         seed: of everything that is drawn.
         finalists: how many of the best are looked at more closely at last.
         limit_bound: what of a latency counts: the `prediction`, or its `upper` 90% bound.
+        begin_from: folders of earlier searches of the same space, of another device, budget or
+            dataset: their studies teach this one as far as they predict it.
         resume: go on with a folder that is there.
         storage: an Optuna storage's URL; by default a file in the folder.
         workers: processes that evaluate, here or on a cluster; by default this one does.
@@ -108,6 +111,9 @@ def search(
         Path(out),
         made,
         settings,
+        begin_from=[Path(begin_from)]
+        if isinstance(begin_from, str | Path)
+        else [Path(each) for each in begin_from],
         resume=resume,
         storage=storage,
         workers=workers,

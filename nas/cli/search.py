@@ -193,6 +193,14 @@ def search(
         typer.Option(help="A metric on generated clips, package.module:name; several times."),
     ] = None,
     seed: options.Seed = 0,
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="The run folder of an earlier search of the same space (another device, budget or "
+            "dataset), which teaches this one as far as it predicts it; several times.",
+        ),
+    ] = None,
     resume: options.Resume = False,
     json: options.AsJson = False,
 ) -> None:
@@ -272,6 +280,7 @@ def search(
             out,
             job,
             settings,
+            begin_from=from_ or (),
             resume=resume,
             storage=storage,
             workers=Workers(workers, ray, timeout_s) if elsewhere else None,

@@ -16,7 +16,7 @@ from nas.progress import Progress
 from nas.run.results import Found
 from nas.run.run_folder import RunFolder
 from nas.study.study import Study
-from search_spaces import Architecture
+from search_spaces import Architecture, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Told:
 
 class OpenTask(Protocol):
     """A task, opened for one run: what is misspelt or does not fit was refused."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The architectures."""
 
     @property
     def strategy(self) -> Any:

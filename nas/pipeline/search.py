@@ -4,12 +4,14 @@ Each stage picks up where it was left (`stages.py`); what they do for a task, th
 (`contract.py`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.evaluators.workers import Workers
 from nas.pipeline.contract import Task, Told
+from nas.pipeline.earlier_runs import names_of, runs_read
 from nas.pipeline.stages import STAGES, Job
 from nas.progress import Progress
 from nas.run.results import Found, front
@@ -34,20 +36,23 @@ def run(
     task: Task,
     settings: SearchSettings,
     *,
+    begin_from: Sequence[Path] = (),
     resume: bool = False,
     storage: str | None = None,
     workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Search a task, and leave a run folder; arguments and errors as of `nas.search`."""
+    settings = replace(settings, begin_from=names_of(begin_from))
     folder = RunFolder(out, settings, storage, resume=resume)
     progress = progress or Progress()
     opened = task.opened(folder, progress)
     progress.expect(STAGES + opened.own_stages)
-    job = Job(opened, folder, progress, storage)
     if workers is not None:
         workers.check()
     with folder.opened():
+        earlier = runs_read(begin_from, folder, opened.space, storage)
+        job = Job(opened, folder, progress, storage, earlier)
         limits = job.limits()
         with job.studies(limits) as studies:
             outcome = job.outcome(studies, limits, workers)

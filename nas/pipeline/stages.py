@@ -1,6 +1,6 @@
 """The stages of a search. Each picks up where it was left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +13,7 @@ from nas.costs.limits import Limits
 from nas.evaluators.cached import CachedEvaluator
 from nas.evaluators.workers import Workers
 from nas.pipeline.contract import OpenTask, Outcome
+from nas.pipeline.earlier_runs import EarlierRun, earlier_of
 from nas.problem.fidelity import ONCE
 from nas.progress import Progress
 from nas.run.results import Found, Origin, found, inside
@@ -47,12 +48,14 @@ class Job:
         folder: where it stands.
         progress: where progress is shown.
         storage: of its studies; None for a file in the folder.
+        earlier: runs that the search begins from, where its folder does not keep them yet.
     """
 
     task: OpenTask
     folder: RunFolder
     progress: Progress
     storage: str | None
+    earlier: Sequence[EarlierRun] = ()
 
     def limits(self) -> Limits:
         """The budgets: latency comes first, so that one that nothing keeps is refused at once."""
@@ -68,6 +71,7 @@ class Job:
         """The studies of the run, opened: what can be refused is, before long work."""
         problem = self.task.problem(limits)
         check_region(problem)
+        told = replace(problem, earlier=earlier_of(self.earlier, self.folder, problem))
         url = self.storage or sqlite(self.folder.file("study.db"))
         records = [
             Record(url, study_name(self.folder.study, name), problem, partial(_described, limits))
@@ -77,7 +81,7 @@ class Job:
             if problem.settle is not None:  # what an earlier try evaluated is known exactly again
                 for architecture in (each for record in records for each in record.evaluated):
                     problem.settle(architecture)
-            searched = Study(problem, self.task.strategy, records[0])
+            searched = Study(told, self.task.strategy, records[0])
             # Its own seed: a search that begins at random must not meet its own beginning.
             baseline = replace(problem, seed=(problem.seed + BASELINE_SEED) % MOST_SEEDS)
             yield Studies(searched, Study(baseline, strategies.random, records[1]))

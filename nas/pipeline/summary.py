@@ -13,9 +13,10 @@ from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
 from nas.problem.problem import Problem
 from nas.run.looks import seen
-from nas.run.results import Found, closest, front, missed
+from nas.run.results import Found, closest, front, missed, quality_place
 from nas.run.run_folder import RunFolder
 from nas.run.settings import SearchSettings
+from nas.strategies.agreement import agreements
 from search_spaces import Architecture
 from search_spaces.files import document
 from search_spaces.tables.columns import in_words
@@ -61,11 +62,38 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
         "winner_origin": best.origin,
         "trials": len(outcome.evaluated),
         "random_picks": len(outcome.picks),
+        "began_from": _began_from(outcome),
         "seen": seen(outcome.evaluated, outcome.problem.fidelity),
         "goal": _goal(outcome),
         "front": [found.trial for found in front(outcome.evaluated, outcome.problem)],
         **(_on_devices(limits, best.architecture) if limits.targets else _nowhere()),
     }
+
+
+def _began_from(outcome: Outcome) -> list[dict[str, Any]]:
+    """The earlier runs that the search began from, and how far they agree with what it found."""
+    if not outcome.problem.earlier:
+        return []
+    place = quality_place(outcome.problem)
+    values = np.array([found.values for found in outcome.evaluated])  # noqa: PD011 (no frame)
+    networks = [found.architecture for found in outcome.evaluated]
+    agreed = agreements(outcome.problem, networks, values[:, place])
+    return [
+        {"name": earlier.name, "networks": len(earlier.architectures), **asdict(agreement)}
+        for earlier, agreement in zip(outcome.problem.earlier, agreed, strict=True)
+    ]
+
+
+def began_in_words(summary: dict[str, Any]) -> list[str]:
+    """A line for each earlier run that the search began from."""
+    lines = []
+    for each in summary["began_from"]:
+        tau = "no ranking" if each["tau"] is None else f"Kendall's tau {each['tau']:.2f}"
+        lines.append(
+            f"began from {each['name']}: {each['networks']} networks; its ranking of the first "
+            f"{each['of']} evaluations: {tau}; weight at the end: {each['weight']:.0%}"
+        )
+    return lines
 
 
 def _goal(outcome: Outcome) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from search_spaces.files import document
 from search_spaces.files.locking import lock
 
 # What a run leaves that was refused before anything was evaluated.
-OF_NOTHING_DONE = frozenset({".lock", "run.json", "study.db", "study.db-wal", "study.db-shm"})
+OF_NOTHING_DONE = frozenset(
+    {".lock", "run.json", "earlier.json", "study.db", "study.db-wal", "study.db-shm"}
+)
 SEARCH = "search"  # the stage from which on the budget is settled
 
 

@@ -28,6 +28,7 @@ class SearchSettings:
         calibration_networks: measured where the device is this machine, and ...
         unseen_networks: ... measured to judge its predictions.
         seed: of everything that is drawn.
+        begin_from: the folders' names of earlier searches whose studies it begins from.
         goal: what counts, as `nas.problem.goal` has it.
         region: of the goal region, limits of objectives by name.
     """
@@ -47,6 +48,7 @@ class SearchSettings:
     calibration_networks: int = 24
     unseen_networks: int = 24
     seed: int = 0
+    begin_from: tuple[str, ...] = ()
     goal: str = "best"
     region: tuple[tuple[str, float], ...] = ()
 

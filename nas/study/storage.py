@@ -34,7 +34,7 @@ def opened(url: str) -> optuna.storages.RDBStorage:
     try:
         if path is not None:
             sqlite(path)
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=_settings(url))
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=connect_settings(url))
         if path is not None:
             _write_ahead(storage)
     except Exception as error:  # drivers of databases raise errors of their own
@@ -62,7 +62,8 @@ def sqlite(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def _settings(url: str) -> dict[str, Any]:
+def connect_settings(url: str) -> dict[str, Any]:
+    """How the engine of a URL connects."""
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": LOCKED_S}}
     # A connection that the server has dropped meanwhile is replaced before it is used.

@@ -72,6 +72,11 @@ class OpenNetworkTask:
             task.evaluation(self._finds)  # refused where there is none
 
     @property
+    def space(self) -> SearchSpace:
+        """The architectures."""
+        return self._task.space
+
+    @property
     def strategy(self) -> strategies.Strategy:
         """Proposes networks."""
         return self._strategy

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.pipeline.contract import Told
+from nas.pipeline.summary import began_in_words
 from nas.run.looks import seen_in_words
 from search_spaces.tables.columns import in_words
 
@@ -42,7 +43,7 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"the winner: {network['parameters']:,} parameters, {network['gflops']:.4g} GFLOPs, "
             f"{network['memory_mb']:.4g} MB"
         )
-    lines.append(summary["verdict"])
+    lines += [summary["verdict"], *began_in_words(summary)]
     if seen := seen_in_words(summary["seen"]):
         lines.append(f"networks that the search saw: {seen}")
     lines += [f"report: {out / 'report.html'}"]

@@ -40,7 +40,7 @@ from nas.temporal.quality import Quality, elsewhere
 from nas.temporal.settings import Settings
 from nas.temporal.words import told
 from nas.training.training import trained_network, trained_supernet
-from search_spaces import Architecture
+from search_spaces import Architecture, SearchSpace
 from supernet import Supernet, Validation, VideoUNet
 from supernet.flow_matching import Denoiser
 
@@ -69,6 +69,11 @@ class OpenTemporalTask:
         self._scores = BlockScores(folder.file("guesses.json"), progress)
         self._learned: Learned | None = None
         self._trained: dict[Architecture, VideoUNet] = {}
+
+    @property
+    def space(self) -> SearchSpace:
+        """The architectures."""
+        return self._inputs.space
 
     @property
     def strategy(self) -> strategies.Strategy:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nas.pipeline.contract import Told
+from nas.pipeline.summary import began_in_words
 from nas.run.looks import seen_in_words
 from nas.temporal.learned import INHERITED
 
@@ -45,7 +46,7 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"layouts of the published kind: {found} ms predicted, beside "
             f"{summary['published']['latency_ms']:.0f} ms published; a check, not a fit"
         )
-    lines.append(summary["verdict"])
+    lines += [summary["verdict"], *began_in_words(summary)]
     if seen := seen_in_words(summary["seen"]):
         lines.append(f"networks that the search saw: {seen}")
     if asked := summary["asked"]:
