@@ -6,7 +6,7 @@ RUN ?= run
 READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 SAY := echo "nas is $(BIN)/nas; to call it by name: source $(BIN)/activate"
-BENCHMARKS := search_nb201 search_peers first_hour storage_overhead workers ranking twin_ranking \
+BENCHMARKS := search_nb201 warm_start search_peers first_hour storage_overhead workers ranking twin_ranking \
     uniform_layouts few_shot neural_engine this_machine predict_speed trace_large rank_costs \
     export_full_size operator_forms bundle_equality supernet_overhead training_executions \
     paired_evaluation open_sd15
