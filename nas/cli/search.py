@@ -156,7 +156,7 @@ def search(
         typer.Option(help="A worker's evaluation that takes longer is stopped and tried again."),
     ] = None,
     image_steps: options.ImageSteps = 1800,
-    video_steps: options.VideoSteps = 700,
+    video_steps: options.VideoSteps = 2000,
     freeze_backbone: options.FreezeBackbone = False,
     screening_clips: Annotated[
         int,

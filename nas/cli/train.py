@@ -21,7 +21,7 @@ def train(
     data: options.Data = "digits",
     recipe: options.Recipe = "uniform",
     image_steps: options.ImageSteps = 1800,
-    video_steps: options.VideoSteps = 700,
+    video_steps: options.VideoSteps = 2000,
     clips: Annotated[
         int | None, typer.Option(min=1, help="Clips of a step: 3 of the image U-Net's, then 4.")
     ] = None,

@@ -41,7 +41,7 @@ class TrainingPlan:
 
     image_steps: int = 1800
     image_clips: int = 4  # a clip's frames are that many images
-    video_steps: int = 700  # passes: a step of one path is one, whatever the recipe
+    video_steps: int = 2000  # passes: a step of one path is one, whatever the recipe
     video_clips: int = 4
     images: float = 0.0  # share of the video steps that see clips of one frame
     freeze_backbone: bool = False
