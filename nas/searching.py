@@ -79,6 +79,9 @@ def search(
         FloatingPointError: what was found of the first networks was no number.
         StorageError: the storage failed; what is finished there is safe.
     """
+    for name, given in (("strategy", strategy), ("storage", storage)):
+        if given is not None and not isinstance(given, str):
+            raise InputError(f"`{name}={given}`: give a text")
     if isinstance(objectives, str):
         raise InputError(f"`objectives={objectives}`: give a list of names")
     made, settings = _made(task)

@@ -1,5 +1,6 @@
 """Cached evaluator: evaluates nothing a second time, whichever study asks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -38,7 +39,7 @@ class CachedEvaluator:
         outcomes = self._evaluator.wait()
         for outcome in outcomes:
             asked = self._asked.pop(outcome.ticket)
-            if outcome.error is None:
+            if outcome.error is None and all(map(math.isfinite, outcome.values)):
                 self.known[asked] = outcome
         return outcomes
 

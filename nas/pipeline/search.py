@@ -14,7 +14,7 @@ from nas.pipeline.contract import Task, Told
 from nas.pipeline.earlier_runs import names_of, runs_read
 from nas.pipeline.stages import STAGES, Job
 from nas.progress import Progress
-from nas.run.results import Found, front
+from nas.run.results import Found, closest, front
 from nas.run.run_folder import RunFolder
 from nas.run.settings import SearchSettings
 
@@ -57,7 +57,7 @@ def run(
         with job.studies(limits) as studies:
             outcome = job.outcome(studies, limits, workers)
         summary = opened.deliver(outcome)
-    best = front(outcome.evaluated, outcome.problem)
+    best = front(closest(outcome.evaluated), outcome.problem)
     return SearchResult(
         folder.path, outcome.winner, best, outcome.evaluated, summary, opened.told(summary)
     )

@@ -37,17 +37,22 @@ def write_trials(folder: RunFolder, outcome: Outcome) -> None:
             "seed": folder.settings.seed,
             **({} if problem.fidelity is None else {f"{problem.fidelity.name}_count": found.count}),
             **{name: found.architecture.get(name, "") for name in choices},
-            **{
-                name: value
-                for name, value in named_values(found, problem).items()
-                if name in unknown
-            },
+            **_found(found, unknown, problem),
             **{meter: column[index] for meter, column in measured.items()},
         }
         for index, found in enumerate(evaluated)
     ]
     csv = pd.DataFrame(rows).to_csv(index=False)
     document.write_atomically(folder.file("trials.csv"), csv)
+
+
+def _found(network: Found, unknown: list[str], problem: Problem) -> dict[str, float]:
+    """What evaluations found; in a race, of the last look, and what a full one should find."""
+    values = {n: v for n, v in named_values(network, problem).items() if n in unknown}
+    if not network.looked:
+        return values
+    looked = dict(zip(unknown, network.looked, strict=True))
+    return {**looked, **{f"full_{name}": value for name, value in values.items()}}
 
 
 def summary_of(outcome: Outcome) -> dict[str, Any]:
@@ -63,9 +68,11 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
         "trials": len(outcome.evaluated),
         "random_picks": len(outcome.picks),
         "began_from": _began_from(outcome),
+        "winner_count": best.count,
+        "not_full": _not_full(outcome),
         "seen": seen(outcome.evaluated, outcome.problem.fidelity),
         "goal": _goal(outcome),
-        "front": [found.trial for found in front(outcome.evaluated, outcome.problem)],
+        "front": [found.trial for found in front(closest(outcome.evaluated), outcome.problem)],
         **(_on_devices(limits, best.architecture) if limits.targets else _nowhere()),
     }
 
@@ -94,6 +101,17 @@ def began_in_words(summary: dict[str, Any]) -> list[str]:
             f"{each['of']} evaluations: {tau}; weight at the end: {each['weight']:.0%}"
         )
     return lines
+
+
+def _not_full(outcome: Outcome) -> str | None:
+    """That the winner was not seen fully, in a sentence; None where it was."""
+    fidelity, best = outcome.problem.fidelity, outcome.winner
+    if fidelity is None or best.is_full:
+        return None
+    return (
+        f"No network was seen fully ({fidelity.name} {fidelity.full}): the winner was at "
+        f"{best.count}, and its figure is an estimate"
+    )
 
 
 def _goal(outcome: Outcome) -> dict[str, Any]:

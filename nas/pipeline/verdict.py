@@ -32,10 +32,15 @@ def _sentences(summary: dict[str, Any]) -> Iterator[str]:
     elif worth["difference"] is None:
         is_searched = worth["best_so_far"]["search"][-1] is not None
         only = "the search" if is_searched else "random picks"
-        yield f"Only {only} found networks in the region{_handed_over(origin)}"
+        where = "that were seen fully" if summary["goal"]["missed"] else "that count"
+        where = where if worth["is_race"] else "in the region"
+        yield f"Only {only} found networks {where}{_handed_over(origin)}"
     else:
         yield _who_was_better(worth, origin)
-        yield _how_soon(worth)
+        if not worth["is_race"]:
+            yield _how_soon(worth)
+    if not_full := summary["not_full"]:
+        yield not_full
     if missed := summary["goal"]["missed"]:
         yield missed
 
@@ -50,6 +55,8 @@ def _who_was_better(worth: dict[str, Any], origin: str) -> str:
             f"{_handed_over(origin)}"
         )
     where = f"{what} on {found['judged_on']}" if found["judged_on"] else what
+    if worth["goal"] != "best":
+        where += " (of which alone this speaks)"
     if error is not None and not abs(value) > TOLD_APART * error:
         return (
             f"The search is not told apart from random picks at equal cost ("

@@ -1,8 +1,8 @@
 """What a search was worth: anytime performance beside random search at equal cost, with errors.
 
 A side's best, and its curve, are of the networks that count: in the goal's region, where any of
-both sides is, and seen as closely as any (`nas.run.results.closest`). Other values are estimates,
-and the best of many estimates is often a lucky one.
+both sides is, and seen fully, where any was. Other values are estimates, and the best of many
+estimates is often a lucky one.
 """
 
 import math
@@ -64,21 +64,27 @@ def worth(outcome: Outcome, strategy: str, judged: Difference | None = None) -> 
     difference = judged or _difference(best["search"], best["random"], objective.name, place)
     return {
         "strategy": strategy,
+        "goal": problem.goal.kind if len(problem.objectives) > 1 else "best",
         "quality": objective.name,
         "maximize": objective.maximize,
         "best_so_far": {
             side: [sign * loss if math.isfinite(loss) else None for loss in losses]
             for side, losses in found.items()
         },
-        "reached_after": next(reached, None),
+        # A race looks at networks in another order than it proposes them.
+        "reached_after": None if problem.fidelity else next(reached, None),
+        "is_race": problem.fidelity is not None,
         "same_best": best["search"].architecture == best["random"].architecture,
         "difference": vars(difference) if searched and picked else None,
     }
 
 
 def _sides(outcome: Outcome) -> list[list[Found]]:
-    """Networks of the search and random picks, in the goal's region where any of them is."""
-    return inside(outcome.problem, outcome.evaluated, outcome.picks)
+    """Networks of the search and random picks that count: none of a side is possible."""
+    searched, picked = inside(outcome.problem, outcome.evaluated, outcome.picks)
+    if any(network.is_full for network in (*searched, *picked)):
+        return [[n for n in side if n.is_full] for side in (searched, picked)]
+    return [searched, picked]
 
 
 def _best_so_far(networks: Sequence[Found], counted: Sequence[Found]) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Problem
-from nas.run.results import Found, quality_place
+from nas.run.results import Found, closest, quality_place
 from search_spaces.tables.columns import in_words
 
 BLUE, ORANGE, GREY, GREEN = "#2266aa", "#dd7711", "#888888", "#228855"
@@ -53,7 +53,7 @@ def pareto_picture(
     axes.scatter(*points(picks), s=26, c=GREY, marker="x", label="random picks")
     axes.scatter(*points(evaluated), s=30, c=BLUE, alpha=0.7, label="trials of the search")
     line = "their Pareto front" if len(problem.objectives) > 1 else "the best so far"
-    axes.step(*points(shown.front(evaluated)), where="post", c=BLUE, lw=1.5, label=line)
+    axes.step(*points(shown.front(closest(evaluated))), where="post", c=BLUE, lw=1.5, label=line)
     if math.isfinite(shown.across(best)):
         axes.scatter(*points([best]), s=260, c=ORANGE, marker="*", label=label)
     if budget_ms is not None:

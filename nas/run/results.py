@@ -28,6 +28,7 @@ class Found:
     count: int | None = None  # on how many clips, or what a fidelity counts, if one does
     is_full: bool = True  # whether it was seen as closely as any; else values are estimates
     samples: tuple[float, ...] = ()  # of the first of them, where evaluations tell it by the sample
+    looked: tuple[float, ...] = ()  # what the last look found of the unknown ones, if any looked
 
 
 def found(
@@ -52,6 +53,7 @@ def found(
             origin,
             *_closeness(each, problem),
             each.samples,
+            each.looked,
         )
         for each, latency_ms in zip(evaluated, latencies_ms.tolist(), strict=True)
     ]

@@ -23,6 +23,7 @@ class Evaluated:
             as a full look should find them.
         count: on how much of what the fidelity counts it was seen.
         samples: of the first unknown objective, one number a sample; empty where they are not told.
+        looked: the unknown objectives as the last look found them, where there is a fidelity.
     """
 
     trial: int
@@ -30,6 +31,7 @@ class Evaluated:
     values: Values
     count: int = 1
     samples: Values = ()
+    looked: Values = ()
 
 
 class Evaluations:
@@ -55,6 +57,10 @@ class Evaluations:
         count = self._fidelity.levels[0]
         self._first[architecture] = Evaluated(trial, architecture, values, count)
         self.add(architecture, look)
+
+    def charge(self, level: int, times: int = 1) -> None:
+        """Count what looks cost that came to nothing."""
+        self.spent += times * self._fidelity.cost(level)
 
     def add(self, architecture: Architecture, look: Look) -> None:
         """Take in a look."""
@@ -88,12 +94,12 @@ class Evaluations:
         values = tuple(v if k else next(found) for v, k in zip(first.values, known, strict=True))
         closest = self.race.looks(architecture)[-1]
         count = self._fidelity.levels[closest.level]
-        return Evaluated(first.trial, architecture, values, count, closest.samples)
+        return Evaluated(first.trial, architecture, values, count, closest.samples, closest.values)
 
     def answers(self) -> Iterator[tuple[Architecture, Span | None, Outcome]]:
         """All that was found, as an evaluator would say it again."""
         for architecture, look in self.race.every():
-            if not self._fidelity.top:
+            if self._problem.fidelity is None:
                 yield architecture, None, Outcome(0, look.values)
                 continue
             begin, end = span = self._fidelity.span(look.level)

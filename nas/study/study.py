@@ -142,7 +142,7 @@ class Study:
                 return
             ticket = self._begin(started)
             running[ticket] = started
-            span = self._fidelity.span(started.level) if self._fidelity.top else None
+            span = self._fidelity.span(started.level) if self.problem.fidelity else None
             evaluator.submit(ticket, started.architecture, span)
 
     def _next(self, left: int, running: dict[int, _Running]) -> _Running | None:
@@ -248,6 +248,7 @@ class Study:
         if ran.proposal is not None:
             self._attempts.failed(ran.proposal, ran.attempt, error)
             return
+        self._found.charge(ran.level)
         said = f"at {self._fidelity.name} {self._step(ran.level)}: {error}"
         self._attempts.failed_look(ran.architecture, ran.attempt, ran.level, said)
 
@@ -312,7 +313,10 @@ class Study:
             every = tuple(self.problem.values(architecture, values))
             self._found.add_first(seen.number, architecture, every, look)
             self._session.add_seen(architecture, every, seen.notes)
-        self._attempts.looked(architecture, max(seen.attempts.values(), default=0))
+        tried = max(seen.attempts.values(), default=0)
+        self._attempts.looked(architecture, tried)
+        if tried:
+            self._found.charge(len(seen.looks), tried)
         if seen.state != TrialState.RUNNING:
             self._race.put_out(architecture)
         elif len(seen.looks) > self._fidelity.top and self._record is not None:

@@ -42,8 +42,10 @@ class Evaluation:
         """
         asked = {} if self.fidelity is None or span is None else {self.fidelity: span[1]}
         answer: Any = self.evaluate(architecture, **asked)
-        if asked and len(self.finds) == 1 and (samples := _samples(answer, self.finds[0])):
-            return samples
+        if span is not None and len(self.finds) == 1:
+            samples = _samples(answer, self.finds[0])
+            if samples is not None:
+                return self._checked(samples, span)
         if isinstance(answer, Mapping):
             return self._by_name(answer)
         values = answer if isinstance(answer, tuple | list) else [answer]
@@ -54,6 +56,14 @@ class Evaluation:
                 f"{{{self.finds[0]!r}: ...}}{known_elsewhere(self.finds)}"
             )
         return tuple(_number(value, name) for value, name in zip(values, self.finds, strict=True))
+
+    def _checked(self, samples: Samples, span: Span) -> Samples:
+        if len(samples.values) != span[1]:
+            raise BadAnswerError(
+                f"evaluate returned {len(samples.values)} numbers for {self.fidelity}={span[1]}; "
+                "return one for each, the first ones as for fewer, or their mean"
+            )
+        return samples
 
     def _by_name(self, answer: Mapping[Any, Any]) -> tuple[float, ...]:
         for name in answer:
@@ -89,6 +99,12 @@ def known_elsewhere(names: Sequence[str]) -> str:
     return said
 
 
+def _is_array(value: Any) -> bool:
+    """Whether it holds several numbers, or none: an array of numpy's or torch's."""
+    count = value.numel() if hasattr(value, "numel") else getattr(value, "size", 1)
+    return bool(getattr(value, "ndim", 0)) and count != 1
+
+
 def _number(value: Any, name: str) -> float:
     """A number of Python, numpy or torch, alone or the one of an array; NaN is one of them.
 
@@ -96,6 +112,11 @@ def _number(value: Any, name: str) -> float:
         ValueError: it is finite, and larger than anything that is measured.
     """
     kind = str(getattr(value, "dtype", ""))
+    if _is_array(value):
+        raise BadAnswerError(
+            f"evaluate returned an array for {name}; return {KINDS}, or, of the one thing that is "
+            "found at a fidelity, an array of one number a sample"
+        )
     if hasattr(value, "item") and getattr(value, "size", 0) == 1:
         value = value.item()
     odd = isinstance(value, str | bytes | bool) or any(word in kind for word in NO_NUMBERS)

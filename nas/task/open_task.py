@@ -105,7 +105,7 @@ class OpenNetworkTask:
         self._finds = tuple(each.name for each in problem.objectives if not each.known)
         if said := known_elsewhere(self._finds):
             self._progress.say(f"evaluate must find {', '.join(self._finds)}{said}")
-        looks = self._task.looks(settings.finalists)
+        looks = self._task.looks(settings.finalists, settings.trials)
         problem = replace(problem, fidelity=looks)
         return replace(problem, settle=self._exists if traces is None else traces.settle)
 
@@ -128,7 +128,7 @@ class OpenNetworkTask:
         """The best of all; where evaluations have a fidelity, of those that were seen fully."""
         every = most_closely(*groups)
         self._folder.results.pop("finalists", None)
-        if problem.fidelity is not None:
+        if problem.fidelity is not None and any(each.is_full for each in every):
             self._folder.results["finalists"] = [
                 {"trial": each.trial, "origin": each.origin, "seen": list(each.values)}
                 for each in sorted(closest(every), key=in_order)

@@ -63,6 +63,19 @@ def _check_takes(evaluate: Evaluate | None, name: str) -> None:
         )
 
 
+def _check_fidelity(evaluate: Evaluate | None, fidelity: Any) -> None:
+    """Refuse what is no argument of the function with rising counts."""
+    if not isinstance(fidelity, Mapping):
+        raise InputError(
+            f'`fidelity={fidelity}`: give a name with counts, as {{"clips": (16, 128)}}'
+        )
+    if len(fidelity) > 1:
+        raise InputError(f"`fidelity=` has {', '.join(fidelity)}; give one")
+    for name, levels in fidelity.items():
+        _fidelity(name, levels)
+        _check_takes(evaluate, name)
+
+
 @dataclass(frozen=True)
 class Task:
     """A task: a space, how good its networks are, and how they are built.
@@ -124,11 +137,7 @@ class Task:
             raise InputError(f"`shape={self.shape}`: give a text, as 1,3,224,224")
         if self.weights is not None and self.build is None:
             raise InputError("`weights=` without `build=`; give what builds the networks, too")
-        if len(self.fidelity) > 1:
-            raise InputError(f"`fidelity=` has {', '.join(self.fidelity)}; give one")
-        for name, levels in self.fidelity.items():
-            _fidelity(name, levels)
-            _check_takes(self.evaluate, name)
+        _check_fidelity(self.evaluate, self.fidelity)
 
     @property
     def settings(self) -> SearchSettings:
@@ -143,10 +152,19 @@ class Task:
             budget=Budget(latency=None, steps=self.steps),
         )
 
-    def looks(self, finalists: int) -> Fidelity | None:
-        """How closely networks are looked at; None where all evaluations are alike."""
+    def looks(self, finalists: int, trials: int) -> Fidelity | None:
+        """How closely networks are looked at; None where all evaluations are alike.
+
+        What `trials` full evaluations cost takes one network at least from the first look to the
+        last: levels for which it is too little are left out.
+        """
         found = [_fidelity(name, levels) for name, levels in self.fidelity.items()]
-        return replace(found[0], finalists=finalists) if found else None
+        if not found:
+            return None
+        levels = found[0].levels
+        while sum(levels) > trials * levels[-1]:
+            levels = levels[1:]
+        return replace(found[0], levels=levels, finalists=finalists)
 
     def evaluation(self, finds: Sequence[str]) -> Evaluation:
         """What a search calls, for the unknown objectives.

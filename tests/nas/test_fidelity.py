@@ -1,5 +1,6 @@
 """Searches that look at many networks a little, and at the best of them again."""
 
+import csv
 import itertools
 import json
 import math
@@ -356,9 +357,61 @@ def test_bad_fidelities_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = nas.search(tmp_path / "many", TASK.asked_for(evaluate=too_many), trials=6)
     assert "at images 400: ValueError: the data has 300 images" in capsys.readouterr().err
     assert found.winner.count == 100
+    assert (
+        "No network was seen fully (images 400): the winner was at 100" in found.summary["verdict"]
+    )
+    assert found.summary["finalists"] is None
+    html = (tmp_path / "many" / "report.html").read_text()
+    assert "at images 100" in html
+    assert "at images 400;" not in html
     for levels, said in (((100, 25), "must rise"), ((0, 4), "must rise"), ((8,), "two or more")):
         with pytest.raises(InputError, match=said):
             TASK.asked_for(fidelity={"images": levels})
+
+
+def test_looks_that_fail_are_paid_for(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def sometimes(architecture: Architecture, images: int = 400) -> Any:
+        asked.append(images)
+        if images == 400 and architecture["width"] in (16, 24):
+            raise RuntimeError("out of memory")
+        return per_image(architecture, images)
+
+    found = nas.search(tmp_path / "run", TASK.asked_for(evaluate=sometimes), trials=8)
+    assert sum(asked) <= 2 * 8 * 400, "of the search, and of the picks beside it"
+    assert found.winner.is_full
+    assert found.winner.architecture["width"] not in (16, 24)
+    assert found.front[0].is_full == any(each.is_full for each in found.evaluated)
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+def test_the_smallest_budget_pays_for_a_full_look(trials: int, tmp_path: Path) -> None:
+    found = nas.search(tmp_path / "run", TASK, trials=trials)
+    assert found.winner.is_full
+    assert found.winner.values[0] == pytest.approx(per_image(found.winner.architecture).mean())
+
+
+def test_trials_csv_says_what_was_found_and_what_is_expected(tmp_path: Path) -> None:
+    nas.search(tmp_path / "run", TASK, trials=6)
+    with (tmp_path / "run" / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        network = own_task.SPACE.architecture({c.name: row[c.name] for c in own_task.SPACE.choices})
+        count = int(row["images_count"])
+        found = float(row["accuracy_pct"])
+        assert found == pytest.approx(per_image(network, count).mean())
+        if count == 400:
+            assert float(row["full_accuracy_pct"]) == found
+
+
+def wrong_count(architecture: Architecture, images: int = 400) -> Any:
+    return per_image(architecture, images)[:-1]
+
+
+def test_arrays_of_another_length_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="24 numbers for images=25; return one for each"):
+        nas.search(tmp_path / "run", TASK.asked_for(evaluate=wrong_count), trials=4)
 
 
 @pytest.mark.long
