@@ -73,10 +73,11 @@ def check_region(problem: Problem) -> None:
         best = least(problem.space, cost)
         has = abs(float(cost([best])[0]))
         if (has < limit) if objective.maximize else (has > limit):
-            side, far = ("at_least", "above") if objective.maximize else ("at_most", "below")
+            side = "at_least" if objective.maximize else "at_most"
+            far = "above the largest" if objective.maximize else "below the cheapest"
             raise InputError(
-                f"`{side}={objective.name}={limit:g}`: is {far} the best network, which has "
-                f"{has:g} ({best}); ask for less"
+                f"`{side}={objective.name}={limit:g}`: is {far} network, which has {has:g} "
+                f"({best}); {'ask for less' if objective.maximize else 'allow more'}"
             )
 
 
