@@ -93,14 +93,12 @@ def _began_from(outcome: Outcome) -> list[dict[str, Any]]:
 
 def began_in_words(summary: dict[str, Any]) -> list[str]:
     """A line for each earlier run that the search began from."""
-    lines = []
-    for each in summary["began_from"]:
-        tau = "no ranking" if each["tau"] is None else f"Kendall's tau {each['tau']:.2f}"
-        lines.append(
-            f"began from {each['name']}: {each['networks']} networks; its ranking of the first "
-            f"{each['of']} evaluations: {tau}; weight at the end: {each['weight']:.0%}"
-        )
-    return lines
+    return [
+        f"began from {each['name']}: {each['networks']} networks; its ranking of the first "
+        f"{each['of']} evaluations: Kendall's tau {each['tau']:.2f}; weight at the end: "
+        f"{each['weight']:.0%}"
+        for each in summary["began_from"]
+    ]
 
 
 def _not_full(outcome: Outcome) -> str | None:

@@ -27,7 +27,7 @@ from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
 from nas.strategies.surrogate import Prediction, Surrogate, first_parameters, fitted, some_of
-from nas.strategies.transfer import Source, TransferKernel, source_of
+from nas.strategies.transfer import Source, TransferKernel, rank_correlation, source_of
 from search_spaces.space.integer_encoding import Codes
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Settings:
     """The same for every problem."""
 
     first: int = 12  # balanced points before anything is modelled
-    first_told: int = 8  # where earlier studies were told, their best among them
+    first_told: int = 8  # where earlier studies were told, their best among them, and ...
+    agrees: float = 0.3  # ... one of them ranks these with such a Kendall's tau; else as many
     candidates: int = 400
     generations: int = 4
     batch_share: float = 0.05  # of what was evaluated: so many are proposed from one model ...
@@ -86,9 +87,9 @@ class CostAware(JointSampler):
     def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
         """A batch that differs: each is chosen as if those before it had come out as expected."""
         settings, taken = self.settings, Seen(self.coder, seen.codes, seen.pending, seen.avoided)
-        if first:
+        if first or (self._told.size and len(seen.codes) < settings.first):
             # A resumed study has begun before, and others with the best of earlier studies.
-            wanted = max(0, self._first_points - len(seen.codes) - len(seen.pending))
+            wanted = max(0, self._wanted_first(seen) - len(seen.codes) - len(seen.pending))
             if wanted and len(begin := self._searcher.balanced(wanted, taken)):
                 return self.coder.architectures(begin)
         if not len(seen.codes):  # all that was tried failed, or is being tried
@@ -100,6 +101,19 @@ class CostAware(JointSampler):
         with _threads().limit(limits=1, user_api="blas"):
             best = self._best(seen, taken, count)
         return self.coder.architectures(best)
+
+    def _wanted_first(self, seen: Observations) -> int:
+        """How many first points: fewer, where an earlier study ranks what was evaluated so far."""
+        if len(seen.codes) < self._first_points:
+            return self._first_points
+        kernel = self._models[self._main].kernel
+        if not isinstance(kernel, TransferKernel):
+            return self.settings.first
+        agreed = max(
+            rank_correlation(means, seen.values[:, self._main])
+            for means in kernel.rows(seen.codes).means
+        )
+        return self._first_points if agreed >= self.settings.agrees else self.settings.first
 
     def foreseen(self, codes: Codes, quality: Vector) -> tuple[Matrix, Vector]:
         """What earlier studies foresee of what was evaluated, and how much of it is theirs.
@@ -257,7 +271,7 @@ class _Model:
     """One objective's Gaussian process, whose parameters live on from fit to fit."""
 
     def __init__(self, kernel: Kernel, settings: Settings) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         self._settings = settings
         self._parameters = first_parameters(kernel)
         self._some: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
@@ -265,20 +279,20 @@ class _Model:
     def of(self, codes: Codes, values: Vector, rng: np.random.Generator) -> Surrogate:
         """The model of what is known; of very much, of the best and of some of the rest."""
         settings = self._settings
-        rows = self._kernel.rows(codes)
+        rows = self.kernel.rows(codes)
         some = some_of(values, settings.fit_points, rng)
         self._parameters = fitted(
-            self._kernel, self._parameters, rows[some], values[some], settings.fit_steps
+            self.kernel, self._parameters, rows[some], values[some], settings.fit_steps
         )
         self._some = some_of(values, settings.model_points, rng)
-        return Surrogate(self._kernel, self._parameters, rows[self._some], values[self._some])
+        return Surrogate(self.kernel, self._parameters, rows[self._some], values[self._some])
 
     def cleaned(self, codes: Codes, known: Corrected) -> Vector:
         """What is known, less what is chance in it; as far as it was modelled last."""
         some, found = self._some, known.values.copy()
-        rows = self._kernel.rows(codes[some])
+        rows = self.kernel.rows(codes[some])
         by_all = Surrogate(
-            self._kernel, self._parameters, rows, known.values[some], known.noise[some]
+            self.kernel, self._parameters, rows, known.values[some], known.noise[some]
         )
         found[some] = by_all.cleaned
         return found

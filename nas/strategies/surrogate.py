@@ -11,7 +11,8 @@ from nas.strategies.kernel import Kernel, Matrix, Rows, Vector
 from search_spaces.space.integer_encoding import Codes
 
 JITTER = 1e-6
-HOPELESS = 1e10  # where a covariance has no factor
+HOPELESS = 1e10  # where a covariance has no factor ...
+FAR = 20.0  # ... or a step went so many deviations beyond a prior, where exponentials overflow
 LEAST_OWN = 0.1  # of the noise is no chance
 NOISE = np.log(0.02)  # of the variance of all evaluations, before anything is known
 
@@ -147,10 +148,12 @@ def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int
     count = len(values)
 
     def loss(parameters: Vector) -> tuple[float, Vector]:
+        off = (parameters - mean) / deviation
+        if np.abs(off).max() > FAR:
+            return HOPELESS, np.zeros_like(parameters)
         covariance, back = kernel.with_gradient(parameters[:-1], rows)
         noise = np.exp(parameters[-1])
         covariance[np.diag_indices(count)] += noise + JITTER
-        off = (parameters - mean) / deviation
         try:
             factor = np.linalg.cholesky(covariance)
         except np.linalg.LinAlgError:

@@ -231,6 +231,14 @@ class TransferKernel(Kernel):
         return float(scales[0]), scales[1:]
 
 
+def rank_correlation(first: Vector, second: Vector) -> float:
+    """Kendall's tau; 0 where there is no ranking."""
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(first, second).statistic)
+    return tau if np.isfinite(tau) else 0.0
+
+
 def _known(rows: Rows) -> TransferRows:
     assert isinstance(rows, TransferRows), "made by a TransferKernel"
     return rows
