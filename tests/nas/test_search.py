@@ -348,7 +348,7 @@ def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path
     assert rows["slowest network"]["predicted_ms"] > rows["image network"]["predicted_ms"]
     html = (tmp_path / "run" / "report.html").read_text()
     assert "measured again against measured" in html
-    assert html.count("data:image/png") == 3
+    assert html.count("data:image/png") == 4
 
 
 @pytest.mark.long

@@ -65,7 +65,7 @@ def test_two_devices_four_objectives_and_two_workers(
     quality = Quality(supernet, Validation(clips, 8))
     on = result.summary["on"]
     for network, row in zip(result.evaluated, table.to_dict("records"), strict=True):
-        assert quality(network.architecture) == pytest.approx(network.loss, rel=SHARE)
+        assert quality.loss(network.architecture) == pytest.approx(network.loss, rel=SHARE)
         assert network.values == tuple(row[name] for name in OBJECTIVES)  # noqa: PD011
         assert row["latency_ms"] <= on["made-up"]["budget_ms"]
         assert row["latency_slow-one_ms"] <= on["slow-one"]["budget_ms"]

@@ -102,7 +102,7 @@ def test_losses_are_the_twin_s_and_costs_the_space_s(run: Path) -> None:
     assert results["pipeline"]["low_ms"] < results["latency_ms"] < results["pipeline"]["high_ms"]
     supernet = load_supernet(run / "supernet.safetensors", TWIN)
     validation = Validation(load_clips("digits", TWIN.unet, "validation"), 6)
-    assert Quality(supernet, validation)(best) == pytest.approx(
+    assert Quality(supernet, validation).loss(best) == pytest.approx(
         results["validation_loss"], rel=SHARE
     )
 
@@ -158,7 +158,7 @@ def test_the_best_uniform_layout_keeps_the_budget(run: Path) -> None:
     quality = Quality(supernet, Validation(load_clips("digits", TWIN.unet, "validation"), 4))
     uniform = best_uniform(FULL, limits, quality, limits.problem())
     assert uniform is not None
-    assert uniform.loss == quality(uniform.architecture)
+    assert uniform.loss == quality.loss(uniform.architecture)
     found = uniform.architecture
     assert limits.keeps(found)
     assert len({str(FULL.block(found, slot)) for slot in FULL.slots}) == 1
