@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas.problem.chance import FEWEST_TOLD, chance_of_changes
 from nas.problem.fidelity import Fidelity
 from nas.problem.problem import Vector
-
-FEWEST = 4  # networks that were looked at again, before the looks' noise is estimated
 
 
 @dataclass(frozen=True)
@@ -61,22 +60,21 @@ class CloserLooks:
         """
         looks = [self._found.get(key) for key in keys]
         again = np.array([place for place, look in enumerate(looks) if look], dtype=int)
-        if len(again) < FEWEST:
+        if len(again) < FEWEST_TOLD:
             return None
         level, later = (np.array(each) for each in zip(*filter(None, looks), strict=True))
         values, noise = first.copy(), np.empty(len(first))
-        chance, apart = 0.0, later - expected[again]
-        for each in np.unique(level):
-            which = level == each
+        apart, change = later - expected[again], later - first[again]
+        levels = np.unique(level)
+        shared = self._levels[0] / self._levels[levels]  # of the samples
+        # By differences; who went on differs in less than all do.
+        variance, _ = chance_of_changes([change[level == at, None] for at in levels], shared)
+        for at in levels:
+            which = level == at
             shift = float(apart[which].mean())
             values[again[which]] = later[which] - shift
-            if self._levels[each] == self._levels[-1]:
+            if self._levels[at] == self._levels[-1]:
                 self.shift = shift
-            change = later[which] - first[again[which]]
-            shared = self._levels[0] / self._levels[each]  # of the samples
-            chance += np.square(change - change.mean()).sum() / (1 - shared)
-        # A variance of the differences; who went on differs in less than all do.
-        chance /= max(1, len(again) - len(np.unique(level)))
-        noise[:] = chance
+        noise[:] = chance = float(variance[0])
         noise[again] = chance * self._levels[0] / self._levels[level]
         return Corrected(values, noise)

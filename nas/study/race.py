@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
+from nas.problem.chance import FEWEST_TOLD, chance_of_samples
 from nas.problem.fidelity import Fidelity
 from nas.problem.problem import Matrix, Problem
-from nas.study.standings import FEWEST_TOLD, Board, Places, chance_of, chance_of_samples, crowding
+from nas.study.standings import Board, Places, chance_of, crowding
 from search_spaces import Architecture
 
 CHANCE = 0.05  # to be taken for worse by mistake, at one level
@@ -47,11 +49,11 @@ class Race:
         self._place: dict[Architecture, int] = {}
         self._architectures: list[Architecture] = []
         self._looks: list[list[Look]] = []
-        self._samples: list[tuple[float, ...]] | None = []  # of first looks, if all tell them
         self._out: set[int] = set()
         self._top = fidelity.top
-        self._found = np.full((0, len(fidelity.levels), len(self._signs)), np.nan)
-        self._costs = np.zeros((0, int(problem.is_known.sum())))
+        self._found = _Rows((len(fidelity.levels), len(self._signs)))
+        self._costs = _Rows((int(problem.is_known.sum()),))
+        self._samples: _Rows | None = None  # of first looks, if all tell as many
 
     def __len__(self) -> int:
         return len(self._looks)
@@ -62,20 +64,12 @@ class Race:
         if place == len(self._looks):
             self._architectures.append(architecture)
             self._looks.append([])
-            if place == len(self._found):  # room for as many again
-                more = max(64, place)
-                rows = np.full((more, *self._found.shape[1:]), np.nan)
-                self._found = np.concatenate([self._found, rows])
-                self._costs = np.concatenate([self._costs, np.zeros((more, self._costs.shape[1]))])
-            self._costs[place] = self._problem.costs([architecture])[0]
+            self._found.append(np.nan)
+            self._costs.append(self._problem.costs([architecture])[0])
+            self._add_samples(look.samples)
         assert look.level == len(self._looks[place]), "levels come one after the other"
         self._looks[place].append(look)
-        self._found[place, look.level] = self._signs * look.values
-        if not look.level and self._samples is not None:
-            alike = len(look.samples) > 1 and len(look.samples) == len(
-                (self._samples or [look.samples])[0]
-            )
-            self._samples = [*self._samples, look.samples] if alike else None
+        self._found.rows[place, look.level] = self._signs * look.values
         self.__dict__.pop("_board", None)
 
     def put_out(self, architecture: Architecture) -> None:
@@ -155,14 +149,24 @@ class Race:
     def _places(self, architectures: Iterable[Architecture]) -> list[int]:
         return [self._place[each] for each in architectures if each in self._place]
 
+    def _add_samples(self, samples: tuple[float, ...]) -> None:
+        """Keep what a first look found of each sample, while all of them tell as many."""
+        if len(self._looks) == 1 and len(samples) > 1:
+            self._samples = _Rows((len(samples),))
+        if self._samples is None:
+            return
+        if len(samples) == self._samples.rows.shape[1]:
+            self._samples.append(samples)
+        else:
+            self._samples = None
+
     @cached_property
     def _board(self) -> Board:
-        count = len(self._looks)
-        found, counts = self._found[:count], self._fidelity.levels
+        found, counts = self._found.rows, self._fidelity.levels
         chance = chance_of(found, counts)
-        if self._samples is not None and len(self._samples) > 1:
-            chance[0] = chance_of_samples(np.array(self._samples))
-        return Board(found, self._costs[:count], counts, chance)
+        if self._samples is not None and len(self._looks) > 1:
+            chance[0] = chance_of_samples(self._samples.rows)
+        return Board(found, self._costs.rows, counts, chance)
 
     def _in_order(self, values: Matrix, places: Places) -> Places:
         """The best first: by quality alone, or front by front (nondominated sorting).
@@ -213,3 +217,21 @@ class Race:
             return None
         beyond = float(t.isf(chance, len(changes) - 1))
         return float(np.std(changes, ddof=1)) * math.sqrt(2) * beyond
+
+
+class _Rows:
+    """An array of rows that come one by one: what it holds is never copied for each."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._room = np.empty((64, *shape))
+        self._count = 0
+
+    @property
+    def rows(self) -> npt.NDArray[np.float64]:
+        return self._room[: self._count]
+
+    def append(self, row: npt.ArrayLike) -> None:
+        if self._count == len(self._room):
+            self._room = np.concatenate([self._room, np.empty_like(self._room)])
+        self._room[self._count] = row
+        self._count += 1

@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from nas.problem.chance import FEWEST_TOLD, chance_of_changes
 from nas.problem.problem import Matrix, Vector
-
-FEWEST_TOLD = 4  # networks seen at two levels, from whose changes an error is told
 
 Places = npt.NDArray[np.int64]
 
@@ -90,24 +89,12 @@ def crowding(points: Matrix, ranks: Places) -> Vector:
 def chance_of(found: npt.NDArray[np.float64], counts: Sequence[int]) -> Vector:
     """The variance of first looks that is chance, by how they changed later, (objectives,)."""
     levels = (~np.isnan(found[:, :, 0])).sum(axis=1) - 1
-    squares, left = np.zeros(found.shape[2]), 0
-    for level in range(1, found.shape[1]):
-        change = (found[:, level] - found[:, 0])[levels == level]
-        if len(change) > 1:
-            apart = np.square(change - change.mean(axis=0)).sum(axis=0)
-            squares += apart / (1 - counts[0] / counts[level])
-            left += len(change) - 1
-    return squares / left if left >= FEWEST_TOLD else np.zeros_like(squares)
-
-
-def chance_of_samples(samples: Matrix) -> float:
-    """The same by (networks, samples): what neither a network nor a sample tells of a number.
-
-    The interaction of a two-way analysis of variance, for the mean over the samples.
-    """
-    apart = samples - samples.mean(axis=0) - samples.mean(axis=1)[:, None] + samples.mean()
-    rows, columns = samples.shape
-    return float(np.square(apart).sum() / ((rows - 1) * (columns - 1)) / columns)
+    later = range(1, found.shape[1])
+    changes = [(found[:, level] - found[:, 0])[levels == level] for level in later]
+    if not changes:
+        return np.zeros(found.shape[2])
+    variance, left = chance_of_changes(changes, [counts[0] / counts[level] for level in later])
+    return variance if left >= FEWEST_TOLD else np.zeros_like(variance)
 
 
 def _share(own: Vector, chance: Vector) -> Vector:
