@@ -163,7 +163,7 @@ def search(
         typer.Option(
             min=0,
             help="Clips on which every network is seen; the best are seen on twice as many, and "
-            "twice as many again, up to --validation-clips. 0: all at once on those.",
+            "twice as many again, up to --validation-clips. All at once by 0, or by as many.",
         ),
     ] = 16,
     validation_clips: Annotated[int, typer.Option(min=2, help="Clips of a full evaluation.")] = 128,

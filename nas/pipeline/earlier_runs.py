@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import TrialState
 
@@ -18,6 +19,7 @@ from nas.problem.problem import Objective, Problem
 from nas.run.run_folder import RunFolder
 from nas.run.studies import FORMAT, MAJOR, STUDIES, study_name
 from nas.study.reading import study_read
+from nas.study.standings import Board, chance_of
 from nas.study.storage_url import public_url
 from search_spaces import InputError, SearchSpace
 from search_spaces.files import document
@@ -182,14 +184,35 @@ def _found(run: EarlierRun, space: SearchSpace, quality: Objective) -> Earlier:
         )
     place = list(run.maximized).index(quality.name)
     found: dict[Any, float] = {}
-    for trial in run.trials:
-        if trial.values is not None:
-            value = trial.values[place]
-        else:  # the closest look at a network that was not seen fully
-            value = trial.intermediate_values[max(trial.intermediate_values)]
+    for trial, value in _as_seen_fully(run.trials, place):
         if math.isfinite(value):
             found.setdefault(space.architecture(trial.params), value)
     return Earlier(names_of([run.path])[0], tuple(found), tuple(found.values()))
+
+
+def _as_seen_fully(
+    trials: "Sequence[FrozenTrial]", place: int
+) -> "Iterator[tuple[FrozenTrial, float]]":
+    """Each trial's quality; of a network that was not seen fully, what a full look should find.
+
+    Looks of several levels are not to be compared as they are: they count other samples.
+    """
+    full = [(trial, trial.values[place]) for trial in trials if trial.values is not None]
+    raced = [trial for trial in trials if trial.intermediate_values]
+    if not all(trial.values is None or _last_look(trial) == trial.values[place] for trial in raced):
+        yield from full  # looks found another objective
+        return
+    yield from ((trial, value) for trial, value in full if not trial.intermediate_values)
+    if raced:
+        steps = sorted({step for trial in raced for step in trial.intermediate_values})
+        looks = [[each.intermediate_values.get(step, math.nan) for step in steps] for each in raced]
+        found = np.array(looks)[:, :, None]
+        board = Board(found, np.zeros((len(raced), 0)), tuple(steps), chance_of(found, steps))
+        yield from zip(raced, board.estimates[:, 0].tolist(), strict=True)
+
+
+def _last_look(trial: "FrozenTrial") -> float:
+    return trial.intermediate_values[max(trial.intermediate_values)]
 
 
 def _way(maximized: bool) -> str:

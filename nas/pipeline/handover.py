@@ -82,11 +82,12 @@ def _as_if_won(
         problem = studies.searched.problem
         evaluated = found(studies.searched.finished(), problem, limits)
         picks = found(studies.picked.finished(), problem, limits, "random")
+        spent = studies.searched.spent
     chosen = next((each for each in evaluated if each.trial == trial), None)
     if chosen is None:
         listed = ", ".join(str(each.trial) for each in front(evaluated, problem))
         raise InputError(f"{folder.path}: has no finished trial {trial}; on its front are {listed}")
-    return Outcome(limits, problem, evaluated, picks, [], chosen)
+    return Outcome(limits, problem, evaluated, picks, [], chosen, spent)
 
 
 def _as(kind: Any, plain: Any) -> Any:

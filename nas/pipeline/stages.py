@@ -101,7 +101,8 @@ class Job:
         rivals = task.rivals(limits, problem)
         best = task.chosen(problem, *inside(problem, evaluated, picks, rivals))
         task.finish(best.architecture)
-        return Outcome(limits, problem, evaluated, picks, rivals, best)
+        spent = studies.searched.spent
+        return Outcome(limits, problem, evaluated, picks, rivals, best, spent)
 
     def _evaluated(
         self, title: str, origin: Origin, study: Study, evaluator: CachedEvaluator, limits: Limits

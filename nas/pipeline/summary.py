@@ -70,7 +70,7 @@ def summary_of(outcome: Outcome) -> dict[str, Any]:
         "began_from": _began_from(outcome),
         "winner_count": best.count,
         "not_full": _not_full(outcome),
-        "seen": seen(outcome.evaluated, outcome.problem.fidelity),
+        "seen": seen(outcome.evaluated, outcome.problem.fidelity, outcome.spent),
         "goal": _goal(outcome),
         "front": [found.trial for found in front(closest(outcome.evaluated), outcome.problem)],
         **(_on_devices(limits, best.architecture) if limits.targets else _nowhere()),

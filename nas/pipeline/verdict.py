@@ -32,9 +32,10 @@ def _sentences(summary: dict[str, Any]) -> Iterator[str]:
     elif worth["difference"] is None:
         is_searched = worth["best_so_far"]["search"][-1] is not None
         only = "the search" if is_searched else "random picks"
-        where = "that were seen fully" if summary["goal"]["missed"] else "that count"
-        where = where if worth["is_race"] else "in the region"
-        yield f"Only {only} found networks {where}{_handed_over(origin)}"
+        goal = summary["goal"]
+        where = " in the region" if goal["region"] and not goal["missed"] else ""
+        where += " that were seen fully" if worth["is_race"] else ""
+        yield f"Only {only} found networks{where}{_handed_over(origin)}"
     else:
         yield _who_was_better(worth, origin)
         if not worth["is_race"]:
@@ -54,9 +55,9 @@ def _who_was_better(worth: dict[str, Any], origin: str) -> str:
             f"The search and random picks at equal cost have the same best {network}"
             f"{_handed_over(origin)}"
         )
-    where = f"{what} on {found['judged_on']}" if found["judged_on"] else what
-    if worth["goal"] != "best":
-        where += " (of which alone this speaks)"
+    where = what if worth["goal"] == "best" else f"{what} alone"
+    if found["judged_on"]:
+        where += f" on {found['judged_on']}"
     if error is not None and not abs(value) > TOLD_APART * error:
         return (
             f"The search is not told apart from random picks at equal cost ("

@@ -7,13 +7,14 @@ from nas.problem.fidelity import Fidelity
 from nas.run.results import Found
 
 
-def seen(evaluated: Sequence[Found], fidelity: Fidelity | None) -> dict[str, Any] | None:
+def seen(
+    evaluated: Sequence[Found], fidelity: Fidelity | None, spent: int
+) -> dict[str, Any] | None:
     """How many networks the search saw how closely, and what that cost; None without a fidelity."""
     if fidelity is None:
         return None
     counts = [found.count for found in evaluated]
     looks = {c: sum((count or 0) >= c for count in counts) for c in fidelity.levels}
-    spent = sum(n * fidelity.cost(level) for level, n in enumerate(looks.values()))
     return {"name": fidelity.name, "spent": spent, "networks": looks}
 
 

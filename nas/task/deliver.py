@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.costs.limits import Limits
 from nas.pipeline.contract import Outcome
-from nas.pipeline.summary import (
-    finite,
-    named_values,
-    public,
-    summary_of,
-    write_trials,
-)
+from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
 from nas.pipeline.verdict import verdict
 from nas.pipeline.worth import best_of, worth
 from nas.progress import Progress

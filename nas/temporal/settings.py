@@ -27,7 +27,7 @@ class Settings(SearchSettings):
         recipe: of its training.
         plan: of its training.
         screening_clips: on which every network is seen; the best are seen on more, each time on
-            twice as many, up to `validation_clips`. 0 for all at once.
+            twice as many, up to `validation_clips`. All at once for 0, or as many as that or more.
         validation_clips: of a full evaluation; `trials` counts these.
         finalist_clips: of a finalist, at most; finalists race against each other.
         finalist_steps: finalists are trained on by themselves before one wins, by successive

@@ -1,11 +1,13 @@
 """A search that begins where others ended: `--from RUN`, on what searches leave."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import own_task
 import pandas as pd
 import pytest
@@ -15,7 +17,7 @@ from runs import CLIPS, NAS
 from test_task import contents, path
 
 import nas
-from search_spaces import Choice, InputError, SearchSpace
+from search_spaces import Architecture, Choice, InputError, SearchSpace
 
 COSTS = {  # of two phones: what a layer, a channel and a step of the kernel add, in ms
     "wide": (0.5, 0.1, 0.4),
@@ -115,6 +117,37 @@ def test_python_and_the_command_line_begin_alike(
     )  # fmt: skip
     same = (tmp_path / "same" / "trials.csv").read_text()
     assert same == (tmp_path / "run" / "trials.csv").read_text()
+
+
+def flattering(architecture: Architecture, images: int = 400) -> float:
+    """Few images flatter all networks by as much, and tell little."""
+    unlucky = np.random.default_rng(int(architecture.digest[:8], 16)).normal()
+    return own_task.accuracy(architecture) + (400 / images - 1) + 10 * unlucky / math.sqrt(images)
+
+
+def test_a_race_teaches_what_full_looks_should_find(tmp_path: Path) -> None:
+    task = nas.Task(
+        own_task.SPACE, flattering, ["accuracy_pct:max"], fidelity={"images": (25, 100, 400)}
+    )
+    nas.search(tmp_path / "raced", task, trials=12)
+    nas.search(tmp_path / "run", task, trials=3, begin_from=[tmp_path / "raced"])
+    (read,) = json.loads((tmp_path / "run" / "earlier.json").read_text())["runs"]
+    networks = [own_task.SPACE.architecture(each) for each in read["networks"]]
+    assert len(networks) > 24, "most were seen on few images"
+    apart = np.array([own_task.accuracy(n) for n in networks]) - read["quality"]
+    assert abs(apart.mean()) < 2, "the first look flatters by 15"
+    assert abs(apart).max() < 6, "by the closest looks of levels mixed, 15"
+    rows = pd.read_csv(tmp_path / "raced" / "trials.csv")
+    names = [choice.name for choice in own_task.SPACE.choices]
+    seen = {
+        own_task.SPACE.architecture({name: row[name] for name in names}): row
+        for row in rows.to_dict("records")
+    }
+    full = [(seen[n], q) for n, q in zip(networks, read["quality"], strict=True) if n in seen]
+    full = [(row, quality) for row, quality in full if row["images_count"] == 400]
+    assert full
+    for row, quality in full:
+        assert quality == pytest.approx(row["accuracy_pct"])
 
 
 @pytest.mark.parametrize("strategy", ["tpe", "random"])

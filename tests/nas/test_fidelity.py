@@ -380,6 +380,9 @@ def test_looks_that_fail_are_paid_for(tmp_path: Path) -> None:
 
     found = nas.search(tmp_path / "run", TASK.asked_for(evaluate=sometimes), trials=8)
     assert sum(asked) <= 2 * 8 * 400, "of the search, and of the picks beside it"
+    seen = found.summary["seen"]
+    on_networks = sum(n * k for n, k in zip(seen["networks"].values(), (25, 100, 400), strict=True))
+    assert seen["spent"] > on_networks, "what failed was paid for, and is told"
     assert found.winner.is_full
     assert found.winner.architecture["width"] not in (16, 24)
     assert found.front[0].is_full == any(each.is_full for each in found.evaluated)
