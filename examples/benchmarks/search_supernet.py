@@ -5,61 +5,37 @@
         [--strategies cost-aware random tpe] [--trials 36] [--screening-clips 16]
         [--validation-clips 128] [--latency-ms 60%] [--device mac-m1] [--out FOLDER]
 
-The main job's search and nothing else: networks inside a latency budget, each strategy with as many
-clips as `--trials` networks on `--validation-clips` take (`--screening-clips 0`: just these). The
-goal is one winner. Judged is the loss of each search's winner on other clips, the same for all:
-paired by seed, with what a strategy's winners lack of the first one's. With --out results are kept,
-and what is there is not run again.
+    nas train --space snapgen_v_mini --out twin.safetensors
+    python examples/benchmarks/search_supernet.py twin.safetensors --space snapgen_v
+        --device iphone-16-pro-max
+
+    python -m examples.video_dit.training video-dit
+    python examples/benchmarks/search_supernet.py video-dit/supernet.safetensors --space video_dit
+
+The search and nothing else: networks inside a latency budget, each strategy with as many clips as
+`--trials` networks on `--validation-clips` take (`--screening-clips 0`: just these). The goal is
+one winner. Judged is the loss of each search's winner on other clips, the same for all: paired by
+seed, with what a strategy's winners lack of the first one's. With --out results are kept, and what
+is there is not run again.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from supernet_subjects import Subject, subject
 
-import latency
 from nas import strategies
 from nas.cli.output import print_table
-from nas.costs.block_costs import BlockCosts
-from nas.costs.feasibility import ADDITIVE
-from nas.costs.limits import Budget
-from nas.costs.resolve import resolve
-from nas.costs.workloads import SpaceCosts
-from nas.evaluators.serial import Serial
-from nas.problem.fidelity import Fidelity, doubled
-from nas.problem.goal import BEST
-from nas.problem.problem import Problem
 from nas.progress import Progress
 from nas.study.study import Study
-from nas.temporal.quality import Quality
-from search_spaces import Architecture, TemporalSpace, load
+from search_spaces import Architecture
 from search_spaces.files import document
-from supernet import Supernet, Validation, load_supernet
-from supernet.data.loading import load_clips
-
-FRESH_SEED = 77  # of the clips that winners are judged on
-
-
-@dataclass(frozen=True)
-class Judge:
-    """The loss of networks on clips that no search saw; each network once."""
-
-    supernet: Supernet
-    validation: Validation
-    known: dict[Architecture, np.ndarray]
-
-    def losses(self, architecture: Architecture) -> np.ndarray:
-        """The loss of each clip, (clips,)."""
-        if architecture not in self.known:
-            path = self.supernet.path(architecture)
-            self.known[architecture] = self.validation.losses(path).numpy()
-        return self.known[architecture]
 
 
 def main() -> None:
@@ -67,8 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("supernet", type=Path)
-    parser.add_argument("--space", default="moving_digits")
-    parser.add_argument("--data", default="digits")
+    parser.add_argument("--space", default="moving_digits", help="shipped, or video_dit")
     parser.add_argument("--device", default="mac-m1")
     parser.add_argument("--latency-ms", default="60%")
     parser.add_argument("--strategies", nargs="+", default=["cost-aware", "random", "tpe"])
@@ -79,45 +54,27 @@ def main() -> None:
     parser.add_argument("--judged-clips", type=int, default=1024)
     parser.add_argument("--out", type=Path, help="keeps what was found")
     asked = parser.parse_args()
-    space = load(asked.space)
-    assert isinstance(space, TemporalSpace)
-    supernet = load_supernet(asked.supernet, space)
-    problem = asked_problem(asked, space)
-    data = load_clips(asked.data, space.unet, "validation")
-    quality = Quality(supernet, Validation(data, asked.validation_clips))
-    judge = Judge(supernet, Validation(data, asked.judged_clips, FRESH_SEED), {})
+    searched_on = subject(asked)
+    known: dict[Architecture, np.ndarray] = {}  # losses of winners, each judged once
     found: dict[str, list[np.ndarray]] = {name: [] for name in asked.strategies}
     with Progress().stage("searches", asked.seeds * len(asked.strategies)) as advance:
         for done, (seed, name) in enumerate(
             (seed, name) for seed in range(asked.seeds) for name in asked.strategies
         ):
-            row = kept(asked, name, seed) or searched(problem, quality, name, seed, asked)
-            best = space.architecture(row["winner"])
-            found[name].append(judge.losses(best))
+            row = kept(asked, name, seed) or searched(searched_on, name, seed, asked)
+            best = searched_on.problem.space.architecture(row["winner"])
+            if best not in known:
+                known[best] = searched_on.losses(best)
+            found[name].append(known[best])
             advance(done + 1)
-    show(found, judge.validation)
+    show(found)
 
 
-def asked_problem(asked: argparse.Namespace, space: TemporalSpace) -> Problem:
-    costs = SpaceCosts(space)
-    costs.trace_all(lambda _: None)
-    on = BlockCosts(costs, latency.load_device(asked.device))
-    limits = resolve(Budget(latency=asked.latency_ms), on, feasibility=ADDITIVE)
-    # One objective inside a hard budget: what samplers that know no goals understand, too.
-    problem = limits.problem(("validation_loss",), 0, goal=BEST)
-    if not asked.screening_clips:
-        return problem
-    levels = doubled(asked.screening_clips, asked.validation_clips)
-    return replace(problem, fidelity=Fidelity("clips", levels, adds_up=True))
-
-
-def searched(
-    problem: Problem, quality: Quality, name: str, seed: int, asked: argparse.Namespace
-) -> dict[str, Any]:
+def searched(on: Subject, name: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     """One search; what came of it is kept."""
     begun = time.process_time()
-    study = Study(replace(problem, seed=seed), strategies.load_strategy(name))
-    networks = study.run(asked.trials, Serial(quality))
+    study = Study(replace(on.problem, seed=seed), strategies.load_strategy(name))
+    networks = study.run(asked.trials, on.evaluator())
     most = max(each.count for each in networks)
     best = min((e for e in networks if e.count == most), key=lambda each: each.values)
     row = {
@@ -142,7 +99,7 @@ def kept(asked: argparse.Namespace, name: str, seed: int) -> dict[str, Any] | No
 
 def file_of(asked: argparse.Namespace, name: str, seed: int) -> Path:
     """Where a search's result is kept; its name says how it was searched."""
-    told = ("space", "data", "device", "latency_ms", "trials", "screening_clips")
+    told = ("space", "device", "latency_ms", "trials", "screening_clips")
     how = [str(getattr(asked, each)) for each in (*told, "validation_clips")]
     weights = sha256(asked.supernet.read_bytes()).hexdigest()
     digest = sha256(" ".join([*how, weights]).encode()).hexdigest()[:12]
@@ -150,7 +107,7 @@ def file_of(asked: argparse.Namespace, name: str, seed: int) -> Path:
     return file
 
 
-def show(found: dict[str, Sequence[np.ndarray]], validation: Validation) -> None:
+def show(found: dict[str, list[np.ndarray]]) -> None:
     """Losses of the winners, and who beats whom how often."""
     first, *_ = found
     own = np.array([losses.mean() for losses in found[first]])
@@ -170,7 +127,7 @@ def show(found: dict[str, Sequence[np.ndarray]], validation: Validation) -> None
         )
     columns = ["strategy", ">loss of the winner", ">least to most", f">{first} is lower in"]
     print_table(columns, rows)
-    print(f"judged on {validation.clips} clips that no search saw, the same for all")
+    print(f"judged on {len(found[first][0])} clips that no search saw, the same for all")
 
 
 if __name__ == "__main__":
