@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.problem.earlier import Earlier
 from nas.problem.pareto import nondominated
@@ -22,7 +21,7 @@ from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
 from nas.strategies.compression import Compression
 from nas.strategies.expected_hypervolume import Growth, ParetoFront
-from nas.strategies.fidelities import CloserLooks, Corrected
+from nas.strategies.fidelities import CloserLooks
 from nas.strategies.joint import JointSampler
 from nas.strategies.kernel import Kernel
 from nas.strategies.observations import Observations
@@ -74,8 +73,7 @@ class CostAware(JointSampler):
         told = [each for earlier in problem.earlier for each in earlier.architectures]
         self._first_points = self.settings.first_told if told else self.settings.first
         self._told = self.coder.keys(self.coder.codes(told))
-        self._first_looks = _Model(self._kernel, self.settings)
-        self._looks = CloserLooks(problem.fidelity) if problem.fidelity else None
+        self._looks = CloserLooks(problem.fidelity, self.coder) if problem.fidelity else None
 
     def observe(self, architecture: "Architecture", level: int, values: tuple[float, ...]) -> None:
         """Learn what a closer look found of the main quality."""
@@ -83,6 +81,19 @@ class CostAware(JointSampler):
             sign = float(self.problem.signs[self._main])
             key = int(self.coder.keys(self.coder.codes([architecture]))[0])
             self._looks.add(key, level, sign * values[0])
+
+    def as_seen_fully(
+        self, architectures: "Sequence[Architecture]", first: "Sequence[float]"
+    ) -> "Sequence[float] | None":
+        """The main quality as full looks should find it; `nas.strategies.fidelities` says more."""
+        if self._looks is None or not self._looks.is_told:
+            return None
+        sign, codes = float(self.problem.signs[self._main]), self.coder.codes(architectures)
+        keys = self.coder.keys(codes).tolist()
+        with _threads().limit(limits=1, user_api="blas"):
+            found = self._looks.as_seen_fully(codes, keys, sign * np.array(first), self.rng)
+        expected: list[float] = (sign * found).tolist()
+        return expected
 
     def propose(self, seen: Observations, *, first: bool) -> "list[Architecture]":
         """A batch that differs: each is chosen as if those before it had come out as expected."""
@@ -181,13 +192,11 @@ class CostAware(JointSampler):
         return found.codes[some[chosen]]
 
     def _cleaned(self, codes: Codes, first: Vector) -> Vector:
-        """Qualities by all looks, less what is chance in the first: who leads was lucky, too."""
-        if self._looks is None:
+        """Qualities as full looks should find them, by all looks; as first looks did, before."""
+        if self._looks is None or not self._looks.is_told:
             return first
-        some = self._first_looks.of(codes, first, self.rng)
         keys = self.coder.keys(codes).tolist()
-        known = self._looks.corrected(keys, first, some.predict(codes).mean)
-        return first if known is None else self._first_looks.cleaned(codes, known)
+        return self._looks.as_seen_fully(codes, keys, first, self.rng)
 
     @functools.cached_property
     def _models(self) -> "list[_Model]":
@@ -233,11 +242,10 @@ class CostAware(JointSampler):
 
     @property
     def _limit(self) -> float:
-        """The goal's limit of quality, as first looks find it; endless while that is not known."""
-        limit = float(self.problem.corner[self._main])
-        if self._looks is None:
-            return limit
-        return np.inf if self._looks.shift is None else limit - self._looks.shift
+        """The goal's limit of quality, which is of full looks; endless while these are not told."""
+        if self._looks is not None and not self._looks.is_told:
+            return np.inf
+        return float(self.problem.corner[self._main])
 
     def _worst(self, costs: Matrix) -> Vector:
         """The costs from which on nothing is gained: a little beyond the dearest seen."""
@@ -274,7 +282,6 @@ class _Model:
         self.kernel = kernel
         self._settings = settings
         self._parameters = first_parameters(kernel)
-        self._some: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def of(self, codes: Codes, values: Vector, rng: np.random.Generator) -> Surrogate:
         """The model of what is known; of very much, of the best and of some of the rest."""
@@ -284,18 +291,8 @@ class _Model:
         self._parameters = fitted(
             self.kernel, self._parameters, rows[some], values[some], settings.fit_steps
         )
-        self._some = some_of(values, settings.model_points, rng)
-        return Surrogate(self.kernel, self._parameters, rows[self._some], values[self._some])
-
-    def cleaned(self, codes: Codes, known: Corrected) -> Vector:
-        """What is known, less what is chance in it; as far as it was modelled last."""
-        some, found = self._some, known.values.copy()
-        rows = self.kernel.rows(codes[some])
-        by_all = Surrogate(
-            self.kernel, self._parameters, rows, known.values[some], known.noise[some]
-        )
-        found[some] = by_all.cleaned
-        return found
+        some = some_of(values, settings.model_points, rng)
+        return Surrogate(self.kernel, self._parameters, rows[some], values[some])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ Matrix = npt.NDArray[np.float64]
 
 # The sum of w_c d over all choices of two unlike architectures, before anything is known.
 REACH = 3.0
+NOISE = float(np.log(0.02))  # of the variance of all evaluations, before anything is known
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class Kernel:
     In order: log w of each choice; logs of the three weights; log length of the counts; the places
     of options, a group after the other.
     """
+
+    noise = NOISE
 
     def __init__(self, coder: IntegerEncoder) -> None:
         self.features = Features(coder)

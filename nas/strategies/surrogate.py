@@ -13,8 +13,6 @@ from search_spaces.space.integer_encoding import Codes
 JITTER = 1e-6
 HOPELESS = 1e10  # where a covariance has no factor ...
 FAR = 20.0  # ... or a step went so many deviations beyond a prior, where exponentials overflow
-LEAST_OWN = 0.1  # of the noise is no chance
-NOISE = np.log(0.02)  # of the variance of all evaluations, before anything is known
 
 
 class Surrogate:
@@ -25,11 +23,6 @@ class Surrogate:
         parameters: its own, and the logarithm of the noise.
         rows: of what was evaluated.
         values: (n,), of it.
-        chance: (n,), variances of the evaluations themselves, where they would find another number
-            another time; what a network has of its own is the noise.
-
-    Attributes:
-        cleaned: (n,), the values as they are expected to be without that chance.
     """
 
     def __init__(
@@ -38,22 +31,16 @@ class Surrogate:
         parameters: Vector,
         rows: Rows,
         values: Vector,
-        chance: Vector | None = None,
     ) -> None:
         self.kernel = kernel
         self.parameters = parameters
         self.rows = rows
         self._middle, self._scale = standards(values)
-        noise, extra = float(np.exp(parameters[-1])), np.zeros(len(values))
-        if chance is not None:  # the noise that was fitted holds it, too
-            extra = chance / self._scale**2
-            noise = max(noise - float(extra.max()), LEAST_OWN * noise)
-        self._noise = noise + JITTER
+        self._noise = float(np.exp(parameters[-1])) + JITTER
         covariance = kernel(parameters[:-1], rows, rows)
-        covariance[np.diag_indices(len(rows))] += self._noise + extra
+        covariance[np.diag_indices(len(rows))] += self._noise
         self._factor = np.linalg.cholesky(covariance)
         self._answer = cho_solve((self._factor, True), (values - self._middle) / self._scale)
-        self.cleaned: Vector = values - self._scale * extra * self._answer
 
     def predict(self, codes: Codes) -> "Prediction":
         """What the qualities of n architectures may be."""
@@ -63,6 +50,12 @@ class Surrogate:
         left = self.kernel.variance(self.parameters[:-1], rows) - np.square(solved).sum(axis=0)
         mean = self._middle + self._scale * (cross.T @ self._answer)
         return Prediction(self, rows, mean, np.maximum(left, 1e-10), solved)
+
+    def mean_at(self, rows: Rows) -> Vector:
+        """What is expected at n rows, (n,)."""
+        cross = self.kernel(self.parameters[:-1], self.rows, rows)
+        found: Vector = self._middle + self._scale * (cross.T @ self._answer)
+        return found
 
     @property
     def scale(self) -> float:
@@ -134,7 +127,7 @@ class Prediction:
 
 def first_parameters(kernel: Kernel) -> Vector:
     """Before anything was fitted: the middle of the priors, and little noise."""
-    return np.append(kernel.mean, NOISE)
+    return np.append(kernel.mean, kernel.noise)
 
 
 def fitted(kernel: Kernel, start: Vector, rows: Rows, values: Vector, steps: int) -> Vector:

@@ -5,7 +5,7 @@ before with its values, one over a hard budget with its violation, so that Optun
 """
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +141,17 @@ class AskTellSession:
         if observe is not None:
             with _blamed():
                 observe(architecture, look.level, look.values)
+
+    def as_seen_fully(
+        self, architectures: Sequence[Architecture], first: Sequence[float]
+    ) -> Sequence[float] | None:
+        """What the sampler expects of full looks at networks, where it says that."""
+        tell = getattr(self._study.sampler, "as_seen_fully", None)
+        if tell is None:
+            return None
+        with _blamed():
+            found: Sequence[float] | None = tell(architectures, first)
+        return found
 
     def tell(self, proposal: Proposal, values: Values) -> None:
         """Finish a proposal."""

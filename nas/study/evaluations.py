@@ -8,7 +8,7 @@ from nas.evaluators import Outcome, Span
 from nas.problem.fidelity import Fidelity
 from nas.problem.problem import Problem
 from nas.study.ask_tell import Values
-from nas.study.race import Look, Race
+from nas.study.race import Foresee, Look, Race
 from search_spaces import Architecture
 
 
@@ -37,13 +37,18 @@ class Evaluated:
 class Evaluations:
     """All that was found so far.
 
+    Args:
+        problem: that is searched.
+        fidelity: of the looks.
+        foresee: what the strategy expects of full looks.
+
     Attributes:
         race: of the networks.
         spent: of what the fidelity counts.
     """
 
-    def __init__(self, problem: Problem, fidelity: Fidelity) -> None:
-        self.race = Race(problem, fidelity)
+    def __init__(self, problem: Problem, fidelity: Fidelity, foresee: Foresee) -> None:
+        self.race = Race(problem, fidelity, foresee)
         self.spent = 0
         self._problem = problem
         self._fidelity = fidelity

@@ -7,7 +7,7 @@ Birattari and others 2002), and what it would have cost is left for new networks
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from nas.problem.chance import FEWEST_TOLD, chance_of_samples
 from nas.problem.fidelity import Fidelity
-from nas.problem.problem import Matrix, Problem
+from nas.problem.problem import Matrix, Problem, Vector
 from nas.study.standings import Board, Places, chance_of, crowding
 from search_spaces import Architecture
 
+Foresee = Callable[[Sequence[Architecture], Sequence[float]], Sequence[float] | None]
 CHANCE = 0.05  # to be taken for worse by mistake, at one level
 
 
@@ -39,10 +40,18 @@ class Look:
 
 
 class Race:
-    """Who is in the race, how they stand, and who is looked at next."""
+    """Who is in the race, how they stand, and who is looked at next.
 
-    def __init__(self, problem: Problem, fidelity: Fidelity) -> None:
+    Args:
+        problem: that is searched.
+        fidelity: of the looks.
+        foresee: the first unknown objective as full looks should find it, by what the first looks
+            at networks found, in its own unit; None where the strategy does not tell.
+    """
+
+    def __init__(self, problem: Problem, fidelity: Fidelity, foresee: Foresee) -> None:
         self._problem = problem
+        self._foresee = foresee
         self._fidelity = fidelity
         self._signs = problem.signs[~problem.is_known]
         self._corner = np.r_[problem.corner[~problem.is_known], problem.corner[problem.is_known]]
@@ -70,7 +79,8 @@ class Race:
         assert look.level == len(self._looks[place]), "levels come one after the other"
         self._looks[place].append(look)
         self._found.rows[place, look.level] = self._signs * look.values
-        self.__dict__.pop("_board", None)
+        for cached in ("_board", "_foreseen"):
+            self.__dict__.pop(cached, None)
 
     def put_out(self, architecture: Architecture) -> None:
         """Look at it no more."""
@@ -109,7 +119,7 @@ class Race:
             gone = int((board.levels > level).sum() + (board.levels[busy] == level).sum())
             if gone >= quota:
                 continue
-            order = self._in_order(board.found[reached, level], reached)
+            order = self._in_order(self._hopes(board.found[:, level])[reached], reached)
             for place in map(int, reached[order[:quota]]):
                 if board.levels[place] > level or place in busy or place in self._out:
                     continue
@@ -123,7 +133,8 @@ class Race:
         board, top = self._board, self._top
         if not top or not len(board.levels):
             return []
-        order = self._in_order(board.estimates, np.arange(len(board.levels))).tolist()
+        hopes = self._hopes(board.estimates)
+        order = self._in_order(hopes, np.arange(len(board.levels))).tolist()
         best = [place for place in order if place not in self._out or board.levels[place] >= top]
         return [
             self._architectures[place]
@@ -167,6 +178,19 @@ class Race:
         if self._samples is not None and len(self._looks) > 1:
             chance[0] = chance_of_samples(self._samples.rows)
         return Board(found, self._costs.rows, counts, chance)
+
+    @cached_property
+    def _foreseen(self) -> Vector | None:
+        """What the strategy expects of full looks at all, (n,), less is better."""
+        first = self._found.rows[:, 0, 0] * self._signs[0]
+        found = self._foresee(self._architectures, first.tolist())
+        return None if found is None else self._signs[0] * np.array(found)
+
+    def _hopes(self, found: Matrix) -> Matrix:
+        """What was found, (n, objectives), with what the strategy expects where it tells."""
+        if self._foreseen is None:
+            return found
+        return np.concatenate([self._foreseen[:, None], found[:, 1:]], axis=1)
 
     def _in_order(self, values: Matrix, places: Places) -> Places:
         """The best first: by quality alone, or front by front (nondominated sorting).

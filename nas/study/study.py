@@ -60,7 +60,7 @@ class Study:
         self._record = record
         self._session = AskTellSession(self.problem, strategy)
         self._fidelity = problem.fidelity or ONCE
-        self._found = Evaluations(self.problem, self._fidelity)
+        self._found = Evaluations(self.problem, self._fidelity, self._session.as_seen_fully)
         self._race = self._found.race
         self._first = deque(best_of_earlier(self.problem))
         self._attempts = Attempts(self._session, self._race)
