@@ -164,7 +164,7 @@ class CloserLooks:
         rows, values = self._rows(codes, keys, first, some_of(first, MODEL_POINTS, rng))
         model = Surrogate(self._kernel, self._parameters, rows, values)
         every = np.arange(len(codes))
-        fully = np.full(len(codes), self._levels[-1])
+        fully = np.full(len(codes), np.inf)
         found = model.mean_at(_looks(self._kernel.rows(codes), every, fully))
         self._last = (len(first), looks), found
         return found
