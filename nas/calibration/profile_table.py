@@ -1,6 +1,5 @@
 """Profiles of a space as tables: what is asked for, measured visit by visit, or written to do."""
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,21 +137,6 @@ def _finished_before(planned: Planned, out: Path) -> int:
             f"{out}: is whole, and holds something other than was asked for; choose another `out=`"
         )
     return len(ids)
-
-
-def write_packages(folder: Path, planned: Planned, progress: Progress) -> None:
-    """Convert every job to Core ML; a package that is there already is kept."""
-    from latency.coreml.convert import save  # coremltools loads with it
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with progress.stage("convert to Core ML", len(planned.jobs)) as advance:
-        for done, (name, job) in enumerate(planned.jobs.items(), start=1):
-            package = folder / f"{name}.mlpackage"
-            if not package.exists():
-                with tempfile.TemporaryDirectory(dir=folder, prefix=".") as half:
-                    save(*job.made(), Path(half) / "model.mlpackage")
-                    (Path(half) / "model.mlpackage").rename(package)
-            advance(done)
 
 
 def about_seconds(source: Source, planned: Planned, protocol: Protocol) -> float | None:
