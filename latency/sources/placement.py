@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 NO_WORK = ("const", "constexpr")  # operations that are there before the first call
-FIRST_NAMED = ("ne", "npu", "gpu", "cpu")  # what is asked for stands before what is fallen back to
+ACCELERATORS, PROCESSOR = ("ne", "npu", "gpu"), "cpu"  # what is fallen back to is named last
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Placement:
         for device, cost in costs:
             found[device] += cost  # type: ignore[assignment]  # a Counter adds floats as well
         total = sum(found.values())
-        named = [name for name in FIRST_NAMED if name in found]
-        named += sorted(found.keys() - set(named))
-        shares = {name: found[name] / total for name in named if found[name]} if total else {}
+        others = sorted(found.keys() - {*ACCELERATORS, PROCESSOR})
+        named = (name for name in (*ACCELERATORS, *others, PROCESSOR) if found[name])
+        shares = {name: found[name] / total for name in named} if total else {}
         kinds = [kind.rpartition(".")[2] for kind in kinds]
         working = [kind for kind in kinds if not kind.startswith(NO_WORK)]
         return Placement(shares, dict(Counter(working).most_common()))

@@ -9,17 +9,18 @@ from search_spaces import InputError
 from search_spaces.files.git_lfs import refuse_pointer
 
 SUFFIXES = (".json", ".txt", ".log", ".out", ".onnx", ".ort", ".tflite")
-STAMP = re.compile(r"_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(?:_\d+)?$")  # ONNX Runtime's, of its profiles
+# ONNX Runtime's, of its profiles; AI Hub's, of its jobs
+STAMP = re.compile(r"_(?:\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(?:_\d+)?|j[0-9a-z]{6,12}_results)$")
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16, which PowerShell's `>` writes
 
 
 def name_of(path: str) -> str:
-    """A network's name by a file's: without folders, suffixes, and when it was measured."""
+    """A network's name by a file's: without folders, suffixes, and when or by what job."""
     name = re.split(r"[/\\]", path)[-1]
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
-    return STAMP.sub("", name)
+    return STAMP.sub("", name) or name
 
 
 @dataclass(frozen=True)

@@ -118,11 +118,16 @@ def measure_table(wanted: Wanted, source: Source, out: Path, progress: Progress)
     settings = profiling.settings_of(wanted.space, source, planned, protocol)
     total = len(planned.jobs) * protocol.rounds
     with Journal(journal_path(out), settings) as journal:
-        with progress.stage("measure", total) as advance:
-            advance(len(journal.visits))
-            measured = profiling.measure(
-                source, planned, protocol, journal, lambda: advance(len(journal.visits))
-            )
+        try:
+            with progress.stage("measure", total) as advance:
+                advance(len(journal.visits))
+                measured = profiling.measure(
+                    source, planned, protocol, journal, lambda: advance(len(journal.visits))
+                )
+        except InputError:
+            if not journal.visits:  # nothing to go on with: the next try may be of other settings
+                journal.remove()
+            raise
         write_rows(out, planned.measured_rows(measured, source))
         journal.remove()
     return len(planned.rows)
