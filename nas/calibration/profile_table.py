@@ -29,6 +29,8 @@ class Wanted:
         seed: of the order, and of the networks.
         build: a network with its inputs, where the space is no U-Net's; None where nothing does.
         exists: which networks it can build; None for all.
+        sustain_s: measure once more after the clock has settled, for which so long is waited at
+            most; 0: do not.
     """
 
     space: SearchSpace
@@ -39,6 +41,7 @@ class Wanted:
     seed: int
     build: Build | None = None
     exists: Exists | None = None
+    sustain_s: float = 0.0
 
     def planned(self, chains: tuple[int, ...]) -> Planned:
         """The blocks or the networks, or both; `chains` counts where none were asked for.
@@ -58,7 +61,7 @@ class Wanted:
     def protocol(self, source: Source) -> Protocol:
         """The source's own, as far as nothing else was asked for."""
         rounds = self.rounds or source.protocol.rounds
-        return replace(source.protocol, rounds=rounds, seed=self.seed)
+        return replace(source.protocol, rounds=rounds, seed=self.seed, sustain_s=self.sustain_s)
 
     def worthwhile(self) -> "Wanted":
         """Where nothing was named: all blocks, and enough networks."""
@@ -116,7 +119,7 @@ def measure_table(wanted: Wanted, source: Source, out: Path, progress: Progress)
     if out.exists() and not journal_path(out).exists():
         return _finished_before(planned, out)
     settings = profiling.settings_of(wanted.space, source, planned, protocol)
-    total = len(planned.jobs) * protocol.rounds
+    total = len(planned.jobs) * protocol.all_rounds
     with Journal(journal_path(out), settings) as journal:
         try:
             with progress.stage("measure", total) as advance:
@@ -167,4 +170,5 @@ def about_seconds(source: Source, planned: Planned, protocol: Protocol) -> float
             break
     prepare_s = sum(each for each, _ in taken) / len(taken)
     visit_s = sum(each for _, each in taken) / len(taken)
-    return protocol.warmup_s + len(names) * (prepare_s + protocol.rounds * visit_s)
+    waited_s = protocol.warmup_s + protocol.sustain_s
+    return waited_s + len(names) * (prepare_s + protocol.all_rounds * visit_s)

@@ -67,6 +67,15 @@ def profile(
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Visits to each, in interleaved order.")
     ] = None,
+    sustain: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=3600.0,
+            help="Keep the device busy until its clock settles, so many seconds at most, and "
+            "measure all once more: steady_latency_ms, beside the burst's latency_ms.",
+        ),
+    ] = 0.0,
     repeats: Annotated[
         str | None,
         typer.Option(
@@ -114,7 +123,7 @@ def profile(
     chains = chains_of(repeats) if repeats is not None else None
     own = tasks.priced_task(task, space=space, build=build, shape=shape)
     found = load(space or "moving_digits") if own is None else own.space
-    wanted = Wanted(found, blocks, networks, chains, rounds, seed, *_built(own))
+    wanted = Wanted(found, blocks, networks, chains, rounds, seed, *_built(own), sustain)
     measures = Backend(
         backend,
         torch_device,

@@ -14,6 +14,7 @@ import pytest
 from processes import wait_until
 
 import nas as nas_api
+from latency.sources import settling
 from latency.sources.contract import Protocol
 from latency.sources.journal import Journal, journal_path
 from latency.sources.visits import Visit
@@ -221,6 +222,18 @@ class Board:
         ms = 0.5 + 2.0 * len(getattr(module, "blocks", [0]))
         return lambda calls: Sampled([ms] * calls, {"firmware": "7"})
 
+class Falling(Board):
+    # slows down after the calls of a burst: two rounds of three jobs, three calls each
+
+    def __init__(self):
+        self.called = 0
+
+    def prepare(self, module, inputs):
+        def run(calls):
+            self.called += calls
+            return Sampled([2.0 if self.called <= 18 else 3.0] * calls)
+        return run
+
 UNET = UNetShape(1, (8,), frames=2, height=8, width=8, context_tokens=1, context_channels=2)
 SPACE = temporal_space("one_slot", UNET, (NONE, CONV1D))
 NOTHING = dict
@@ -254,6 +267,23 @@ def test_a_source_of_ones_own(call: Call, tmp_path: Path) -> None:
         code, _, words = call(*wanted, name, "--out", "u.csv")
         assert code == 2
         assert message in words
+
+
+@pytest.mark.usefixtures("own")
+def test_burst_and_steady_latency_are_kept_apart(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "WINDOW_S", 1e-4)
+    wanted = ["profile", "--space", "board:SPACE", "--blocks", "--backend", "board:Falling"]
+    code, _, words = call(*wanted, "--sustain", "60", "--out", "t.csv")
+    assert code == 0, words
+    table = read_table(tmp_path / "t.csv")
+    assert list(table.metric("latency_ms")) == [2.0] * 3
+    assert list(table.metric("steady_latency_ms")) == [3.0] * 3
+    assert all("settled_after_s=" in notes for notes in table.reserved["notes"])
+    calibrate = ["calibrate", "t.csv", "--space", "board:SPACE", "--column", "steady_latency_ms"]
+    code, _, words = call(*calibrate, "--out", "d.json")
+    assert code == 0, words
 
 
 @pytest.mark.long
