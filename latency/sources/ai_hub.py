@@ -9,12 +9,11 @@ its test of that); it has no version of its own, and names neither model nor dev
 `all_inference_times` is taken where a job has them; the first of them is cold.
 """
 
-import re
 from typing import Any
 
 from latency.measurement.measurement import CONTRADICTION, Timing
 from latency.sources.fields import Field
-from latency.sources.placement import Placement
+from latency.sources.placement import KIND, Placement
 from latency.sources.report_files import name_of
 from search_spaces import InputError
 
@@ -22,7 +21,6 @@ SOURCE = "Qualcomm AI Hub profile job"
 MEND = "download the profile of the job again (`download_profile`)"
 UNITS = ("CPU", "GPU", "NPU", "UNSPECIFIED")  # COMPUTE_UNIT_... of its interface
 HOUR_US = 3600e6
-KIND = re.compile(r"[A-Za-z0-9_.:/-]+")
 
 
 def is_profile_job(document: Any) -> bool:

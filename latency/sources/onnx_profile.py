@@ -16,7 +16,7 @@ from typing import Any
 
 from latency.measurement.measurement import CONTRADICTION, Timing
 from latency.sources.fields import Field
-from latency.sources.placement import Placement
+from latency.sources.placement import KIND, Placement
 from latency.sources.report_files import name_of
 from search_spaces import InputError
 
@@ -124,7 +124,7 @@ def _node(event: Field) -> Node:
     provider, kind = args["provider"], args["op_name"]
     if not provider.text().isidentifier():
         raise provider.wrong("the name of an execution provider")
-    if not kind.text().isidentifier():
+    if not KIND.fullmatch(kind.text()):  # a provider's own, as OpenVINO-EP-subgraph_1
         raise kind.wrong("the name of an operator")
     types = frozenset(_floats(args.get("output_type_shape")))
     return Node(provider.text(), kind.text(), event["dur"].number(0, HOUR_US), types)

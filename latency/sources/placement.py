@@ -4,11 +4,13 @@ Core ML has estimates of it (compute plans, Xcode's reports); ONNX Runtime and Q
 measure it, operation by operation.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 NO_WORK = ("const", "constexpr")  # operations that are there before the first call
+KIND = re.compile(r"[A-Za-z0-9_.:/-]+")  # of an operation; nothing that means more in a note
 ACCELERATORS, PROCESSOR = ("ne", "npu", "gpu"), "cpu"  # what is fallen back to is named last
 
 

@@ -68,6 +68,17 @@ def test_a_provider_that_fell_back_to_the_processor_is_refused_unless_asked_for(
     assert visit.notes["ran_on"] == "cpu:1.00"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "provider",
+    sorted({*onnxruntime.get_available_providers()} - {NOTHING_RUNS, "CPUExecutionProvider"}),
+)
+def test_every_other_provider_of_this_build_runs_what_it_is_asked_to(provider: str) -> None:
+    (visit,) = visits(OnnxRuntime(provider), {"one": job(16, 16, layers=4)}, ONCE)
+    assert not str(visit.notes["ran_on"]).startswith("cpu")
+    assert all(sample > 0 for sample in visit.samples_ms)
+
+
 def test_options_that_are_none() -> None:
     with pytest.raises(NotHereError, match="ONNX Runtime .* has .*CPUExecutionProvider here"):
         OnnxRuntime("NoSuchExecutionProvider")

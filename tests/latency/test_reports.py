@@ -256,6 +256,16 @@ def row_of(tmp_path: Path, content: Any, name: str = "net-1.txt", **how: Any) ->
     return row
 
 
+def test_a_node_that_a_provider_made_of_many_has_a_name_of_its_own(tmp_path: Path) -> None:
+    content = onnx_profile()
+    for event in content:
+        if event["cat"] == "Node":
+            event["args"] |= {"provider": "OpenVINOExecutionProvider"}
+            event["args"] |= {"op_name": "OpenVINO-EP-subgraph_1"}
+    row = row_of(tmp_path, content)
+    assert row["notes"] == "ran_on=openvino:1.00; operations=OpenVINO-EP-subgraph_1:3"
+
+
 def test_older_versions_tell_less(tmp_path: Path) -> None:
     row = row_of(tmp_path, PERF_TEST_2020)
     assert (row["latency_ms"], row["notes"]) == (734.606, "latency=mean")
