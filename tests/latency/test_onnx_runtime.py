@@ -258,4 +258,4 @@ def test_a_provider_that_is_not_here_is_one_line_and_exit_2(call: Call, tmp_path
     code, output, words = call(*wanted, "--provider", "NoSuchProvider", "--out", "t.csv")
     assert (code, output, words.count("\n")) == (2, "", 1)
     assert "provider 'NoSuchProvider': ONNX Runtime" in words
-    assert [file.name for file in tmp_path.iterdir()] == ["onnx_slot.py"]
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["onnx_slot.py"]
