@@ -74,14 +74,15 @@ def _placement(layers: Field) -> tuple[Placement, float, list[str]]:
     kinds, units = [], set()
     for layer in layers.entries():
         unit, kind = layer["compute_unit"], layer["type"]
-        if unit.text() not in UNITS:
+        name = unit.text().upper()
+        if name not in UNITS:
             raise unit.wrong(f"one of {', '.join(UNITS)}")
         if not KIND.fullmatch(kind.text()):
             raise kind.wrong("the type of a layer")
         taken = layer.get("execution_time")
-        costs.append((unit.text().lower(), taken.number(0, HOUR_US) if taken is not None else 0.0))
+        costs.append((name.lower(), taken.number(0, HOUR_US) if taken is not None else 0.0))
         kinds.append(kind.text())
-        units.add(unit.text())
+        units.add(name)
     worked_us = sum(cost for _, cost in costs)
     if not worked_us:  # times of layers are not known: shares of how many there are
         costs = [(unit, 1.0) for unit, _ in costs]

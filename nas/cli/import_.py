@@ -35,6 +35,10 @@ def import_(
     compute_units: Annotated[
         str, typer.Option(help="Of a compute plan: all, cpu-only, cpu-and-gpu, cpu-and-ne.")
     ] = "all",
+    measured_on: Annotated[
+        str | None,
+        typer.Option(help="The device's name, for the column of reports that do not say it."),
+    ] = None,
     allow_fallback: Annotated[
         bool,
         typer.Option(
@@ -66,6 +70,8 @@ def import_(
             else _read(path, compute_units, allow_fallback=allow_fallback)
         )
     ]
+    if measured_on is not None:
+        rows = [row if "device" in row else {**row, "device": measured_on} for row in rows]
     _check_columns(reports, rows)
     if choices is not None:
         tables[choices] = read_table(choices, measured=False, choice_columns=named)

@@ -275,7 +275,7 @@ def test_older_versions_tell_less(tmp_path: Path) -> None:
     assert row["notes"] == "latency=mean"
     old = hub_profile()
     del old["execution_summary"]["all_inference_times"]
-    old["execution_detail"] = [{"type": "Conv", "compute_unit": "GPU"}]
+    old["execution_detail"] = [{"type": "Conv", "compute_unit": "gpu"}]
     row = row_of(tmp_path, old)
     assert (row["latency_ms"], row["samples"]) == (1.98, 1)
     assert row["notes"] == "ran_on=gpu:1.00; operations=Conv:1; latency=estimate"

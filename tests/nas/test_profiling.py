@@ -336,12 +336,13 @@ def test_what_a_phone_printed_becomes_rows_of_what_was_planned(call: Call, tmp_p
     (tmp_path / "todo.csv").write_text("id,op\nnet,a\nnot-measured,b\n")
     (tmp_path / "net.txt").write_text(FELL_BACK)
     command = "import net.txt --allow-fallback --choices todo.csv --out phone.csv --json"
-    code, output, words = call(*command.split())
+    code, output, words = call(*command.split(), "--measured-on", "Galaxy S24")
     assert code == 0, words
     assert json.loads(output)["rows"] == 1
     table = read_table(tmp_path / "phone.csv")
     assert list(table.choices["op"]) == ["a"]
     assert list(table.metric("latency_ms")) == [0.003]
+    assert list(table.reserved["device"]) == ["Galaxy S24"]
 
 
 @pytest.mark.parametrize(
