@@ -27,10 +27,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "graph_passes": set(),
         "coreml": {"graph_passes", "workload"},
         "measurement": {"workload"},
+        "onnx": {"measurement"},
         "cost_model": {"measurement"},
         "regression": {"measurement"},
         "predictor": {"cost_model", "regression"},
-        "sources": {"coreml", "measurement"},
+        "sources": {"coreml", "measurement", "onnx"},
     },
     "supernet": {
         "checkpoint": set(),

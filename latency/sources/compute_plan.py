@@ -4,13 +4,12 @@ A row of a plan holds shares and counts and no latency; calibrating needs times 
 """
 
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from latency.sources import apple
+from latency.sources.placement import Placement
 from search_spaces import InputError
 
 # coremltools' classes of compute devices -> how tables spell them
@@ -20,36 +19,6 @@ DEVICES = {
     "MLCPUComputeDevice": "cpu",
 }
 SPELLINGS = tuple(DEVICES.values())
-NO_WORK = ("const", "constexpr")  # operations that are there before the first call
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a model runs: the share of its estimated cost on each device; and of what it is."""
-
-    shares: dict[str, float]  # ne, gpu, cpu; empty where no cost is known
-    operations: dict[str, int]  # kind to how many; constants are left out
-
-    @staticmethod
-    def of(costs: Iterable[tuple[str, float]], kinds: Iterable[str]) -> "Placement":
-        """From (device, cost) of the operations that have one, and the kinds of all of them."""
-        found: Counter[str] = Counter()
-        for device, cost in costs:
-            found[device] += cost  # type: ignore[assignment]  # a Counter adds floats as well
-        total = sum(found.values())
-        shares = {name: found[name] / total for name in SPELLINGS if found[name]} if total else {}
-        kinds = [kind.rpartition(".")[2] for kind in kinds]
-        working = [kind for kind in kinds if not kind.startswith(NO_WORK)]
-        return Placement(shares, dict(Counter(working).most_common()))
-
-    @property
-    def notes(self) -> dict[str, str | float]:
-        """As the column `notes` has it."""
-        content: dict[str, str | float] = {}
-        if self.shares:
-            content["ran_on"] = ",".join(f"{name}:{s:.2f}" for name, s in self.shares.items())
-        content["operations"] = ",".join(f"{kind}:{n}" for kind, n in self.operations.items())
-        return content
 
 
 def placement(plan: Any) -> Placement:
@@ -103,14 +72,9 @@ def read_plan(
             **apple.mac_facts(),
             "compute_unit": compute_units,
             "source": "Core ML compute plan",
-            "notes": notes_of(found),
+            "notes": found.text,
         }
     ]
-
-
-def notes_of(found: Placement) -> str:
-    """A placement as the text of the column `notes`."""
-    return "; ".join(f"{name}={value}" for name, value in found.notes.items())
 
 
 def _operations(program: Any) -> Iterator[Any]:

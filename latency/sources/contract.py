@@ -21,13 +21,21 @@ Notes = Mapping[str, str | float]
 class Protocol:
     """How to measure: each round visits everything once, in a new random order.
 
-    Interleaving spreads whatever else the machine does over all that is compared.
+    Interleaving spreads whatever else the machine does over all that is compared. With `sustain_s`
+    the device is then kept busy until its clock has settled, so long at most, and all rounds are
+    made once more: what they find is what it sustains.
     """
 
     rounds: int = 8
     runs_per_visit: int = 4
     warmup_s: float = 1.0  # before the first visit of a process
     seed: int = 0
+    sustain_s: float = 0.0
+
+    @property
+    def all_rounds(self) -> int:
+        """The rounds, and those that are made again."""
+        return 2 * self.rounds if self.sustain_s else self.rounds
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from latency.sources import apple
-from latency.sources.compute_plan import Placement, spelled
+from latency.sources.compute_plan import spelled
 from latency.sources.contract import Protocol
 from latency.sources.coreml_mac import WARM_UP_S, CoreMLMac
+from latency.sources.placement import Placement
 from search_spaces import InputError
 
 

@@ -15,8 +15,9 @@ import numpy as np
 from torch import nn
 
 from latency.sources import apple
-from latency.sources.compute_plan import Placement, placement
+from latency.sources.compute_plan import placement
 from latency.sources.contract import Inputs, Protocol, Runner, Sampled
+from latency.sources.placement import Placement
 from search_spaces import InputError
 
 WARM_UP_S = 1.0  # before every visit: between visits models load, and the clock falls

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from latency.measurement.measurement import Timing
 from latency.sources.contract import Job, Notes, Protocol, Runner, Source
+from latency.sources.settling import settle
 from search_spaces import InputError
 
 KEPT_BYTES = 2e9  # parameters of modules that stay ready between their visits
@@ -36,6 +37,7 @@ class Measured:
 
     timing: Timing
     notes: str  # as it stands in the table: `ran_on=ne:0.97,cpu:0.03; warmup_s=1`
+    steady: Timing | None = None  # once the clock had settled, where that was waited for
 
 
 def visits(
@@ -46,6 +48,8 @@ def visits(
 ) -> Generator[Visit, None, None]:
     """Visit every job once a round, and leave out what was done before.
 
+    The clock is settled on the first job.
+
     The order follows from the seed alone, so that an interrupted measurement goes on in it. Stop
     whenever you like: what was yielded counts.
 
@@ -54,7 +58,8 @@ def visits(
     """
     bench = _Bench(source, jobs)
     warm = protocol.warmup_s <= 0
-    for number in range(protocol.rounds):
+    settled: Notes = {}
+    for number in range(protocol.all_rounds):
         order = list(jobs)
         random.Random(f"{protocol.seed} {number}").shuffle(order)  # noqa: S311 - an order, no secret
         for name in order:
@@ -65,25 +70,35 @@ def visits(
                 if not warm:
                     _warm_up(runner, protocol.warmup_s)
                     warm = True
+                if number >= protocol.rounds and not settled:
+                    settled = settle(bench.runner(next(iter(jobs))), protocol.sustain_s)
                 sampled = runner(protocol.runs_per_visit)
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
             _check(source, name, sampled.samples_ms, protocol.runs_per_visit)
-            yield Visit(name, number, tuple(sampled.samples_ms), dict(sampled.notes))
+            notes = {**sampled.notes, **settled}
+            yield Visit(name, number, tuple(sampled.samples_ms), notes)
 
 
-def gather(found: Iterable[Visit]) -> dict[str, Measured]:
-    """The visits of each job in one: samples together, numbers among the notes as medians."""
+def gather(found: Iterable[Visit], rounds: int | None = None) -> dict[str, Measured]:
+    """The visits of each job in one: samples together, numbers among the notes as medians.
+
+    Rounds from number `rounds` on were made after the clock had settled.
+    """
     by_job: dict[str, list[Visit]] = {}
     for visit in found:
         by_job.setdefault(visit.job, []).append(visit)
-    return {
-        name: Measured(
-            Timing.of([sample for visit in visited for sample in visit.samples_ms]),
-            notes_text(_together([visit.notes for visit in visited])),
-        )
-        for name, visited in by_job.items()
-    }
+    measured = {}
+    for name, visited in by_job.items():
+        burst = [visit for visit in visited if rounds is None or visit.round < rounds]
+        steady = [visit for visit in visited if rounds is not None and visit.round >= rounds]
+        notes = notes_text(_together([visit.notes for visit in visited]))
+        measured[name] = Measured(_timing(burst), notes, _timing(steady) if steady else None)
+    return measured
+
+
+def _timing(visited: list[Visit]) -> Timing:
+    return Timing.of([sample for visit in visited for sample in visit.samples_ms])
 
 
 def notes_text(notes: Notes) -> str:

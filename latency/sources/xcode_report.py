@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from latency.measurement.measurement import Timing
-from latency.sources.compute_plan import Placement, notes_of
 from latency.sources.fields import Field, read_json
+from latency.sources.placement import Placement
 from search_spaces import InputError
 
 SOURCE = "Xcode performance report"
@@ -44,7 +44,7 @@ def read_report(path: Path) -> list[dict[str, Any]]:
     samples_ms, announced = _samples_ms(results)
     timing = Timing.of(samples_ms)
     found = _placement(results)
-    notes = notes_of(found) if found else ""
+    notes = found.text if found else ""
     if len(samples_ms) < announced:
         notes = "; ".join(filter(None, [notes, f"samples={len(samples_ms)} of {announced}"]))
     return [

@@ -1,6 +1,5 @@
 """Profiles of a space as tables: what is asked for, measured visit by visit, or written to do."""
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +29,8 @@ class Wanted:
         seed: of the order, and of the networks.
         build: a network with its inputs, where the space is no U-Net's; None where nothing does.
         exists: which networks it can build; None for all.
+        sustain_s: measure once more after the clock has settled, for which so long is waited at
+            most; 0: do not.
     """
 
     space: SearchSpace
@@ -40,6 +41,7 @@ class Wanted:
     seed: int
     build: Build | None = None
     exists: Exists | None = None
+    sustain_s: float = 0.0
 
     def planned(self, chains: tuple[int, ...]) -> Planned:
         """The blocks or the networks, or both; `chains` counts where none were asked for.
@@ -59,7 +61,7 @@ class Wanted:
     def protocol(self, source: Source) -> Protocol:
         """The source's own, as far as nothing else was asked for."""
         rounds = self.rounds or source.protocol.rounds
-        return replace(source.protocol, rounds=rounds, seed=self.seed)
+        return replace(source.protocol, rounds=rounds, seed=self.seed, sustain_s=self.sustain_s)
 
     def worthwhile(self) -> "Wanted":
         """Where nothing was named: all blocks, and enough networks."""
@@ -117,13 +119,18 @@ def measure_table(wanted: Wanted, source: Source, out: Path, progress: Progress)
     if out.exists() and not journal_path(out).exists():
         return _finished_before(planned, out)
     settings = profiling.settings_of(wanted.space, source, planned, protocol)
-    total = len(planned.jobs) * protocol.rounds
+    total = len(planned.jobs) * protocol.all_rounds
     with Journal(journal_path(out), settings) as journal:
-        with progress.stage("measure", total) as advance:
-            advance(len(journal.visits))
-            measured = profiling.measure(
-                source, planned, protocol, journal, lambda: advance(len(journal.visits))
-            )
+        try:
+            with progress.stage("measure", total) as advance:
+                advance(len(journal.visits))
+                measured = profiling.measure(
+                    source, planned, protocol, journal, lambda: advance(len(journal.visits))
+                )
+        except InputError:
+            if not journal.visits:  # nothing to go on with: the next try may be of other settings
+                journal.remove()
+            raise
         write_rows(out, planned.measured_rows(measured, source))
         journal.remove()
     return len(planned.rows)
@@ -138,21 +145,6 @@ def _finished_before(planned: Planned, out: Path) -> int:
             f"{out}: is whole, and holds something other than was asked for; choose another `out=`"
         )
     return len(ids)
-
-
-def write_packages(folder: Path, planned: Planned, progress: Progress) -> None:
-    """Convert every job to Core ML; a package that is there already is kept."""
-    from latency.coreml.convert import save  # coremltools loads with it
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with progress.stage("convert to Core ML", len(planned.jobs)) as advance:
-        for done, (name, job) in enumerate(planned.jobs.items(), start=1):
-            package = folder / f"{name}.mlpackage"
-            if not package.exists():
-                with tempfile.TemporaryDirectory(dir=folder, prefix=".") as half:
-                    save(*job.made(), Path(half) / "model.mlpackage")
-                    (Path(half) / "model.mlpackage").rename(package)
-            advance(done)
 
 
 def about_seconds(source: Source, planned: Planned, protocol: Protocol) -> float | None:
@@ -178,4 +170,5 @@ def about_seconds(source: Source, planned: Planned, protocol: Protocol) -> float
             break
     prepare_s = sum(each for each, _ in taken) / len(taken)
     visit_s = sum(each for _, each in taken) / len(taken)
-    return protocol.warmup_s + len(names) * (prepare_s + protocol.rounds * visit_s)
+    waited_s = protocol.warmup_s + protocol.sustain_s
+    return waited_s + len(names) * (prepare_s + protocol.all_rounds * visit_s)

@@ -157,11 +157,17 @@ class Planned:
             {
                 **row,
                 **measured[row["id"]].timing.columns(),
+                **_steady_column(measured[row["id"]]),
                 **columns,
                 "notes": measured[row["id"]].notes,
             }
             for row in self.rows
         ]
+
+
+def _steady_column(found: Measured) -> dict[str, float]:
+    """The latency once the clock had settled, where that was waited for."""
+    return {"steady_latency_ms": found.steady.latency_ms} if found.steady else {}
 
 
 def plan_blocks(
@@ -241,7 +247,7 @@ def measure(
     for visit in visits(source, planned.jobs, protocol, journal.done):
         journal.append(visit)
         on_visit()
-    return gather(journal.visits)
+    return gather(journal.visits, protocol.rounds)
 
 
 def settings_of(space: SearchSpace, source: Source, planned: Planned, protocol: Protocol) -> Json:
@@ -250,6 +256,7 @@ def settings_of(space: SearchSpace, source: Source, planned: Planned, protocol: 
     space_digest, jobs_digest = (
         hashlib.sha256(text.encode()).hexdigest()[:8] for text in (content[0], str(content[1:]))
     )
+    sustained = {"sustain_s": protocol.sustain_s} if protocol.sustain_s else {}
     return {
         "space": f"{space.name} {space_digest}",
         "seed": protocol.seed,
@@ -258,6 +265,7 @@ def settings_of(space: SearchSpace, source: Source, planned: Planned, protocol: 
         "source": source.name,
         **source.facts(),
         "jobs": f"{len(planned.jobs)} ({jobs_digest})",
+        **sustained,
     }
 
 

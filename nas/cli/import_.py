@@ -17,8 +17,10 @@ def import_(
     reports: Annotated[
         list[Path],
         typer.Argument(
-            help="Xcode performance reports (.mlperf, or report.json); on a Mac also models "
-            "(.mlmodelc, .mlpackage), for their compute plans; tables of your own."
+            help="Xcode performance reports (.mlperf, or report.json); ONNX Runtime's profiles; "
+            "what onnxruntime_perf_test or TFLite's benchmark_model printed; Qualcomm AI Hub's "
+            "profiles; on a Mac also models (.mlmodelc, .mlpackage), for their compute plans; "
+            "tables of your own."
         ),
     ],
     out: options.OutFile,
@@ -33,6 +35,17 @@ def import_(
     compute_units: Annotated[
         str, typer.Option(help="Of a compute plan: all, cpu-only, cpu-and-gpu, cpu-and-ne.")
     ] = "all",
+    measured_on: Annotated[
+        str | None,
+        typer.Option(help="The device's name, for the column of reports that do not say it."),
+    ] = None,
+    allow_fallback: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fallback",
+            help="Take also what the processor ran in the place of a delegate that was asked for.",
+        ),
+    ] = False,
     json: options.AsJson = False,
 ) -> None:
     """Bring reports into one table, a row each: calibrate with it once it has choices.
@@ -51,8 +64,14 @@ def import_(
     rows = [
         row
         for path in reports
-        for row in (rows_of(tables[path]) if path in tables else _read(path, compute_units))
+        for row in (
+            rows_of(tables[path])
+            if path in tables
+            else _read(path, compute_units, allow_fallback=allow_fallback)
+        )
     ]
+    if measured_on is not None:
+        rows = [row if "device" in row else {**row, "device": measured_on} for row in rows]
     _check_columns(reports, rows)
     if choices is not None:
         tables[choices] = read_table(choices, measured=False, choice_columns=named)
@@ -73,22 +92,15 @@ def _is_table(path: Path) -> bool:
     return path.suffix in TABLES
 
 
-def _read(path: Path, compute_units: str) -> list[dict[str, Any]]:
+def _read(path: Path, compute_units: str, *, allow_fallback: bool) -> list[dict[str, Any]]:
     """The rows of one report, by what it is."""
     if path.suffix in MODELS:
         from latency.sources.compute_plan import read_plan
 
         return read_plan(path, compute_units)
-    if path.suffix in (".mlperf", ".json") or (path / "report.json").exists():
-        from latency.sources.xcode_report import read_report
+    from latency.sources.reports import read_any_report
 
-        return read_report(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    raise InputError(
-        f"{path}: give an Xcode performance report (.mlperf or report.json), a Core ML model "
-        f"({', '.join(MODELS)}), or a table (.csv, .csv.gz, .parquet)"
-    )
+    return read_any_report(path, allow_fallback=allow_fallback)
 
 
 def _check_columns(reports: list[Path], rows: list[dict[str, Any]]) -> None:

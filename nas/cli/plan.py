@@ -1,5 +1,6 @@
 """What `nas profile --plan` says: which rows would be measured, and about how long that takes."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,12 @@ from nas.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from nas.calibration.profiling import Planned
+
+# a format of models -> what measures them, and what its reports are called
+MEASURED_BY = {
+    "coreml": ("Xcode", "REPORT.mlperf ..."),
+    "onnx": ("onnxruntime_perf_test -s -I MODEL > NAME.txt, or AI Hub", "NAME.txt ..."),
+}
 
 
 def show(planned: "Planned", about_s: float | None, *, json: bool) -> None:
@@ -30,22 +37,32 @@ def show(planned: "Planned", about_s: float | None, *, json: bool) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Models:
+    """Where models are written to be measured elsewhere, and in which format."""
+
+    folder: Path
+    format: str
+
+
 def write(
-    out: Path, rows: list[dict[str, Any]], packages: Path | None = None, *, json: bool
+    out: Path, rows: list[dict[str, Any]], models: Models | None = None, *, json: bool
 ) -> None:
     """Write a plan as the table that it will be: without the times."""
     from nas.tables import write_rows
 
     write_rows(out, rows)
     if json:
-        print_json({"table": str(out), "rows": len(rows), "packages": packages and str(packages)})
+        packages = str(models.folder) if models else None
+        print_json({"table": str(out), "rows": len(rows), "packages": packages})
         return
     print_line(f"{len(rows)} rows: {out}")
-    if packages is None:
+    if models is None:
         print_line("measure each, add the column latency_ms, and calibrate")
-    else:
-        print_line(f"measure the packages in {packages} by Xcode, and import its reports with")
-        print_line(f"  nas import REPORT.mlperf ... --choices {out} --out TABLE")
+        return
+    by, reports = MEASURED_BY[models.format]
+    print_line(f"measure the models in {models.folder} by {by}, and import its reports with")
+    print_line(f"  nas import {reports} --choices {out} --out TABLE")
 
 
 def duration(seconds: float | None) -> str:

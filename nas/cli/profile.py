@@ -9,8 +9,9 @@ import typer
 
 from nas.cli import options, tasks
 from nas.cli.output import print_columns, print_json, print_line, print_note
+from nas.cli.plan import Models
 from nas.cli.resume import resumable
-from nas.cli.sources import COREML, COREML_DEVICE, Backend, chains_of, source_of
+from nas.cli.sources import COREML, COREML_DEVICE, CPU_PROVIDER, Backend, chains_of, source_of
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def profile(
     backend: Annotated[
         str,
         typer.Option(
-            help="What measures: torch (this machine), coreml (this Mac), coreml-device (the "
-            "iPhone connected to this Mac), or package.module:name, called for a source."
+            help="What measures: torch (this machine), onnxruntime (this machine), coreml (this "
+            "Mac), coreml-device (the iPhone connected to this Mac), or package.module:name, "
+            "called for a source."
         ),
     ] = "torch",
     blocks: Annotated[
@@ -49,16 +51,31 @@ def profile(
     packages: Annotated[
         Path | None,
         typer.Option(
-            help="With --plan --out: also write each as a Core ML package to this folder, for "
-            "Xcode to measure; `nas import REPORTS --choices OUT` brings the reports back."
+            help="With --plan --out: also write each as a model to this folder, to be measured "
+            "elsewhere; `nas import REPORTS --choices OUT` brings the reports back."
         ),
     ] = None,
+    format: Annotated[  # noqa: A002 - the flag's name
+        str,
+        typer.Option(
+            help="Of --packages: coreml (for Xcode), or onnx (for ONNX Runtime, AI Hub and others)."
+        ),
+    ] = "coreml",
     out: Annotated[
         Path | None, typer.Option(help="The table to write.", callback=options.checked_file)
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Visits to each, in interleaved order.")
     ] = None,
+    sustain: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=3600.0,
+            help="Keep the device busy until its clock settles, so many seconds at most, and "
+            "measure all once more: steady_latency_ms, beside the burst's latency_ms.",
+        ),
+    ] = 0.0,
     repeats: Annotated[
         str | None,
         typer.Option(
@@ -68,8 +85,21 @@ def profile(
     ] = None,
     torch_device: Annotated[str, typer.Option(help="Of torch: cpu, cuda, cuda:N.")] = "cpu",
     precision: Annotated[
-        str, typer.Option(help="Of torch: float32, float16, bfloat16.")
+        str, typer.Option(help="Of torch: float32, float16, bfloat16; of ONNX: float32, float16.")
     ] = "float32",
+    provider: Annotated[
+        str, typer.Option(help="Of onnxruntime: an execution provider by its name.")
+    ] = CPU_PROVIDER,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Of onnxruntime: how many of the processor's it may use.")
+    ] = 1,
+    allow_fallback: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fallback",
+            help="Of onnxruntime: measure also what the processor ran in the provider's place.",
+        ),
+    ] = False,
     compute_units: Annotated[
         str, typer.Option(help="Of Core ML: all, cpu-only, cpu-and-gpu, cpu-and-ne.")
     ] = "all",
@@ -93,10 +123,22 @@ def profile(
     chains = chains_of(repeats) if repeats is not None else None
     own = tasks.priced_task(task, space=space, build=build, shape=shape)
     found = load(space or "moving_digits") if own is None else own.space
-    wanted = Wanted(found, blocks, networks, chains, rounds, seed, *_built(own))
-    measures = Backend(backend, torch_device, precision, compute_units, signing_team)
+    wanted = Wanted(found, blocks, networks, chains, rounds, seed, *_built(own), sustain)
+    measures = Backend(
+        backend,
+        torch_device,
+        precision,
+        compute_units,
+        signing_team,
+        provider,
+        threads,
+        allow_fallback,
+    )
+    if packages is None and format != "coreml":
+        raise InputError(f"--format {format} goes with --plan --packages: of the models there")
     if plan:
-        _plan(wanted, measures, out, packages, json=json)
+        models = Models(packages, format) if packages is not None else None
+        _plan(wanted, measures, out, models, json=json)
         return
     if packages is not None:
         raise InputError("--packages goes with --plan: what is measured here needs no files")
@@ -132,10 +174,11 @@ def _say(out: Path, rows: int, *, resumed: bool, json: bool) -> None:
 
 
 def _plan(
-    wanted: "Wanted", backend: Backend, out: Path | None, packages: Path | None, *, json: bool
+    wanted: "Wanted", backend: Backend, out: Path | None, models: Models | None, *, json: bool
 ) -> None:
     """Say what would be measured; or write it, to be measured elsewhere."""
     from nas.calibration import profile_table
+    from nas.calibration.model_files import write_models
     from nas.cli import plan
     from nas.progress import Progress
     from search_spaces import TemporalSpace
@@ -150,15 +193,17 @@ def _plan(
         raise InputError("--plan --out writes a table of one kind: add --blocks, or --networks N")
     if out is not None and out.exists():
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
-    if packages is not None and out is None:
-        raise InputError("--packages needs --out too: the table that says what each package is")
+    if models is not None and out is None:
+        raise InputError("--packages needs --out too: the table that says what each model is")
     if out is not None:
-        # Core ML will run the packages, whatever measures here.
-        measures = replace(backend, name=COREML) if packages else backend
+        # Another device will run the models, whatever measures here.
+        measures = replace(backend, name=COREML) if models else backend
         planned = wanted.planned(measures.usual_chains)
-        if packages is not None:
-            profile_table.write_packages(packages, planned, Progress())
-        plan.write(out, planned.rows, packages, json=json)
+        if models is not None:
+            write_models(
+                models.folder, planned, Progress(), models.format, precision=backend.precision
+            )
+        plan.write(out, planned.rows, models, json=json)
         return
     source = _source_for_plan(backend)
     planned = wanted.planned(source.chains if source else backend.usual_chains)

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from latency.sources.contract import Source
 
 TORCH, COREML, COREML_DEVICE = "torch", "coreml", "coreml-device"
-SHIPPED = (TORCH, COREML, COREML_DEVICE)
+ONNX_RUNTIME, CPU_PROVIDER = "onnxruntime", "CPUExecutionProvider"
+SHIPPED = (TORCH, ONNX_RUNTIME, COREML, COREML_DEVICE)
 LONGEST_CHAIN = 64
+ON_PROCESSOR = ((TORCH, "cpu"), (ONNX_RUNTIME, CPU_PROVIDER), (ONNX_RUNTIME, "cpu"))
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,15 @@ class Backend:
     precision: str = "float32"
     compute_units: str = "all"
     signing_team: str = ""
+    provider: str = CPU_PROVIDER
+    threads: int = 1
+    allow_fallback: bool = False
 
     @property
     def usual_chains(self) -> tuple[int, ...]:
         """The chains of a source that is not there to be asked."""
-        return (1,) if (self.name, self.torch_device) == (TORCH, "cpu") else (1, 8)
+        runs_on = self.provider if self.name == ONNX_RUNTIME else self.torch_device
+        return (1,) if (self.name, runs_on) in ON_PROCESSOR else (1, 8)
 
 
 def source_of(backend: Backend) -> "Source":
@@ -40,6 +46,15 @@ def source_of(backend: Backend) -> "Source":
         from latency.sources.torch_host import TorchSource
 
         return TorchSource(backend.torch_device, backend.precision)
+    if backend.name == ONNX_RUNTIME:
+        from latency.sources.onnx_runtime import OnnxRuntime
+
+        return OnnxRuntime(
+            backend.provider,
+            backend.precision,
+            backend.threads,
+            allow_fallback=backend.allow_fallback,
+        )
     if backend.name == COREML:
         from latency.sources.coreml_mac import CoreMLMac
 

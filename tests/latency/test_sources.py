@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from latency.measurement.measurement import NotHereError
-from latency.sources import apple
+from latency.sources import apple, settling
 from latency.sources.compute_plan import read_plan
 from latency.sources.contract import Protocol, Sampled, Source
 from latency.sources.coreml_iphone import CoreMLiPhone
 from latency.sources.coreml_mac import CoreMLMac
 from latency.sources.journal import Journal
+from latency.sources.settling import settle
 from latency.sources.torch_host import TorchSource
 from latency.sources.user_table import rows_of
 from latency.sources.visits import Visit, gather, visits
@@ -237,6 +238,34 @@ def test_a_model_that_core_ml_cannot_run_names_the_job(monkeypatch: pytest.Monke
     source = CoreMLMac("all", fake_coreml.TOOLKIT, warmup_s=0)
     with pytest.raises(InputError, match="^conv3d: Core ML cannot run it: .*ANE compiler failed$"):
         list(visits(source, {"conv3d": job(4, 8)}, Protocol(rounds=1, warmup_s=0)))
+
+
+def test_rounds_after_the_clock_has_settled_are_made_and_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling, "WINDOW_S", 1e-4)
+    jobs = {"one": job(4, 8), "two": job(4, 8)}
+    protocol = Protocol(rounds=2, runs_per_visit=1, warmup_s=0, sustain_s=1e-3)
+    whole = list(visits(TorchSource(), jobs, protocol))
+    assert [visit.round for visit in whole] == [0, 0, 1, 1, 2, 2, 3, 3]
+    said = ["settled_after_s" in v.notes or "not_settled_in_s" in v.notes for v in whole]
+    assert said == [False] * 4 + [True] * 4
+    done = {visit.key for visit in whole[:5]}
+    rest = list(visits(TorchSource(), jobs, protocol, done))
+    assert [visit.key for visit in rest] == [visit.key for visit in whole[5:]]
+    assert all(visit.notes for visit in rest), "the clock has recovered: it is settled again"
+    for measured in gather(whole, protocol.rounds).values():
+        assert measured.steady is not None
+        assert (measured.timing.samples, measured.steady.samples) == (2, 2)
+
+
+def test_a_clock_that_does_not_settle_is_said_to() -> None:
+    now = iter(float(second) for second in range(1000))
+    taken_ms = iter(float(ms) for ms in range(1, 1000))
+    slower = settle(lambda calls: Sampled([next(taken_ms)] * calls), 60.0, lambda: next(now))
+    assert slower == {"not_settled_in_s": 60.0}
+    steady = settle(lambda calls: Sampled([1.0] * calls), 600.0, lambda: next(now))
+    assert steady.keys() == {"settled_after_s"}
 
 
 @pytest.mark.parametrize("samples", [[1.0], [1.0, 0.0], [1.0, float("nan")], [1.0, -1.0]])

@@ -14,6 +14,7 @@ import pytest
 from processes import wait_until
 
 import nas as nas_api
+from latency.sources import settling
 from latency.sources.contract import Protocol
 from latency.sources.journal import Journal, journal_path
 from latency.sources.visits import Visit
@@ -221,6 +222,18 @@ class Board:
         ms = 0.5 + 2.0 * len(getattr(module, "blocks", [0]))
         return lambda calls: Sampled([ms] * calls, {"firmware": "7"})
 
+class Falling(Board):
+    # slows down after the calls of a burst: two rounds of three jobs, three calls each
+
+    def __init__(self):
+        self.called = 0
+
+    def prepare(self, module, inputs):
+        def run(calls):
+            self.called += calls
+            return Sampled([2.0 if self.called <= 18 else 3.0] * calls)
+        return run
+
 UNET = UNetShape(1, (8,), frames=2, height=8, width=8, context_tokens=1, context_channels=2)
 SPACE = temporal_space("one_slot", UNET, (NONE, CONV1D))
 NOTHING = dict
@@ -254,6 +267,23 @@ def test_a_source_of_ones_own(call: Call, tmp_path: Path) -> None:
         code, _, words = call(*wanted, name, "--out", "u.csv")
         assert code == 2
         assert message in words
+
+
+@pytest.mark.usefixtures("own")
+def test_burst_and_steady_latency_are_kept_apart(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "WINDOW_S", 1e-4)
+    wanted = ["profile", "--space", "board:SPACE", "--blocks", "--backend", "board:Falling"]
+    code, _, words = call(*wanted, "--sustain", "60", "--out", "t.csv")
+    assert code == 0, words
+    table = read_table(tmp_path / "t.csv")
+    assert list(table.metric("latency_ms")) == [2.0] * 3
+    assert list(table.metric("steady_latency_ms")) == [3.0] * 3
+    assert all("settled_after_s=" in notes for notes in table.reserved["notes"])
+    calibrate = ["calibrate", "t.csv", "--space", "board:SPACE", "--column", "steady_latency_ms"]
+    code, _, words = call(*calibrate, "--out", "d.json")
+    assert code == 0, words
 
 
 @pytest.mark.long
@@ -295,17 +325,42 @@ def xcode_report(name: str, ms: float) -> dict[str, Any]:
     }
 
 
+FELL_BACK = """Graph: [net.tflite]
+Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate.
+count=50 first=2 curr=3 min=2 max=4 avg=3 std=1
+Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 3
+"""
+
+
+def test_what_a_phone_printed_becomes_rows_of_what_was_planned(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "todo.csv").write_text("id,op\nnet,a\nnot-measured,b\n")
+    (tmp_path / "net.txt").write_text(FELL_BACK)
+    command = "import net.txt --allow-fallback --choices todo.csv --out phone.csv --json"
+    code, output, words = call(*command.split(), "--measured-on", "Galaxy S24")
+    assert code == 0, words
+    assert json.loads(output)["rows"] == 1
+    table = read_table(tmp_path / "phone.csv")
+    assert list(table.choices["op"]) == ["a"]
+    assert list(table.metric("latency_ms")) == [0.003]
+    assert list(table.reserved["device"]) == ["Galaxy S24"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("import gone.mlperf --out t.csv", "gone.mlperf: no such file"),
-        ("import words.txt --out t.csv", "words.txt: give an Xcode performance report"),
+        ("import words.txt --out t.csv", "words.txt: holds nothing that is known; give an Xcode"),
         ("import gone --out t.csv", "gone: no such file"),
         ("import a.json --out a.json", "a.json: exists"),
         ("import a.json mine.csv --out t.csv", "not all of them have the columns"),
         ("import a.json --choices todo.csv --out t.csv", "no row has the id 'net' of a report"),
         ("import a.json --choices mine.csv --out t.csv", "mine.csv: has no column 'id'"),
-        ("import broken.json --out t.csv", "broken.json: field 'jsonVersion' is missing"),
+        ("import broken.json --out t.csv", "broken.json: is JSON of something else; give an Xcode"),
+        ("import cpu.txt --out t.csv", "ran all of it; take that by --allow-fallback"),
+        ("profile --blocks --plan --packages p --format onyx --out t.csv", "--format onyx: give"),
+        ("profile --blocks --format onnx --out t.csv", "--format onnx goes with --plan --packages"),
+        ("profile --blocks --backend onnxruntime --precision bfloat16 --out t.csv", "float16"),
+        ("profile --blocks --backend onnxruntime --threads 9999 --out t.csv", "--threads 9999: "),
         ("profile --blocks --plan --packages p", "--packages needs --out too"),
         ("profile --blocks --packages p --out t.csv", "--packages goes with --plan"),
         ("profile --plan --out t.csv", "a table of one kind: add --blocks, or --networks N"),
@@ -321,6 +376,7 @@ def test_bad_input_is_one_line_and_exit_2(
     (tmp_path / "words.txt").write_text("words")
     (tmp_path / "a.json").write_text(json.dumps(xcode_report("net", 1.0)))
     (tmp_path / "broken.json").write_text("{}")
+    (tmp_path / "cpu.txt").write_text(FELL_BACK)
     (tmp_path / "mine.csv").write_text("op,latency_ms\na,1\nb,2\n")
     (tmp_path / "todo.csv").write_text("id,op\nother,a\n")
     before = sorted(tmp_path.rglob("*"))
