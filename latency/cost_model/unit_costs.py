@@ -21,6 +21,8 @@ from search_spaces.files.document import Json, finite
 # peak in TFLOP/s and the memory's rate in GB/s (1/TFLOP/s is ms a GFLOP, 1/GB/s is ms a MB).
 EFFICIENCY = 0.65  # of the peak that dense products reach in networks
 OVERLAP = 0.7  # weights stream while products run: each shows about 0.7 of its own time in a sum
+PRODUCT_SLOWDOWN = 2.0  # products of matrices reach about half of a convolution's rate
+ATTENTION_SLOWDOWN = 6.0  # those of attention a fourth to a twelfth (published blocks, M1 to M5)
 DEPTHWISE_LANES = 10.0  # a depthwise product keeps about one lane in ten busy
 SCORE_PASSES = 4.0  # scores are written, read and written by softmax, and read again
 NORM_PASSES = 2.0  # statistics first, then the division
@@ -43,6 +45,8 @@ SPREADS = {
     "moved": 1.0,
     "activations": 1.0,
     "elementwise_mb": 1.0,
+    "products": 0.5,
+    "attention": 0.7,
 }
 
 
@@ -177,6 +181,8 @@ def accelerator_prior(tflop_per_s: float, gb_per_s: float, call_ms: float) -> Un
             "moved": mb_ms / math.sqrt(ON_CHIP),
             "activations": mb_ms / ON_CHIP,
             "elementwise_mb": mb_ms / FUSED,
+            "products": PRODUCT_SLOWDOWN * OVERLAP / (EFFICIENCY * tflop_per_s),
+            "attention": ATTENTION_SLOWDOWN * OVERLAP / (EFFICIENCY * tflop_per_s),
         }
     )
 
@@ -202,6 +208,8 @@ def eager_prior(tflop_per_s: float, gb_per_s: float, operation_ms: float) -> Uni
         "moved": mb_ms,
         "activations": mb_ms / 2,
         "elementwise_mb": mb_ms,
+        "products": 1 / (EFFICIENCY * tflop_per_s),
+        "attention": 1 / (EFFICIENCY * tflop_per_s),
     }
     return independent_costs(medians, dict.fromkeys(WORK_KINDS, 1.0))
 

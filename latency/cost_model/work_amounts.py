@@ -24,13 +24,15 @@ UNITS = {
     "elementwise": "operation",
     "gather": "operation",  # leaves an accelerator that cannot index
     "weights": "MB",
-    "dense": "GFLOP",
+    "dense": "GFLOP",  # of convolutions
     "depthwise": "GFLOP",
     "scores": "MB",  # of attention's score matrix, counted once
     "norm": "MB",
     "moved": "MB",
     "activations": "MB",  # of convolutions and products
     "elementwise_mb": "MB",
+    "products": "GFLOP",  # of matrices with weights
+    "attention": "GFLOP",  # of attention's scores, and of values by them
 }
 WORK_KINDS = tuple(UNITS)
 INDEX = {kind: index for index, kind in enumerate(WORK_KINDS)}
@@ -80,10 +82,17 @@ def _amounts(operation: Operation, number_bytes: int) -> Vector:
     elif operation.kind == "movement":
         found |= {"operation": 1.0, "moved": moved_mb}
     else:
-        found |= {"operation": 1.0, "dense": gflop, "activations": moved_mb}
+        found |= {"operation": 1.0, _product(operation): gflop, "activations": moved_mb}
     if operation.kind == "attention":
         found["scores"] = _score_numbers(operation) * number_bytes / 1e6
     return np.array(list(found.values()))
+
+
+def _product(operation: Operation) -> str:
+    """Which kind of work a product is: a matrix without weights multiplies what was computed."""
+    if operation.kind == "convolution":
+        return "dense"
+    return "products" if operation.kind == "matmul" and operation.weight_bytes else "attention"
 
 
 def _reads_nothing(operation: Operation, number_bytes: int) -> bool:
@@ -129,7 +138,7 @@ def size_features(found: Vector) -> Vector:
         return np.asarray(sum(found[:, INDEX[f]] for f in kinds))
 
     operations = np.maximum(column("operation", "gather"), 1.0)
-    gflop = column("dense", "depthwise")
+    gflop = column("dense", "depthwise", "products", "attention")
     traffic_mb = column("activations", "norm", "moved", "scores")
     window = found[:, len(WORK_KINDS)] / np.maximum(gflop, 1e-9)
     return np.stack(
