@@ -15,9 +15,9 @@ Left out: DeepLabV3 (no such network in timm), FaceParsing and CenterNet (input 
 rows on CPU or GPU (SDXL at 1024 px, CLIP's text encoder) or fallen off the engine (iFormer-L at
 512 px), video decoders (no public implementation of known size), BERT-SQuAD, NDT1 and Parakeet-CTC
 (the rows' own notes call them unfit), MobileNetV3-small (0.13 ms whatever its weights' size: a
-launch takes as long, so it ran on the CPU), RF-DETR (engine uncertain), YOLO26 (head and
-postprocessing of the package unknown), MiniLM (the time includes a tokenizer, embeddings on the
-host and a second program), whole pipelines, and rows of an unstated chip.
+launch takes as long, so it ran on the CPU), RF-DETR (whether it ran on the engine is uncertain),
+MiniLM (the time includes a tokenizer, embeddings on the host and a second program), whole
+pipelines, and rows of an unstated chip.
 """
 
 import argparse

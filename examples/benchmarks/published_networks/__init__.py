@@ -7,5 +7,14 @@ from published_networks.iformer import IFORMERS
 from published_networks.images import IMAGES
 from published_networks.sound import SOUNDS
 from published_networks.text import TEXTS
+from published_networks.yolo26 import YOLOS
 
-NETWORKS: dict[str, Build] = {**IMAGES, **IFORMERS, **TEXTS, **SOUNDS, **DIFFUSION, **BLOCKS}
+NETWORKS: dict[str, Build] = {
+    **IMAGES,
+    **IFORMERS,
+    **YOLOS,
+    **TEXTS,
+    **SOUNDS,
+    **DIFFUSION,
+    **BLOCKS,
+}
