@@ -27,6 +27,11 @@ def uform_image(size: str) -> Build:
     return timm_network(f"vit_{size}_patch16_224", 224, 256, init_values=1e-5)
 
 
+def unmasked(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Without the mask that transformers makes when it exports: an image has no padding."""
+    return args[:1], kwargs | {"attention_mask": None}
+
+
 def depth_anything() -> Built:
     """Depth-Anything small, the size of Apple's package: 28 x 37 patches and a class token."""
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
@@ -41,6 +46,8 @@ def depth_anything() -> Built:
         attn_implementation="sdpa",
     )
     network = DepthAnythingForDepthEstimation(DepthAnythingConfig(backbone_config=backbone))
+    (encoder,) = (m for m in network.modules() if type(m).__name__ == "Dinov2Encoder")
+    encoder.register_forward_pre_hook(unmasked, with_kwargs=True)
     embeddings = network.backbone.embeddings
     # Resized to the image when it is loaded.
     embeddings.position_embeddings = nn.Parameter(torch.empty(1, 28 * 37 + 1, 384))
