@@ -4,24 +4,24 @@ log latency = log(sum over kinds of work of amount x cost on the chip) + family 
 
 A cost on a chip is a cost that all chips share, divided by how much faster the chip's data sheet
 says that it is, times what the data sheet does not say. Networks of one family share an error,
-whatever they run on, and so do those that reached the engine in one way (a mixed model; Gelman and
-Hill 2007, "Data analysis using regression and multilevel models", chapters 11 to 13). So a chip of
-which little was measured learns from the others, and a network of a family that nobody measured has
-bounds that say so. The mode is found by Levenberg-Marquardt, all around it is Gaussian (Laplace's
-approximation), the noise Student-t; the two deviations are those of the largest evidence.
+whatever they run on: one for each of GROUPS, times the share of the time that such work takes. So
+do those that reached the engine in another way (a mixed model; Gelman and Hill 2007, "Data analysis
+using regression and multilevel models", chapters 11 to 13). A chip of which little was measured
+learns from the others, and a network of a family that nobody measured has bounds that say so. The
+mode is found by Levenberg-Marquardt, all around it is Gaussian (Laplace's approximation), the noise
+Student-t; deviations are those of the largest evidence.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from latency.cost_model.laplace import STUDENT_DEGREES
 from latency.cost_model.unit_costs import SPREADS, UnitCosts, unit_costs_of
-from latency.cost_model.work_amounts import INDEX, WORK_KINDS, Vector
+from latency.cost_model.work_amounts import GROUPS, INDEX, WORK_KINDS, Vector
 from search_spaces import InputError
 
 KINDS = len(WORK_KINDS)
@@ -29,8 +29,9 @@ CALL = INDEX["call"]
 # What a ratio of data sheets leaves open: of each kind of work, and of all together.
 OF_A_KIND, OF_A_CHIP = 0.15, 0.2
 OF_A_LOWERING = 1.0  # a program that was lowered in another way takes a third, or three times
-FAMILIES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # deviations of the logarithm: of a family ...
-NOISES = (0.04, 0.06, 0.09, 0.13, 0.2)  # ... and of one measurement
+# Deviations of the logarithm that are tried: of a family in each of GROUPS, and of a measurement.
+TRIED = ((0.03, 0.06, 0.1, 0.15, 0.2), (0.1, 0.15, 0.25, 0.35, 0.5), (0.04, 0.06, 0.09, 0.13, 0.2))
+FIRST = (0.1, 0.35, 0.06)
 REWEIGHTINGS = 5
 SHARED_CALL = 0.05  # a call is the operating system's: what chips share of it says nothing
 
@@ -75,7 +76,7 @@ class Chips:
         if chip not in self.speedups:
             raise InputError(f"chip {chip!r}: has no data sheet; add it to chips.csv")
         faster = self.speedups[chip]
-        return -np.log([faster.get(kind, 1.0) for kind in WORK_KINDS])
+        return np.asarray(-np.log([faster.get(kind, 1.0) for kind in WORK_KINDS]))
 
 
 class Regression:
@@ -94,12 +95,11 @@ class Regression:
         self.log_latency = np.log([row.latency_ms for row in rows])
         self.chip = np.array([self.names.index(row.chip) for row in rows])
         self._ratio = np.array([chips.log_ratio(row.chip) for row in rows])
-        self._effects = np.zeros((len(rows), len(self.families) + len(self.lowerings)))
-        for place, row in enumerate(rows):
-            self._effects[place, self.families.index(row.family)] = 1.0
-            if row.lowering:
-                column = len(self.families) + self.lowerings.index(row.lowering)
-                self._effects[place, column] = 1.0
+        self._family = np.array([[row.family == f for f in self.families] for row in rows], float)
+        self._lowered = np.array(
+            [[row.lowering == each for each in self.lowerings] for row in rows], float
+        ).reshape(len(rows), -1)
+        self._effects = self.effects_at(self.start)
 
     @cached_property
     def of_chip(self) -> Vector:
@@ -120,18 +120,34 @@ class Regression:
     @property
     def start(self) -> Vector:
         """The prior's mean, (parameters,)."""
-        others = KINDS * len(self.names) + self._effects.shape[1]
-        return np.r_[self.chips.prior.log_medians, np.zeros(others)]
+        others = KINDS * len(self.names) + len(GROUPS) * len(self.families) + len(self.lowerings)
+        return np.concatenate([self.chips.prior.log_medians, np.zeros(others)])
 
-    def prior_precision(self, family: float) -> Vector:
-        """Of all parameters, (parameters, parameters)."""
+    def prior_precision(self, family: Sequence[float]) -> Vector:
+        """Of all parameters, (parameters, parameters), by a family's deviation in each group."""
         from scipy.linalg import block_diag
 
         costs = [np.linalg.inv(self.of_shared)]
         costs += [np.linalg.inv(self.of_chip)] * len(self.names)
-        effects = [1 / family**2] * len(self.families)
+        effects = [1 / each**2 for each in family for _ in self.families]
         effects += [1 / OF_A_LOWERING**2] * len(self.lowerings)
         return np.asarray(block_diag(*costs, np.diag(effects)))
+
+    def shares(self, parameters: Vector) -> Vector:
+        """Of the time of each measurement, that of each kind of work, (rows, kinds)."""
+        costs = parameters[: KINDS * (1 + len(self.names))].reshape(-1, KINDS)
+        each = self.amounts * np.exp(costs[0] + self._ratio + costs[1 + self.chip])
+        return np.asarray(each / each.sum(axis=1, keepdims=True))
+
+    def effects_at(self, parameters: Vector) -> Vector:
+        """How much of each effect a measurement has, (rows, effects), by the shares there."""
+        of_groups = self.shares(parameters) @ GROUPS.T
+        families = [self._family * share[:, None] for share in of_groups.T]
+        return np.hstack([*families, self._lowered])
+
+    def look_from(self, parameters: Vector) -> None:
+        """Take the shares there for the effects from now on."""
+        self._effects = self.effects_at(parameters)
 
     def predicted(self, parameters: Vector) -> tuple[Vector, Vector]:
         """Log latencies, (rows,), and their derivative, (rows, parameters)."""
@@ -155,7 +171,7 @@ class MultilevelFit:
         regression: its design.
         mode: of the parameters.
         covariance: around it.
-        family: deviation of a family's log latency.
+        family: deviation of a family's log latency, for each of GROUPS.
         noise: scale of a measurement's, as Student-t.
         evidence: logarithm of the marginal likelihood.
     """
@@ -163,9 +179,14 @@ class MultilevelFit:
     regression: Regression
     mode: Vector
     covariance: Vector
-    family: float
+    family: tuple[float, ...]
     noise: float
     evidence: float
+
+    @property
+    def deviations(self) -> tuple[float, ...]:
+        """Of a family in each of GROUPS, and of a measurement."""
+        return (*self.family, self.noise)
 
     @property
     def residual(self) -> float:
@@ -189,26 +210,41 @@ class MultilevelFit:
         return unit_costs_of(middle + self.mode[begin : begin + KINDS], covariance)
 
 
-def fit_chips(rows: Sequence[ChipRow], chips: Chips) -> MultilevelFit:
+def fit_chips(
+    rows: Sequence[ChipRow], chips: Chips, deviations: Sequence[float] | None = None
+) -> MultilevelFit:
     """Fit the costs of all chips to what was measured on any.
+
+    Args:
+        rows: what was measured.
+        chips: what data sheets say.
+        deviations: of a family in each of GROUPS, and of a measurement; None for those of the
+            largest evidence.
 
     Raises:
         InputError: nothing was measured, or on a chip without a data sheet.
     """
     if not rows:
         raise InputError("no measurements to fit the costs of chips to")
-    regression = Regression(rows, chips)
-    return max(
-        (_fitted(regression, *deviations) for deviations in product(FAMILIES, NOISES)),
-        key=lambda found: found.evidence,
-    )
+    regression, best = Regression(rows, chips), list(FIRST)
+    if deviations is not None:
+        return _fitted(regression, deviations)
+    found = _fitted(regression, best)
+    for place, tried in enumerate(TRIED):  # one after the other
+        for value in set(tried) - {best[place]}:
+            other = _fitted(regression, [*best[:place], value, *best[place + 1 :]])
+            if other.evidence > found.evidence:
+                found = other
+        best = [*found.family, found.noise]
+    return found
 
 
-def _fitted(regression: Regression, family: float, noise: float) -> MultilevelFit:
+def _fitted(regression: Regression, deviations: Sequence[float]) -> MultilevelFit:
     """The posterior for given deviations, by iterated reweighting."""
     from scipy.optimize import least_squares
     from scipy.stats import t
 
+    *family, noise = deviations
     start, precision = regression.start, regression.prior_precision(family)
     of_prior = np.linalg.cholesky(precision).T
     observed, mode = regression.log_latency, start
@@ -223,11 +259,12 @@ def _fitted(regression: Regression, family: float, noise: float) -> MultilevelFi
         return np.concatenate([-scale[:, None] * found, of_prior])
 
     for _ in range(REWEIGHTINGS):
+        regression.look_from(mode)
         scale = np.sqrt(weights) / noise
         mode = least_squares(residuals, mode, derivative, method="lm", xtol=1e-8).x
         predicted, slopes = regression.predicted(mode)
         hessian = slopes.T @ (slopes * (weights / noise**2)[:, None]) + precision
-        covariance = np.linalg.inv(hessian)
+        covariance = np.asarray(np.linalg.inv(hessian))
         known = np.einsum("rp,pq,rq->r", slopes, covariance, slopes)
         error = observed - predicted
         # The expected Student-t weight of each (Lange, Little and Taylor 1989).
@@ -236,4 +273,4 @@ def _fitted(regression: Regression, family: float, noise: float) -> MultilevelFi
     away = mode - start
     volume = np.linalg.slogdet(hessian)[1] - np.linalg.slogdet(precision)[1]
     evidence = float(likelihood - away @ precision @ away / 2 - volume / 2)
-    return MultilevelFit(regression, mode, covariance, family, noise, evidence)
+    return MultilevelFit(regression, mode, covariance, tuple(family), noise, evidence)

@@ -36,6 +36,16 @@ UNITS = {
 }
 WORK_KINDS = tuple(UNITS)
 INDEX = {kind: index for index, kind in enumerate(WORK_KINDS)}
+# What networks of one kind share an error in: in what the multiply-add array was made for little,
+# in what transformers do beside it more. Rows are (groups, WORK_KINDS); a call is in none.
+_OF_TRANSFORMERS = ("products", "attention", "scores", "norm", "moved", "gather")
+GROUPS = np.array(
+    [
+        [kind not in {"call", *_OF_TRANSFORMERS} for kind in WORK_KINDS],
+        [kind in _OF_TRANSFORMERS for kind in WORK_KINDS],
+    ],
+    dtype=float,
+)
 # Per workload, after the kinds of work: FLOPs times window, for the mean window.
 COLUMNS = (*WORK_KINDS, "window_gflop")
 
