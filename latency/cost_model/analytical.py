@@ -26,7 +26,15 @@ from latency.cost_model.laplace import (
     LaplaceApproximation,
 )
 from latency.cost_model.unit_costs import LEAST_MS, UnitCosts, unit_costs_of
-from latency.cost_model.work_amounts import COLUMNS, INDEX, WORK_KINDS, Vector, amounts, work_matrix
+from latency.cost_model.work_amounts import (
+    COLUMNS,
+    GROUPS,
+    INDEX,
+    WORK_KINDS,
+    Vector,
+    amounts,
+    work_matrix,
+)
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import Prediction
 from latency.workload.workload import Workload
@@ -34,6 +42,23 @@ from search_spaces import InputError
 from search_spaces.files.document import Json, finite
 
 LARGEST = 1e12  # of an amount or a time in a document
+LARGEST_FAMILY = 3.0  # of the deviation of a family's error: a factor of 20
+DIRECTIONS = len(WORK_KINDS) + len(GROUPS)  # that costs are uncertain along
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What bounds are made of: standard deviations of the log latency.
+
+    Args:
+        costs: what unit costs leave open.
+        family: what networks of one family share, whatever they run on.
+        residual: what is a network's own, and a measurement's.
+    """
+
+    costs: float
+    family: float
+    residual: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,7 @@ class AnalyticalModel:
     log_costs: tuple[float, ...]  # of WORK_KINDS, at the posterior's mode
     amplitude: float = UNMEASURED_AMPLITUDE  # of the residual, in logarithms
     width: float = 1.0  # factor on the bounds, from leave-one-out errors
+    family: tuple[float, ...] = (0.0,) * len(GROUPS)  # of a family's error, as `multilevel` has it
     number_bytes: int | None = None  # of the device; None: as workloads were traced
     measured: tuple[tuple[float, ...], ...] = ()  # (measurements, COLUMNS) amounts
     latency_ms: tuple[float, ...] = ()
@@ -87,12 +113,29 @@ class AnalyticalModel:
         variance = np.einsum("wf,fg,wg->w", means, np.exp(covariance) - 1, means)
         of_costs = np.log1p(np.maximum(variance, 0.0) / mean**2)
         middle = np.log(mean) - of_costs / 2
-        shift, of_residual = approximation.residual_process(columns, each / total[:, None])
-        deviation = self.width * np.sqrt(of_costs + of_residual + NOISE**2)
+        shares = each / total[:, None]
+        shift, of_residual = approximation.residual_process(columns, shares)
+        of_family = self._of_family(shares)
+        deviation = self.width * np.sqrt(of_costs + of_family + of_residual + NOISE**2)
         latency_ms = total * np.exp(shift)
         low_ms = np.minimum(np.exp(middle + shift - QUANTILE * deviation), latency_ms)
         high_ms = np.maximum(np.exp(middle + shift + QUANTILE * deviation), latency_ms)
         return np.stack([latency_ms, low_ms, high_ms])
+
+    def spread(self, workload: Workload) -> "Spread":
+        """What of the bounds is what, as standard deviations of the log latency."""
+        columns = self.amounts(workload)[None]
+        each = columns[:, : len(WORK_KINDS)] * np.exp(np.array(self.log_costs))
+        shares = each / np.maximum(each.sum(), 1e-12)
+        approximation = self._posterior
+        of_costs = (shares @ approximation.covariance @ shares.T).item()
+        of_residual = float(approximation.residual_process(columns, shares)[1][0]) + NOISE**2
+        variances = (of_costs, float(self._of_family(shares)[0]), of_residual)
+        return Spread(*(self.width * math.sqrt(max(each, 0.0)) for each in variances))
+
+    def _of_family(self, shares: Vector) -> Vector:
+        """The variance that a family's error adds, (workloads,), by shares of the time."""
+        return np.asarray(np.square(shares @ GROUPS.T * np.array(self.family)).sum(axis=1))
 
     @property
     def posterior(self) -> UnitCosts:
@@ -102,8 +145,9 @@ class AnalyticalModel:
     def part_cost(self, workload: Workload) -> tuple[float, Vector]:
         """The ms that a part adds to a network, and how far they move along each direction.
 
-        Directions (WORK_KINDS,) are columns of the covariance's Cholesky factor: costs are
-        uncertain along them together, so they add over the parts. The call is the network's.
+        Directions (DIRECTIONS,) are columns of the covariance's Cholesky factor, and a family's
+        errors: costs are uncertain along them together, so they add over the parts. The call is
+        the network's.
         """
         each = self.amounts(workload)[: len(WORK_KINDS)] * np.exp(np.array(self.log_costs))
         each[INDEX["call"]] = 0.0
@@ -120,7 +164,8 @@ class AnalyticalModel:
         covariance = self._posterior.covariance
         together = np.exp(covariance) - 1  # of log-normal costs, in units of their means
         factor = np.linalg.cholesky(together + 1e-12 * np.eye(len(WORK_KINDS)))
-        return np.asarray((each * np.exp(np.diag(covariance) / 2)) @ factor)
+        along = (each * np.exp(np.diag(covariance) / 2)) @ factor
+        return np.concatenate([along, self.width * (GROUPS @ each) * np.array(self.family)])
 
     @property
     def log_deviation(self) -> float:
@@ -150,6 +195,7 @@ class AnalyticalModel:
             "ms_per_unit": dict(zip(WORK_KINDS, np.exp(self.log_costs).tolist(), strict=True)),
             "amplitude": self.amplitude,
             "width": self.width,
+            "family": list(self.family),
             "number_bytes": self.number_bytes,
             "columns": list(COLUMNS),
             "measured": [
@@ -171,7 +217,12 @@ class AnalyticalModel:
         if not isinstance(costs, dict) or entry.get("columns") != list(COLUMNS):
             raise InputError(f"{where}: expected ms_per_unit, and the columns {list(COLUMNS)}")
         rows = [_measured(row, f"{where}, measured {i}") for i, row in enumerate(entry["measured"])]
-        number_bytes = entry.get("number_bytes")
+        number_bytes, family = entry.get("number_bytes"), entry.get("family")
+        if not isinstance(family, list) or len(family) != len(GROUPS):
+            raise InputError(f"{where}, family: expected {len(GROUPS)} numbers")
+        deviations = tuple(finite(each, f"{where}, family") for each in family)
+        if not 0 <= min(deviations) <= max(deviations) <= LARGEST_FAMILY:
+            raise InputError(f"{where}, family: expected 0 to {LARGEST_FAMILY}; found {family}")
         amplitude, width = (finite(entry.get(n), f"{where}, {n}") for n in ("amplitude", "width"))
         if not (0 <= amplitude <= max(AMPLITUDES) and 0 < width <= WIDEST):
             raise InputError(f"{where}: amplitude {amplitude} or width {width} out of range")
@@ -182,6 +233,7 @@ class AnalyticalModel:
             log_costs=tuple(float(np.log(_cost(costs, f, where))) for f in WORK_KINDS),
             amplitude=amplitude,
             width=width,
+            family=deviations,
             number_bytes=number_bytes,
             measured=tuple(row for row, _, _ in rows),
             latency_ms=tuple(ms for _, ms, _ in rows),

@@ -10,6 +10,7 @@ prior than a data sheet.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from search_spaces.files.document import Json, finite
 # peak in TFLOP/s and the memory's rate in GB/s (1/TFLOP/s is ms a GFLOP, 1/GB/s is ms a MB).
 EFFICIENCY = 0.65  # of the peak that dense products reach in networks
 OVERLAP = 0.7  # weights stream while products run: each shows about 0.7 of its own time in a sum
+PRODUCT_SLOWDOWN = 1.0  # products of matrices run on the same array
+ATTENTION_SLOWDOWN = 3.0  # those of attention: a fourth to a twelfth (published blocks), or less
 DEPTHWISE_LANES = 10.0  # a depthwise product keeps about one lane in ten busy
 SCORE_PASSES = 4.0  # scores are written, read and written by softmax, and read again
 NORM_PASSES = 2.0  # statistics first, then the division
@@ -43,7 +46,10 @@ SPREADS = {
     "moved": 1.0,
     "activations": 1.0,
     "elementwise_mb": 1.0,
+    "products": 0.35,  # beside what dense products leave open, as attention's
+    "attention": 0.7,
 }
+AS_DENSE = ("products", "attention")  # run on the same array: what slows one slows all
 
 
 LARGEST_VARIANCE = 25.0  # of a cost's logarithm: known to a factor of e^5
@@ -146,11 +152,15 @@ def unit_costs_of(log_medians: Vector, log_covariance: Vector) -> UnitCosts:
 def independent_costs(
     medians: Mapping[str, float], spreads: Mapping[str, float] = SPREADS
 ) -> UnitCosts:
-    """Make independent log-normal costs with the medians and spreads given."""
+    """Make log-normal costs with the medians and spreads given, independent but for AS_DENSE."""
     if not all(medians[kind] > 0 for kind in WORK_KINDS):
         raise InputError(f"unit costs must be above 0; found {dict(medians)}")
-    variances = [spreads[kind] ** 2 for kind in WORK_KINDS]
-    return unit_costs_of(np.log([medians[kind] for kind in WORK_KINDS]), np.diag(variances))
+    covariance = np.diag([spreads[kind] ** 2 for kind in WORK_KINDS])
+    for kind in AS_DENSE:
+        covariance[INDEX[kind], INDEX[kind]] += spreads["dense"] ** 2
+    for kind, other in permutations(("dense", *AS_DENSE), 2):
+        covariance[INDEX[kind], INDEX[other]] = spreads["dense"] ** 2
+    return unit_costs_of(np.log([medians[kind] for kind in WORK_KINDS]), covariance)
 
 
 def accelerator_prior(tflop_per_s: float, gb_per_s: float, call_ms: float) -> UnitCosts:
@@ -177,6 +187,8 @@ def accelerator_prior(tflop_per_s: float, gb_per_s: float, call_ms: float) -> Un
             "moved": mb_ms / math.sqrt(ON_CHIP),
             "activations": mb_ms / ON_CHIP,
             "elementwise_mb": mb_ms / FUSED,
+            "products": PRODUCT_SLOWDOWN * OVERLAP / (EFFICIENCY * tflop_per_s),
+            "attention": ATTENTION_SLOWDOWN * OVERLAP / (EFFICIENCY * tflop_per_s),
         }
     )
 
@@ -202,6 +214,8 @@ def eager_prior(tflop_per_s: float, gb_per_s: float, operation_ms: float) -> Uni
         "moved": mb_ms,
         "activations": mb_ms / 2,
         "elementwise_mb": mb_ms,
+        "products": 0.35 / (EFFICIENCY * tflop_per_s),
+        "attention": 1 / (EFFICIENCY * tflop_per_s),
     }
     return independent_costs(medians, dict.fromkeys(WORK_KINDS, 1.0))
 

@@ -24,16 +24,28 @@ UNITS = {
     "elementwise": "operation",
     "gather": "operation",  # leaves an accelerator that cannot index
     "weights": "MB",
-    "dense": "GFLOP",
+    "dense": "GFLOP",  # of convolutions
     "depthwise": "GFLOP",
     "scores": "MB",  # of attention's score matrix, counted once
     "norm": "MB",
     "moved": "MB",
     "activations": "MB",  # of convolutions and products
     "elementwise_mb": "MB",
+    "products": "GFLOP",  # of matrices with weights
+    "attention": "GFLOP",  # of attention's scores, and of values by them
 }
 WORK_KINDS = tuple(UNITS)
 INDEX = {kind: index for index, kind in enumerate(WORK_KINDS)}
+# What networks of one kind share an error in: in what the multiply-add array was made for little,
+# in what transformers do beside it more. Rows are (groups, WORK_KINDS); a call is in none.
+_OF_TRANSFORMERS = ("products", "attention", "scores", "norm", "moved", "gather")
+GROUPS = np.array(
+    [
+        [kind not in {"call", *_OF_TRANSFORMERS} for kind in WORK_KINDS],
+        [kind in _OF_TRANSFORMERS for kind in WORK_KINDS],
+    ],
+    dtype=float,
+)
 # Per workload, after the kinds of work: FLOPs times window, for the mean window.
 COLUMNS = (*WORK_KINDS, "window_gflop")
 
@@ -80,10 +92,17 @@ def _amounts(operation: Operation, number_bytes: int) -> Vector:
     elif operation.kind == "movement":
         found |= {"operation": 1.0, "moved": moved_mb}
     else:
-        found |= {"operation": 1.0, "dense": gflop, "activations": moved_mb}
+        found |= {"operation": 1.0, _product(operation): gflop, "activations": moved_mb}
     if operation.kind == "attention":
         found["scores"] = _score_numbers(operation) * number_bytes / 1e6
     return np.array(list(found.values()))
+
+
+def _product(operation: Operation) -> str:
+    """Which kind of work a product is: a matrix without weights multiplies what was computed."""
+    if operation.kind == "convolution":
+        return "dense"
+    return "products" if operation.kind == "matmul" and operation.weight_bytes else "attention"
 
 
 def _reads_nothing(operation: Operation, number_bytes: int) -> bool:
@@ -129,7 +148,7 @@ def size_features(found: Vector) -> Vector:
         return np.asarray(sum(found[:, INDEX[f]] for f in kinds))
 
     operations = np.maximum(column("operation", "gather"), 1.0)
-    gflop = column("dense", "depthwise")
+    gflop = column("dense", "depthwise", "products", "attention")
     traffic_mb = column("activations", "norm", "moved", "scores")
     window = found[:, len(WORK_KINDS)] / np.maximum(gflop, 1e-9)
     return np.stack(

@@ -33,6 +33,7 @@ class Validation:
     # A few absurd rows make any mean, so the usual error stands beside it; older files lack both.
     median_error_pct: float | None = None
     within_10pct_share: float | None = None
+    typical_factor: float | None = None  # the median of |log measured / predicted|, as a factor
 
     @property
     def skewed(self) -> bool:
@@ -43,7 +44,7 @@ class Validation:
     def from_json(entry: Json, where: str) -> "Validation":
         """Read a validation out of a document; InputError where a number is none."""
         numbers = {name: finite(entry.get(name), f"{where}, {name}") for name in _ALWAYS}
-        for name in ("median_error_pct", "within_10pct_share"):
+        for name in ("median_error_pct", "within_10pct_share", "typical_factor"):
             if entry.get(name) is not None:
                 numbers[name] = finite(entry[name], f"{where}, {name}")
         found = {**numbers, "networks": int(numbers["networks"])}
@@ -93,6 +94,7 @@ def validate(
         how=how,
         median_error_pct=float(np.median(errors) * 100),
         within_10pct_share=float(np.mean(errors <= 0.1)),
+        typical_factor=float(np.exp(np.median(np.abs(np.log(predicted_ms / measured_ms))))),
     )
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from latency.cost_model import analytical
-from latency.cost_model.analytical import AnalyticalModel
+from latency.cost_model.analytical import DIRECTIONS, AnalyticalModel
 from latency.cost_model.unit_costs import UnitCosts, eager_prior
-from latency.cost_model.work_amounts import WORK_KINDS
 from latency.measurement.measurement import Measurement, check_measurements
 from latency.measurement.validation import Prediction, Seen, validate
 from latency.predictor.device import Device
@@ -144,7 +143,7 @@ def sum_of_parts(sized: AnalyticalModel | None, launch_ms: float | None = None) 
     """The model before any network was measured: the sum of a network's parts, and a call."""
     if sized is None:
         return LinearModel.sum_of_parts(np.array([launch_ms or 0.0, 0.0]))
-    constant = np.zeros(2 + len(WORK_KINDS))
+    constant = np.zeros(2 + DIRECTIONS)
     constant[0], constant[1:-1] = sized.call_cost
     if launch_ms is not None:
         constant[:] = 0.0

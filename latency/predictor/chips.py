@@ -15,7 +15,7 @@ from search_spaces import InputError
 CALL_MS = 0.25  # 0.07-0.2 ms of launch (shared studies), and as much again of Core ML around it
 STREAMED = 0.75  # of a DRAM's rate, what streaming weights reaches
 CACHE_MB = 16.0  # system-level cache of the chip that STREAMED is meant for
-COMPUTE = ("dense", "depthwise")
+COMPUTE = ("dense", "depthwise", "products", "attention")
 MEMORY = ("weights", "norm", "moved", "activations", "elementwise_mb")
 CLOCKED = ("operation", "elementwise")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from latency.cost_model.analytical import AnalyticalModel
+from latency.cost_model.analytical import DIRECTIONS, AnalyticalModel
 from latency.cost_model.laplace import NOISE
 from latency.cost_model.roofline import Roofline
-from latency.cost_model.work_amounts import WORK_KINDS
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
+from latency.predictor.older import migrated
 from latency.regression import bounds
 from latency.regression.linear_model import LinearModel, Row, Rows
 from latency.regression.links import interval_ms, linked
@@ -241,15 +241,14 @@ def read_device(path: Path | str) -> Device:
 
 
 def _device(found: Json, where: str) -> Device:
+    found = migrated(found)
     limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
     validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
     memory = found.get("memory_limit_mb")
     alone = LinearModel.sum_of_parts(np.zeros(2)).to_json()
     model = LinearModel.from_json(found.get("model") or alone, f"{where}, model")
-    if sized and not model.networks and len(model.intercept) != 2 + len(WORK_KINDS):
-        raise InputError(
-            f"{where}, model: has no row of {2 + len(WORK_KINDS)} as physical needs it"
-        )
+    if sized and not model.networks and len(model.intercept) != 2 + DIRECTIONS:
+        raise InputError(f"{where}, model: has no row of {2 + DIRECTIONS} as physical needs it")
     return Device(
         name=str(found["name"]),
         model=model,

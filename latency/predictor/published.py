@@ -18,6 +18,15 @@ from latency.workload.workload import Workload
 
 FOLDER = Path(__file__).parents[1] / "devices"
 NUMBER_BYTES = 2  # a Neural Engine computes in float16
+# How a network reached the Neural Engine.
+LOWERINGS = {
+    "coreml": "as Core ML's converter makes it of a network that was written for any processor",
+    "coreml-ane": "through Core ML, rewritten for the engine: channels first, heads apart",
+    "direct": "past Core ML (ANEForge), tokens times channels",
+    "direct-ane": "past Core ML, rewritten for the engine: channels first, queries in tiles",
+    "direct-rows": "past Core ML, the tokens of all sequences as rows of one matrix",
+    "direct-native": "past Core ML, by the engine's own attention layer",
+}
 
 
 @dataclass(frozen=True)
@@ -25,16 +34,13 @@ class Published:
     """One published latency of a network on a device."""
 
     model: str
+    family: str  # networks that are of a kind share an error: `FastViT` of `FastViT-SA12`
     device: str
-    soc: str
+    soc: str  # as chips.csv has it, or a variant of it: `M1 Max`
+    lowering: str  # how it reached the engine, of LOWERINGS
     precision: str  # float16, or "6-bit weights"
     latency_ms: float
     source: str
-
-    @property
-    def family(self) -> str:
-        """The design that a network is a size of: `FastViT` of `FastViT-SA12`."""
-        return self.model.partition(":")[0].rpartition("-")[0] or self.model
 
     @property
     def measurement(self) -> Measurement:
@@ -59,8 +65,10 @@ def published(soc: str | None = None) -> Sequence[Published]:
         rows = [
             Published(
                 model=row["model"],
+                family=row["family"],
                 device=row["device"],
                 soc=row["soc"],
+                lowering=row["lowering"],
                 precision=row["precision"],
                 latency_ms=float(row["latency_ms"]),
                 source=row["source"],
@@ -71,10 +79,10 @@ def published(soc: str | None = None) -> Sequence[Published]:
 
 
 def measurements(soc: str) -> list[Measurement]:
-    """Average what was published of a chip: one measurement a network and precision."""
-    same: dict[tuple[str, str], list[Published]] = {}
+    """Average what was published of a chip: one measurement a network, lowering and precision."""
+    same: dict[tuple[str, str, str], list[Published]] = {}
     for row in published(soc):
-        same.setdefault((row.model, row.precision), []).append(row)
+        same.setdefault((row.model, row.lowering, row.precision), []).append(row)
     return [
         Measurement(rows[0].measurement.workload, geometric_mean(r.latency_ms for r in rows))
         for rows in same.values()

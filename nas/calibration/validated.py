@@ -16,10 +16,11 @@ def trust(device: Device) -> str:
         usual = (
             f" (median {found.median_error_pct:.1f}%, {found.within_10pct_share:.0%} within 10%)"
         )
+    factor = "" if found.typical_factor is None else f", typical factor {found.typical_factor:.2f}"
     ranks = f", Spearman {found.spearman:.3f}" if found.networks >= RANKED else ""
     return (
-        f"{found.networks} networks, {found.how}: MAPE {found.mape_pct:.1f}%{usual}{ranks}, "
-        f"{found.within_bounds_share:.0%} inside the 90% bounds"
+        f"{found.networks} networks, {found.how}: MAPE {found.mape_pct:.1f}%{usual}{factor}"
+        f"{ranks}, {found.within_bounds_share:.0%} inside the 90% bounds"
     )
 
 

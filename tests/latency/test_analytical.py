@@ -17,10 +17,9 @@ from latency.cost_model.unit_costs import (
     eager_prior,
     independent_costs,
 )
-from latency.cost_model.work_amounts import COLUMNS, WORK_KINDS, amounts, compress_weights
+from latency.cost_model.work_amounts import COLUMNS, WORK_KINDS, amounts
 from latency.measurement.measurement import Measurement
 from latency.predictor.chips import chips
-from latency.predictor.published import published, workloads
 from latency.workload.workload import Operation, Workload, concatenate
 from search_spaces import InputError
 
@@ -228,19 +227,3 @@ def test_a_neighbour_is_scaled_and_less_sure() -> None:
     assert np.allclose(again.log_covariance, borrowed.log_covariance)
     independent = independent_costs(TRUE)
     assert independent.spreads["weights"] == pytest.approx(0.35)
-
-
-def test_published_rows_have_workloads_and_citations() -> None:
-    rows = published()
-    assert {row.model for row in rows} == set(workloads()) - {
-        f"MobileCLIP-{size}:text_encoder" for size in ("S2", "B")
-    }
-    for row in rows:
-        assert "@" in row.source, row.model  # a commit
-        assert row.soc in chips(), row.soc
-        assert row.measurement.workload.measurable
-    keys = [(row.model, row.device, row.precision, row.source) for row in rows]
-    assert len(keys) == len(set(keys))
-    unet = workloads()["SD 2.1-base UNet"]
-    assert unet.weight_bytes == pytest.approx(2 * 866e6, rel=0.01)
-    assert compress_weights(unet, 6).weight_bytes == pytest.approx(unet.weight_bytes * 6 / 16)
