@@ -151,6 +151,13 @@ class AskTellSession:
             return None
         with _blamed():
             found: Sequence[float] | None = tell(architectures, first)
+        if found is not None and (
+            np.shape(found) != (len(architectures),) or not np.isfinite(found).all()
+        ):
+            raise InputError(
+                f"the strategy's as_seen_fully must return None or {len(architectures)} finite "
+                f"numbers, one a network; found {str(found)[:80]}"
+            )
         return found
 
     def tell(self, proposal: Proposal, values: Values) -> None:

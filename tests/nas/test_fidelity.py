@@ -7,7 +7,9 @@ import math
 import os
 import subprocess
 import sys
+import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -311,6 +313,66 @@ def test_cost_aware_is_not_misled_by_luck_in_the_first_look() -> None:
         for each in (cost_aware, Deaf())
     )
     assert heard != deaf, "what closer looks said changes what is proposed"
+
+
+class Foreseeing(RandomSampler):
+    """Proposes at random, and knows what networks are worth."""
+
+    def as_seen_fully(
+        self, architectures: Sequence[Architecture], first: Sequence[float]
+    ) -> list[float]:
+        assert len(architectures) == len(first)
+        return [quality(each) for each in architectures]
+
+
+def test_a_sampler_may_say_who_is_worth_another_look() -> None:
+    def ranks_of_who_went_on(strategy: Any) -> float:
+        found = raced(PROBLEMS["conditional"], strategy, trials=16, goal=BEST).finished()
+        worth = np.argsort(np.argsort([quality(each.architecture) for each in found]))
+        again = [each.count > CLIPS.levels[0] for each in found]
+        return float(worth[again].mean() / len(found))
+
+    told = ranks_of_who_went_on(lambda problem: Foreseeing(seed=problem.seed))
+    assert told < ranks_of_who_went_on(lambda problem: RandomSampler(seed=problem.seed))
+
+
+@pytest.mark.parametrize("said", [[1.0], [math.nan], "good"])
+def test_expectations_that_are_none_are_one_line(said: Any) -> None:
+    class Wrong(RandomSampler):
+        def as_seen_fully(self, *_: Any) -> Any:
+            return said if said != [math.nan] else said * len(_[0])
+
+    with pytest.raises(InputError, match="as_seen_fully must return None or"):
+        raced(PROBLEMS["plain"], lambda problem: Wrong(seed=problem.seed))
+
+
+def favouring(architecture: Architecture, span: Span) -> Samples:
+    """A loss a clip: each clip favours some options, whatever network has them."""
+    begin, end = span
+    total = np.full(CLIPS.full, quality(architecture))
+    for name, option in architecture.items():
+        seed = zlib.crc32(f"{name} {option}".encode())
+        total += 2 * np.random.default_rng(seed).normal(size=CLIPS.full)
+    return Samples(tuple(total[begin:end].tolist()))
+
+
+@pytest.mark.long
+def test_cost_aware_is_not_won_over_by_whom_the_first_clips_favour() -> None:
+    """What full looks find of its winners is better than of a search on first looks alone."""
+
+    def ends(fidelity: Fidelity) -> float:
+        found = []
+        for seed in range(6):
+            problem = replace(PROBLEMS["plain"], fidelity=fidelity, goal=BEST, seed=seed)
+            study = Study(problem, cost_aware)
+            networks = study.run(12 * CLIPS.full // fidelity.full, Serial(favouring))
+            most = max(each.count for each in networks)
+            best = min((e for e in networks if e.count == most), key=lambda e: e.values[0])
+            found.append(np.mean(favouring(best.architecture, (0, CLIPS.full)).values))
+        return float(np.mean(found))
+
+    first_looks = Fidelity("clips", CLIPS.levels[:1])
+    assert ends(CLIPS) < ends(first_looks)
 
 
 # A task of one's own, by the product's commands.
