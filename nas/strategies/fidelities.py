@@ -132,7 +132,7 @@ class CloserLooks:
         self._kernel = LooksKernel(coder, fidelity.levels[0])
         self._parameters = first_parameters(self._kernel)
         self._fitted_to = 0  # so many looks
-        self._last: tuple[tuple[int, int], Vector] | None = None  # by networks and looks
+        self._last: tuple[tuple[int, ...], Vector] | None = None  # by networks and looks
 
     def add(self, key: int, level: int, value: float) -> None:
         """Take in a look at the network of a key."""
@@ -155,7 +155,8 @@ class CloserLooks:
             rng: draws those whose looks are modelled, where there are very many.
         """
         looks = len(first) + sum(map(len, self._found.values()))
-        if self._last is not None and self._last[0] == (len(first), looks):
+        asked = (looks, *keys)  # a race and a study have networks in orders of their own
+        if self._last is not None and self._last[0] == asked:
             return self._last[1]
         if looks > GROWN * self._fitted_to:
             rows, values = self._rows(codes, keys, first, some_of(first, FIT_POINTS, rng))
@@ -166,7 +167,7 @@ class CloserLooks:
         every = np.arange(len(codes))
         fully = np.full(len(codes), np.inf)
         found = model.mean_at(_looks(self._kernel.rows(codes), every, fully))
-        self._last = (len(first), looks), found
+        self._last = asked, found
         return found
 
     def _rows(

@@ -150,15 +150,20 @@ class AskTellSession:
         if tell is None:
             return None
         with _blamed():
-            found: Sequence[float] | None = tell(architectures, first)
-        if found is not None and (
-            np.shape(found) != (len(architectures),) or not np.isfinite(found).all()
-        ):
+            said = tell(architectures, first)
+        if said is None:
+            return None
+        try:
+            found = np.array(said, dtype=float)
+        except (TypeError, ValueError):  # no numbers, or lists of several lengths
+            found = np.full(len(architectures), np.nan)
+        if found.shape != (len(architectures),) or not np.isfinite(found).all():
             raise InputError(
                 f"the strategy's as_seen_fully must return None or {len(architectures)} finite "
-                f"numbers, one a network; found {str(found)[:80]}"
+                f"numbers, one a network; found {str(said)[:80]}"
             )
-        return found
+        expected: list[float] = found.tolist()
+        return expected
 
     def tell(self, proposal: Proposal, values: Values) -> None:
         """Finish a proposal."""

@@ -336,14 +336,32 @@ def test_a_sampler_may_say_who_is_worth_another_look() -> None:
     assert told < ranks_of_who_went_on(lambda problem: RandomSampler(seed=problem.seed))
 
 
-@pytest.mark.parametrize("said", [[1.0], [math.nan], "good"])
-def test_expectations_that_are_none_are_one_line(said: Any) -> None:
+@pytest.mark.parametrize("said", [math.nan, None, "good", [1.0], [1.0, 2.0]])
+@pytest.mark.parametrize("times", [1, None])  # None: one a network
+def test_expectations_that_are_none_are_one_line(said: Any, times: int | None) -> None:
     class Wrong(RandomSampler):
-        def as_seen_fully(self, *_: Any) -> Any:
-            return said if said != [math.nan] else said * len(_[0])
+        def as_seen_fully(self, architectures: Sequence[Architecture], _: Any) -> Any:
+            return [said] * (times or len(architectures))
 
     with pytest.raises(InputError, match="as_seen_fully must return None or"):
         raced(PROBLEMS["plain"], lambda problem: Wrong(seed=problem.seed))
+
+
+def test_what_cost_aware_expects_is_of_each_network_in_any_order() -> None:
+    """Workers end looks in another order than that in which they were proposed."""
+    problem = replace(PROBLEMS["plain"], fidelity=CLIPS, goal=BEST)
+    rng = np.random.default_rng(0)
+    networks = list({problem.space.sample(rng) for _ in range(20)})
+    first = {each: quality(each) + rng.normal() for each in networks}
+    sampler = cost_aware(problem)
+    for each in networks[:6]:
+        sampler.observe(each, 1, (quality(each),))
+
+    def expected(of: Sequence[Architecture]) -> dict[Architecture, float]:
+        found = sampler.as_seen_fully(of, [first[each] for each in of])
+        return dict(zip(of, found, strict=True))
+
+    assert expected(networks) == pytest.approx(expected(networks[::-1]))
 
 
 def favouring(architecture: Architecture, span: Span) -> Samples:
