@@ -53,7 +53,7 @@ class Seen:
         number: of the trial.
         architecture: that was seen.
         looks: by their steps, rising: the unknown objectives, and samples of the first of them.
-        attempts: by the step of a look that came to nothing, how often it was begun.
+        attempts: by the step of a look, how often it was begun and came to nothing.
         notes: what the sampler noted.
         state: running while it is in the race.
     """
@@ -281,7 +281,7 @@ def _seen(architecture: Architecture, trial: "FrozenTrial") -> Seen:
         trial.number,
         architecture,
         looks,
-        {step: tried for step, tried in attempts.items() if step not in looks},
+        {step: tried - (step in looks) for step, tried in attempts.items()},
         notes,
         trial.state,
     )

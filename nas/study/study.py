@@ -313,7 +313,10 @@ class Study:
             every = tuple(self.problem.values(architecture, values))
             self._found.add_first(seen.number, architecture, every, look)
             self._session.add_seen(architecture, every, seen.notes)
-        tried = max(seen.attempts.values(), default=0)
+        for step, tried in seen.attempts.items():
+            if step in seen.looks:
+                self._found.charge(self._fidelity.levels.index(step), tried)
+        tried = sum(n for step, n in seen.attempts.items() if step not in seen.looks)
         self._attempts.looked(architecture, tried)
         if tried:
             self._found.charge(len(seen.looks), tried)

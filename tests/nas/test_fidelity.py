@@ -256,6 +256,27 @@ def test_a_study_at_other_levels_is_refused(tmp_path: Path) -> None:
             Study(other, random, Record(url, "race", other))
 
 
+def test_looks_that_failed_at_first_are_paid_for_after_a_stop_too(tmp_path: Path) -> None:
+    problem = replace(PROBLEMS["conditional"], fidelity=CLIPS, goal=BEST)
+    url = sqlite(tmp_path / "study.db")
+    asked: Counter[tuple[Architecture, Span]] = Counter()
+
+    def at_first(architecture: Architecture, span: Span) -> Samples:
+        asked[architecture, span] += 1
+        if span[0] and asked[architecture, span] == 1:
+            raise RuntimeError("busy")
+        return clip_losses(architecture, span)
+
+    record = Record(url, "race", problem)
+    study = Study(problem, random, record)
+    study.run(6, Serial(at_first))
+    record.close()
+    again = Record(url, "race", problem)
+    spent = sum(n * (end - begin) for (_, (begin, end)), n in asked.items())
+    assert Study(problem, random, again).spent == study.spent == spent
+    again.close()
+
+
 class Watching(RandomSampler):
     """A user's sampler that learns from closer looks."""
 
