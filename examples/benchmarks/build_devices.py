@@ -6,7 +6,7 @@ Costs of all other chips are fitted together to all that was published of any, a
 data sheets are what a chip starts from, before its own rows (`latency.cost_model.multilevel`).
 Bounds have a part for the family of networks that nobody measured. Errors are those on families
 left out; each file says of every cost whether it was measured there. Run it again after a
-change to latency/devices/published.csv, chips.csv or the model; it takes some minutes.
+change to latency/devices/published.csv, chips.csv or the model; it takes a minute.
 """
 
 import argparse
