@@ -10,10 +10,8 @@ from latency.predictor.chips import chips
 from latency.predictor.published import LOWERINGS, measurements, published, workloads
 from latency.workload.workload import Operation
 
-VARIANT = re.compile(r"(M\d) (Pro|Max|Ultra|Pro/Max)")  # of a generation, with its engine
 COMMIT = r"(github\.com|huggingface\.co)/[^ @]+@[0-9a-f]{7,}:\S+"
 THREAD = r"github\.com/\S+/(pull|issues)/\d+.*|github\.com/\S+/releases/tag/\S+"
-KNOWN_CHIPS = {*chips(), "M5", "A19"}
 CITATION = re.compile(rf"{COMMIT}|{THREAD}|huggingface\.co/\S+ \(\S+\)")
 
 
@@ -46,7 +44,7 @@ def test_rows_have_workloads_families_lowerings_and_citations() -> None:
         assert CITATION.fullmatch(row.source), row.source
         assert row.family, row.model
         assert row.lowering in LOWERINGS, row.lowering
-        assert row.soc in KNOWN_CHIPS or VARIANT.fullmatch(row.soc), row.soc
+        assert row.soc in chips(), row.soc
         assert row.measurement.workload.measurable
         assert row.latency_ms > 0
     assert len(rows) == len(set(rows))
