@@ -30,7 +30,7 @@ class Outcome:
         picks: the random baseline: as many networks inside the same limits.
         rivals: others that a task sets beside: the uniform layouts of a U-Net.
         winner: the best of them all.
-        spent: by the search, of what its fidelity counts, on looks that failed, too.
+        spent: by the search, of what its fidelity counts, on closer looks that failed, too.
     """
 
     limits: Limits

@@ -146,7 +146,7 @@ class CloserLooks:
     def as_seen_fully(
         self, codes: Codes, keys: Sequence[int], first: Vector, rng: np.random.Generator
     ) -> Vector:
-        """What full looks at networks should find, (n,).
+        """What full looks at networks should find, (n,), but for whom their samples favour.
 
         Args:
             codes: (n, choices) of the networks.
