@@ -1,7 +1,7 @@
 """The winner beside others, on test clips: what nothing was trained or chosen on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from nas.pipeline.contract import Outcome
 from nas.pipeline.worth import Difference, best_of
 from nas.progress import Progress
 from nas.report.report import BEST_OF
+from nas.temporal.anchors import drift_of
 from nas.temporal.inputs import Inputs
 from nas.temporal.learned import Learned
 from search_spaces import NONE, Architecture, Block
@@ -50,12 +51,14 @@ class Comparison:
         outcome: what it came to.
         costs: of networks on the main device.
         learned: what training left.
+        anchors: networks that were measured when this machine was calibrated, and their ms then.
     """
 
     inputs: Inputs
     outcome: Outcome
     costs: BlockCosts
     learned: Learned
+    anchors: Mapping[Architecture, float] = field(default_factory=dict)
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
@@ -105,7 +108,7 @@ class Comparison:
         """Test loss, motion and latency of each network, for run.json and the report."""
         settings, exam = self.inputs.settings, self._exam
         winner_B = judged[WINNER].loss_B
-        measured_ms = self._measured() if settings.device == HOST else {}
+        measured_ms = self._measured if settings.device == HOST else {}
         return [
             {
                 "network": name,
@@ -171,18 +174,21 @@ class Comparison:
             "memory_mb": costs.memory_mb(architecture),
         }
 
+    @property
+    def drift(self) -> dict[str, Any] | None:
+        """How this machine differs from when it was calibrated; None where it was not, here."""
+        if not self.anchors or self.inputs.settings.device != HOST:
+            return None
+        return asdict(drift_of(self.anchors, self._measured))
+
+    @cached_property
     def _measured(self) -> dict[Architecture, float]:
-        """Latency of the networks on this machine, measured together."""
+        """Latency of the networks and of the anchors on this machine, measured together."""
         supernet = self.learned.supernet
-        jobs = {
-            str(architecture): Job(partial(_extracted, supernet, architecture))
-            for architecture in self.architectures.values()
-        }
+        networks = dict.fromkeys([*self.architectures.values(), *self.anchors])
+        jobs = {str(each): Job(partial(_extracted, supernet, each)) for each in networks}
         measured = gather(visits(TorchSource(), jobs, PROTOCOL))
-        return {
-            architecture: measured[str(architecture)].timing.latency_ms
-            for architecture in self.architectures.values()
-        }
+        return {each: measured[str(each)].timing.latency_ms for each in networks}
 
 
 def _extracted(supernet: Supernet, architecture: Architecture) -> tuple[nn.Module, NetworkInputs]:

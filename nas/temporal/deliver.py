@@ -17,6 +17,7 @@ from nas.pipeline.worth import worth
 from nas.progress import Progress
 from nas.run.run_folder import RunFolder
 from nas.temporal import report
+from nas.temporal.anchors import anchors
 from nas.temporal.comparison import Comparison
 from nas.temporal.inputs import Inputs
 from nas.temporal.learned import INHERITED, Learned
@@ -40,7 +41,7 @@ def deliver(
     of the space itself.
     """
     settings, best = inputs.settings, outcome.winner.architecture
-    comparison = Comparison(inputs, outcome, costs, learned)
+    comparison = Comparison(inputs, outcome, costs, learned, anchors(folder, inputs.space))
     with folder.timed("compare", again=True):
         judged = comparison.judged(progress)
         compared = comparison.rows(judged)
@@ -60,6 +61,7 @@ def deliver(
             **_summary(outcome, costs, learned),
             "worth": worth(outcome, settings.strategy, comparison.search_above_random(judged)),
             "compared": compared,
+            "drift": comparison.drift,
             "asked": comparison.asked(clips),
             "sampled": comparison.sampled,
         }

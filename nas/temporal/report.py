@@ -26,7 +26,7 @@ def write(folder: RunFolder, space: TemporalSpace, outcome: Outcome, preview_gif
         "space": space,
         "data": Path(settings.plan.data).name,
         "compared": {row["network"]: row for row in results["compared"]},
-        "drift": drift(results["compared"]),
+        "drift": drift(results["compared"], results["drift"]),
         "sampled": results["sampled"],
         "preview": report.embedded(preview_gif, "gif"),
     }

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nas.pipeline.contract import Told
 from nas.pipeline.summary import began_in_words
 from nas.run.looks import seen_in_words
@@ -63,22 +61,28 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
     return [*lines, f"report: {out / 'report.html'}", f"bundle: {out / 'bundle'}"]
 
 
-def drift(compared: list[dict[str, Any]]) -> str | None:
+def drift(compared: list[dict[str, Any]], drifted: dict[str, Any] | None) -> str | None:
     """How the machine of the last measurements differs from the one that was calibrated, in words.
 
     None where nothing was measured.
+
+    Args:
+        compared: networks with their predicted and measured ms.
+        drifted: what networks of the calibration say that were measured again
+            (`nas.temporal.anchors.Drift`).
     """
     measured = {row["layout"]: row for row in compared if row["measured_ms"]}
     if not measured:
         return None
     rows = measured.values()
-    ratio = float(np.median([row["measured_ms"] / row["predicted_ms"] for row in rows]))
-    inside = sum(row["low_ms"] <= row["measured_ms"] <= row["high_ms"] for row in rows)
+    ratio, again = (drifted["ratio"], drifted["anchors"]) if drifted else (1.0, 0)
+    like_then = [(row["measured_ms"] / ratio, row) for row in rows]
+    inside = sum(row["low_ms"] <= ms <= row["high_ms"] for ms, row in like_then)
     counted = f"{inside} of {len(rows)} are inside their 90% bounds"
     if abs(ratio - 1) < DRIFTED:
         return f"Measured after the search, all together: {counted}."
     return (
-        f"Measured after the search, all together: a call took {ratio:.2f} times as long as was "
-        f"predicted when this machine was calibrated, so {counted}. That is the machine's load, "
-        "not the networks: compare the measured figures with each other."
+        f"Measured after the search, all together, with {again} networks "
+        f"that were measured when this machine was calibrated: these take {ratio:.2f} "
+        f"times as long as then. The measured figures divided by that, {counted}."
     )

@@ -22,14 +22,15 @@ def row(network: str, layout: str, **measured: float) -> dict[str, Any]:
 
 
 def test_a_busier_machine_is_said_in_plain_words() -> None:
-    assert drift([row("winner", "a"), row("image network", "b")]) is None
-    found_ms = {"a": 12.0, "b": 12.5, "c": 10.9}
+    assert drift([row("winner", "a"), row("image network", "b")], None) is None
+    found_ms = {"a": 12.0, "b": 13.5, "c": 10.9}
     slower = [row(name, name, measured_ms=ms) for name, ms in found_ms.items()]
-    words = drift(slower)
+    words = drift(slower, {"ratio": 1.2, "anchors": 3})
     assert words is not None
-    assert "1.20 times as long as was predicted" in words
-    assert "1 of 3 are inside their 90% bounds" in words
-    same = drift([row("a", "a", measured_ms=10.1), row("b", "b", measured_ms=9.9)])
+    assert "with 3 networks that were measured when this machine was calibrated" in words
+    assert "these take 1.20 times as long as then" in words
+    assert "2 of 3 are inside their 90% bounds" in words, "12 and 10.9 ms were 10 and 9.1 then"
+    same = drift([row("a", "a", measured_ms=10.1), row("b", "b", measured_ms=9.9)], None)
     assert same is not None
     assert "times as long" not in same
     assert "2 of 2" in same
