@@ -22,7 +22,6 @@ from chip_fits import (
     families_left_out,
     model_of,
     networks,
-    scaled,
     width_of,
 )
 
@@ -85,7 +84,7 @@ def origin(model: AnalyticalModel) -> dict[str, str]:
 def device(named: Named, model: AnalyticalModel, left: Sequence[LeftOut]) -> Device:
     """A shipped device, of its chip's model and of the networks of families left out."""
     own = [each for each in left if each.network.row.chip == named.soc]
-    foreseen = [scaled(each, model.width) for each in own]
+    foreseen = [each.prediction(model.width) for each in own]
     costs = dict(zip(WORK_KINDS, model.posterior.medians, strict=True))
     measured = [each.network.measurement for each in own]
     return Device(

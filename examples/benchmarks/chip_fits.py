@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
 
-import numpy as np
-
 from latency import Measurement, Prediction
 from latency.cost_model.analytical import AnalyticalModel, fit
-from latency.cost_model.laplace import QUANTILE
 from latency.cost_model.multilevel import ChipRow, Chips, fit_chips
 from latency.cost_model.work_amounts import amounts
 from latency.predictor.chips import chips
@@ -34,16 +31,22 @@ class Network:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A network as the other families' rows foresee it."""
+    """A network that a chip's model has not seen, nor any of its family on any chip."""
 
     network: Network
-    prediction: Prediction
-    deviation: float  # of its log latency, as the model states it
+    model: AnalyticalModel
+
+    def prediction(self, width: float = 1.0) -> Prediction:
+        """As a shipped device predicts it, its bounds by a factor on the deviation."""
+        return replace(self.model, width=width).predict(self.network.measurement.workload)
 
     @property
-    def error(self) -> float:
-        """Logarithm of measured over predicted."""
-        return math.log(self.network.row.latency_ms / self.prediction.latency_ms)
+    def width_needed(self) -> float:
+        """The least factor on the deviation whose bounds hold the measurement."""
+        found = self.prediction()
+        low, high = math.log(found.low_ms), math.log(found.high_ms)
+        away = math.log(self.network.row.latency_ms) - (low + high) / 2
+        return abs(away) / ((high - low) / 2)
 
 
 def networks() -> list[Network]:
@@ -100,7 +103,7 @@ def model_of(
 
 
 def families_left_out(among: Sequence[Network], spread: Sequence[float]) -> list[LeftOut]:
-    """Every network as foreseen from all rows but its family's, on any chip; bounds unscaled.
+    """Every network with a model of all rows but its family's, on any chip.
 
     `spread` alone, three numbers, is of all rows.
     """
@@ -113,26 +116,12 @@ def families_left_out(among: Sequence[Network], spread: Sequence[float]) -> list
                 chip = each.row.chip
                 if chip not in models:
                     models[chip] = model_of(rest, chip, spread)
-                found[place] = _left_out(models[chip], each)
+                found[place] = LeftOut(each, models[chip])
     return [found[place] for place in range(len(among))]
-
-
-def _left_out(model: AnalyticalModel, network: Network) -> LeftOut:
-    workload = network.measurement.workload
-    spread = model.spread(workload)
-    deviation = math.hypot(spread.costs, spread.family, spread.residual)
-    return LeftOut(network, model.predict(workload), deviation)
 
 
 def width_of(left: Sequence[LeftOut]) -> float:
     """The factor on stated deviations whose bounds hold COVERAGE of these (split conformal)."""
-    sizes = np.sort([abs(each.error) / each.deviation for each in left])
-    rank = min(len(sizes), math.ceil((len(sizes) + 1) * COVERAGE))
-    return float(sizes[rank - 1]) / QUANTILE
-
-
-def scaled(each: LeftOut, width: float) -> Prediction:
-    """A prediction with bounds by a factor on its deviation."""
-    factor = math.exp(QUANTILE * width * each.deviation)
-    middle = each.prediction.latency_ms
-    return Prediction(middle, middle / factor, middle * factor)
+    needed = sorted(each.width_needed for each in left)
+    rank = min(len(needed), math.ceil((len(needed) + 1) * COVERAGE))
+    return needed[rank - 1]

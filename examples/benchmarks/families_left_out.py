@@ -15,16 +15,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from chip_fits import (
-    FIRST,
-    LeftOut,
-    Network,
-    deviations,
-    families_left_out,
-    networks,
-    scaled,
-    width_of,
-)
+from chip_fits import FIRST, Network, deviations, families_left_out, networks, width_of
 
 from latency import Prediction
 from latency.cost_model.analytical import AnalyticalModel, fit
@@ -44,7 +35,11 @@ def main() -> None:
     asked = parser.parse_args()
     among = networks()
     left = families_left_out(among, deviations(among))
-    judged = [(each.network, scaled(each, width_without(left, each))) for each in left]
+    widths = {
+        family: width_of([each for each in left if each.network.row.family != family])
+        for family in {each.network.row.family for each in left}
+    }
+    judged = [(each.network, each.prediction(widths[each.network.row.family])) for each in left]
     before = carried(among)
     rows = [summary("all chips", judged), summary("all chips, as built before", before)]
     for chip in sorted({network.row.chip for network in among}):
@@ -53,12 +48,6 @@ def main() -> None:
     print_table(columns, rows)
     if asked.rows:
         show(judged)
-
-
-def width_without(left: Sequence[LeftOut], one: LeftOut) -> float:
-    """The factor on the bounds, by the families that are not this one's."""
-    family = one.network.row.family
-    return width_of([each for each in left if each.network.row.family != family])
 
 
 def carried(among: Sequence[Network]) -> list[Row]:

@@ -165,7 +165,7 @@ class AnalyticalModel:
         together = np.exp(covariance) - 1  # of log-normal costs, in units of their means
         factor = np.linalg.cholesky(together + 1e-12 * np.eye(len(WORK_KINDS)))
         along = (each * np.exp(np.diag(covariance) / 2)) @ factor
-        return np.concatenate([along, self.width * (GROUPS @ each) * np.array(self.family)])
+        return self.width * np.concatenate([along, (GROUPS @ each) * np.array(self.family)])
 
     @property
     def log_deviation(self) -> float:

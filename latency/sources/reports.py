@@ -29,7 +29,8 @@ def read_any_report(path: Path, *, allow_fallback: bool = False) -> list[dict[st
         raise InputError(f"{path}: no such file")
     lines = read_lines(path, MEND)
     first = next((line.strip() for line in lines.lines if line.strip()), "")
-    if first.startswith(("{", "[")) and not tflite_benchmark.is_benchmark(lines):
+    is_text = tflite_benchmark.is_benchmark(lines) or onnx_perf_test.is_perf_test(lines)
+    if first.startswith(("{", "[")) and not is_text:
         return _rows_of_json(read_json(path, MEND))
     return _rows_of_text(lines, allow_fallback=allow_fallback)
 

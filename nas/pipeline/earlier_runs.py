@@ -198,9 +198,13 @@ def _as_seen_fully(
     Looks of several levels are not to be compared as they are: they count other samples.
     """
     full = [(trial, trial.values[place]) for trial in trials if trial.values is not None]
-    raced = [trial for trial in trials if trial.intermediate_values]
-    if not all(trial.values is None or _last_look(trial) == trial.values[place] for trial in raced):
-        yield from full  # looks found another objective
+    raced = sorted(
+        (trial for trial in trials if trial.intermediate_values),
+        key=lambda trial: -max(trial.intermediate_values),  # of two looks at one, the closer
+    )
+    seen = [trial for trial in raced if trial.values is not None]
+    if any(_last_look(trial) != trial.values[place] for trial in seen) or not (seen or place == 0):
+        yield from full  # looks found another objective, or nobody knows which
         return
     yield from ((trial, value) for trial, value in full if not trial.intermediate_values)
     if raced:

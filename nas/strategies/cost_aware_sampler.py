@@ -73,7 +73,10 @@ class CostAware(JointSampler):
         told = [each for earlier in problem.earlier for each in earlier.architectures]
         self._first_points = self.settings.first_told if told else self.settings.first
         self._told = self.coder.keys(self.coder.codes(told))
-        self._looks = CloserLooks(problem.fidelity, self.coder) if problem.fidelity else None
+        on_any = problem.goal.kind != "region"
+        self._looks = (
+            CloserLooks(problem.fidelity, self.coder, on_any=on_any) if problem.fidelity else None
+        )
 
     def observe(self, architecture: "Architecture", level: int, values: tuple[float, ...]) -> None:
         """Learn what a closer look found of the main quality."""

@@ -123,11 +123,14 @@ class CloserLooks:
 
     Args:
         fidelity: whose levels looks are of.
+        on_any: whether what networks are worth on any samples is foreseen, not on those that a full
+            look counts: where the best is looked for, not what a limit of full looks holds of.
         coder: of the architectures.
     """
 
-    def __init__(self, fidelity: Fidelity, coder: IntegerEncoder) -> None:
+    def __init__(self, fidelity: Fidelity, coder: IntegerEncoder, *, on_any: bool) -> None:
         self._levels = np.array(fidelity.levels, dtype=float)
+        self._counted = np.inf if on_any else self._levels[-1]
         self._found: dict[int, dict[int, float]] = {}  # by network and level, after the first
         self._kernel = LooksKernel(coder, fidelity.levels[0])
         self._parameters = first_parameters(self._kernel)
@@ -165,7 +168,7 @@ class CloserLooks:
         rows, values = self._rows(codes, keys, first, some_of(first, MODEL_POINTS, rng))
         model = Surrogate(self._kernel, self._parameters, rows, values)
         every = np.arange(len(codes))
-        fully = np.full(len(codes), np.inf)
+        fully = np.full(len(codes), self._counted)
         found = model.mean_at(_looks(self._kernel.rows(codes), every, fully))
         self._last = asked, found
         return found

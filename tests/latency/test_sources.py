@@ -268,6 +268,21 @@ def test_a_clock_that_does_not_settle_is_said_to() -> None:
     assert steady.keys() == {"settled_after_s"}
 
 
+def test_a_burst_is_not_taken_for_what_lasts() -> None:
+    """Twenty seconds at one speed, then slower for good: what a budget of power looks like."""
+    seconds = iter(range(10_000))
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] = next(seconds) / 4
+        return now[0]
+
+    found = settle(lambda calls: Sampled([1.0 if now[0] < 20 else 2.0] * calls), 60.0, clock)
+    after_s = found["settled_after_s"]
+    assert isinstance(after_s, float)
+    assert after_s > 20
+
+
 @pytest.mark.parametrize("samples", [[1.0], [1.0, 0.0], [1.0, float("nan")], [1.0, -1.0]])
 def test_a_source_that_returns_no_times_is_refused(samples: list[float]) -> None:
     class Broken(TorchSource):
