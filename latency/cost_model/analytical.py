@@ -25,9 +25,11 @@ from latency.cost_model.laplace import (
     CostRegression,
     LaplaceApproximation,
 )
+from latency.cost_model.spread import Spread, factor
 from latency.cost_model.unit_costs import LEAST_MS, UnitCosts, unit_costs_of
 from latency.cost_model.work_amounts import (
     COLUMNS,
+    GROUP_NAMES,
     GROUPS,
     INDEX,
     WORK_KINDS,
@@ -44,21 +46,6 @@ from search_spaces.files.document import Json, finite
 LARGEST = 1e12  # of an amount or a time in a document
 LARGEST_FAMILY = 3.0  # of the deviation of a family's error: a factor of 20
 DIRECTIONS = len(WORK_KINDS) + len(GROUPS)  # that costs are uncertain along
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What bounds are made of: standard deviations of the log latency.
-
-    Args:
-        costs: what unit costs leave open.
-        family: what networks of one family share, whatever they run on.
-        residual: what is a network's own, and a measurement's.
-    """
-
-    costs: float
-    family: float
-    residual: float
 
 
 @dataclass(frozen=True)
@@ -171,6 +158,16 @@ class AnalyticalModel:
     def log_deviation(self) -> float:
         """Standard deviation of a network's log latency beside what its unit costs leave open."""
         return self.width * math.hypot(NOISE, self.amplitude)
+
+    @property
+    def error_factors(self) -> dict[str, float]:
+        """By what factor the bounds are apart from a prediction for what no unit cost says.
+
+        Of a family of networks that nobody measured, by what takes the time; and of any network.
+        """
+        deviations = [self.width * each for each in self.family]
+        named = dict(zip(GROUP_NAMES, deviations, strict=True)) | {"residual": self.log_deviation}
+        return {name: factor(each) for name, each in named.items()}
 
     @property
     def leave_one_out(self) -> list[Prediction]:

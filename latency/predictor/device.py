@@ -11,6 +11,7 @@ import numpy as np
 from latency.cost_model.analytical import DIRECTIONS, AnalyticalModel
 from latency.cost_model.laplace import NOISE
 from latency.cost_model.roofline import Roofline
+from latency.cost_model.spread import Spread
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.predictor.older import migrated
@@ -105,6 +106,13 @@ class Device:
                     "number in it, or in the device's file, is out of range"
                 )
         return predictions
+
+    def spread(self, workload: Workload) -> Spread | None:
+        """Say which part of the bounds is what; None where measured networks or blocks say it."""
+        measured = self.model.networks or workload.digest in self.blocks
+        if self.analytical is None or measured or not workload.measurable:
+            return None
+        return self.analytical.spread(workload)
 
     def unmeasured_options(self, workloads: Sequence[Workload]) -> list[str]:
         """List the decisions of tabular networks whose options it never met: extrapolated."""

@@ -53,7 +53,15 @@ def _plain(device: "Device") -> dict[str, Any]:
         "memory_limit_mb": device.memory_limit_mb,
         "facts": device.facts,
         "validation": asdict(device.validation) if device.validation else None,
+        "bounds": _bounds(device),
     }
+
+
+def _bounds(device: "Device") -> dict[str, float] | None:
+    """What bounds hold beside the costs of work, as factors; None where networks say it."""
+    if device.analytical is None or device.model.networks:
+        return None
+    return device.analytical.error_factors
 
 
 def _one(device: "Device", *, json: bool) -> None:
@@ -69,6 +77,9 @@ def _one(device: "Device", *, json: bool) -> None:
     if device.memory_limit_mb is not None:
         print_line(f"memory limit: {device.memory_limit_mb:g} MB of weights and activations")
     if device.analytical is not None:
+        if bounds := _bounds(device):
+            listed = "; ".join(f"{name} x{factor:.2f}" for name, factor in bounds.items())
+            print_line(f"90% bounds: {listed}; costs as below, by how much of each a network is")
         _print_costs(device)
     for source in device.facts.get("sources", ()):
         print_line(f"source: {source}")
