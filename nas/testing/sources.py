@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from latency.measurement.anonymous import IDENTIFIER
 from latency.sources.contract import Inputs, Job, Protocol, Source
 from latency.sources.journal import Journal
 from latency.sources.visits import Visit, gather, visits
@@ -26,11 +27,6 @@ from search_spaces import read_table
 from search_spaces.tables.columns import RESERVED
 
 FACTS = {"device", "soc", "compute_unit", "os", "precision"}
-# UUIDs, and the identifiers of Apple's devices (40 hexadecimal digits; 8, a dash, 16).
-IDENTIFIER = re.compile(
-    r"\b(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})\b",
-    re.IGNORECASE,
-)
 
 
 class Convolutions(nn.Module):

@@ -42,7 +42,8 @@ def width(device: Device, workload: Workload) -> float:
 
 
 def test_all_are_there() -> None:
-    assert sorted(latency.shipped()) == sorted(NAMES)
+    own = [name for name, file in latency.shipped().items() if file.parent.name == "devices"]
+    assert sorted(own) == sorted(NAMES)
 
 
 @pytest.mark.long
