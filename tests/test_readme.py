@@ -12,7 +12,8 @@ NOT_IN_CI = {("python", "examples/benchmarks/published_workloads.py")}
 PROGRAMS = ("nas", "adversarial-finetune", "python", "make")
 READMES = [
     path.relative_to(ROOT)
-    for path in (ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("examples/*/README.md"))
+    for pattern in ("README.md", "*/README.md", "examples/*/README.md", "latency/*/README.md")
+    for path in ROOT.glob(pattern)
 ]
 
 

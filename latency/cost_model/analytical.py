@@ -25,9 +25,11 @@ from latency.cost_model.laplace import (
     CostRegression,
     LaplaceApproximation,
 )
+from latency.cost_model.spread import Spread, factor
 from latency.cost_model.unit_costs import LEAST_MS, UnitCosts, unit_costs_of
 from latency.cost_model.work_amounts import (
     COLUMNS,
+    GROUP_NAMES,
     GROUPS,
     INDEX,
     WORK_KINDS,
@@ -44,21 +46,6 @@ from search_spaces.files.document import Json, finite
 LARGEST = 1e12  # of an amount or a time in a document
 LARGEST_FAMILY = 3.0  # of the deviation of a family's error: a factor of 20
 DIRECTIONS = len(WORK_KINDS) + len(GROUPS)  # that costs are uncertain along
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What bounds are made of: standard deviations of the log latency.
-
-    Args:
-        costs: what unit costs leave open.
-        family: what networks of one family share, whatever they run on.
-        residual: what is a network's own, and a measurement's.
-    """
-
-    costs: float
-    family: float
-    residual: float
 
 
 @dataclass(frozen=True)
@@ -104,6 +91,22 @@ class AnalyticalModel:
         sum of log-normal probability distributions"), so that one wide cost widens the upper
         bound even where its median is small.
         """
+        latency_ms, middle, variances = self._log_normal(columns)
+        deviation = self.width * np.sqrt(variances.sum(axis=0))
+        low_ms = np.minimum(np.exp(middle - QUANTILE * deviation), latency_ms)
+        high_ms = np.maximum(np.exp(middle + QUANTILE * deviation), latency_ms)
+        return np.stack([latency_ms, low_ms, high_ms])
+
+    def spread(self, workload: Workload) -> Spread:
+        """What of the bounds is what, as standard deviations of the log latency."""
+        variances = self._log_normal(self.amounts(workload)[None])[2][:, 0]
+        return Spread(*(self.width * np.sqrt(variances)).tolist())
+
+    def _log_normal(self, columns: Vector) -> tuple[Vector, Vector, Vector]:
+        """The median in ms, the middle of the log latency, and its variances, (3, workloads).
+
+        The variances are of costs, of families, and of the rest.
+        """
         approximation = self._posterior
         each = columns[:, : len(WORK_KINDS)] * np.exp(np.array(self.log_costs))
         total = np.maximum(each.sum(axis=1), 1e-12)
@@ -112,26 +115,10 @@ class AnalyticalModel:
         mean = np.maximum(means.sum(axis=1), 1e-12)
         variance = np.einsum("wf,fg,wg->w", means, np.exp(covariance) - 1, means)
         of_costs = np.log1p(np.maximum(variance, 0.0) / mean**2)
-        middle = np.log(mean) - of_costs / 2
         shares = each / total[:, None]
         shift, of_residual = approximation.residual_process(columns, shares)
-        of_family = self._of_family(shares)
-        deviation = self.width * np.sqrt(of_costs + of_family + of_residual + NOISE**2)
-        latency_ms = total * np.exp(shift)
-        low_ms = np.minimum(np.exp(middle + shift - QUANTILE * deviation), latency_ms)
-        high_ms = np.maximum(np.exp(middle + shift + QUANTILE * deviation), latency_ms)
-        return np.stack([latency_ms, low_ms, high_ms])
-
-    def spread(self, workload: Workload) -> "Spread":
-        """What of the bounds is what, as standard deviations of the log latency."""
-        columns = self.amounts(workload)[None]
-        each = columns[:, : len(WORK_KINDS)] * np.exp(np.array(self.log_costs))
-        shares = each / np.maximum(each.sum(), 1e-12)
-        approximation = self._posterior
-        of_costs = (shares @ approximation.covariance @ shares.T).item()
-        of_residual = float(approximation.residual_process(columns, shares)[1][0]) + NOISE**2
-        variances = (of_costs, float(self._of_family(shares)[0]), of_residual)
-        return Spread(*(self.width * math.sqrt(max(each, 0.0)) for each in variances))
+        variances = np.stack([of_costs, self._of_family(shares), of_residual + NOISE**2])
+        return total * np.exp(shift), np.log(mean) - of_costs / 2 + shift, variances
 
     def _of_family(self, shares: Vector) -> Vector:
         """The variance that a family's error adds, (workloads,), by shares of the time."""
@@ -171,6 +158,16 @@ class AnalyticalModel:
     def log_deviation(self) -> float:
         """Standard deviation of a network's log latency beside what its unit costs leave open."""
         return self.width * math.hypot(NOISE, self.amplitude)
+
+    @property
+    def error_factors(self) -> dict[str, float]:
+        """By what factor the bounds are apart from a prediction for what no unit cost says.
+
+        Of a family of networks that nobody measured, by what takes the time; and of any network.
+        """
+        deviations = [self.width * each for each in self.family]
+        named = dict(zip(GROUP_NAMES, deviations, strict=True)) | {"residual": self.log_deviation}
+        return {name: factor(each) for name, each in named.items()}
 
     @property
     def leave_one_out(self) -> list[Prediction]:

@@ -46,6 +46,7 @@ GROUPS = np.array(
     ],
     dtype=float,
 )
+GROUP_NAMES = ("family, of convolutions", "family, of attention")
 # Per workload, after the kinds of work: FLOPs times window, for the mean window.
 COLUMNS = (*WORK_KINDS, "window_gflop")
 

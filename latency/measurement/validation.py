@@ -47,6 +47,11 @@ class Validation:
         for name in ("median_error_pct", "within_10pct_share", "typical_factor"):
             if entry.get(name) is not None:
                 numbers[name] = finite(entry[name], f"{where}, {name}")
+        for name in ("within_bounds_share", "within_10pct_share"):
+            if not 0 <= numbers.get(name, 0) <= 1:
+                raise InputError(f"{where}, {name}: expected 0 to 1")
+        if numbers["networks"] < 1:
+            raise InputError(f"{where}, networks: expected 1 or more")
         found = {**numbers, "networks": int(numbers["networks"])}
         return Validation(**found, how=str(entry["how"]))  # type: ignore[arg-type]
 

@@ -11,6 +11,8 @@ import numpy as np
 from latency.cost_model.analytical import DIRECTIONS, AnalyticalModel
 from latency.cost_model.laplace import NOISE
 from latency.cost_model.roofline import Roofline
+from latency.cost_model.spread import Spread
+from latency.measurement.claims import seen_of, validation_of
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.predictor.older import migrated
@@ -41,6 +43,7 @@ class Device:
     validation: Validation | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     measurements: tuple[Seen, ...] = ()  # networks that fitted it
+    judged: tuple[Seen, ...] = ()  # those of its validation, where they did not fit it
     memory_limit_mb: float | None = None  # of weights and activations together
     choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
     numeric: tuple[str, ...] = ()  # those of them whose numbers vary freely
@@ -105,6 +108,13 @@ class Device:
                     "number in it, or in the device's file, is out of range"
                 )
         return predictions
+
+    def spread(self, workload: Workload) -> Spread | None:
+        """Say which part of the bounds is what; None where measured networks or blocks say it."""
+        measured = self.model.networks or workload.digest in self.blocks
+        if self.analytical is None or measured or not workload.measurable:
+            return None
+        return self.analytical.spread(workload)
 
     def unmeasured_options(self, workloads: Sequence[Workload]) -> list[str]:
         """List the decisions of tabular networks whose options it never met: extrapolated."""
@@ -189,7 +199,18 @@ class Device:
     def validated(self, measurements: Sequence[Measurement], how: str) -> "Device":
         """Validate on held-out measurements: this device with its errors on them."""
         predicted = self.predict_all([m.workload for m in measurements])
-        return replace(self, validation=validate(predicted, measurements, how))
+        return self.judged_by(predicted, measurements, how)
+
+    def judged_by(
+        self, predicted: Sequence[Prediction], measurements: Sequence[Measurement], how: str
+    ) -> "Device":
+        """The same with predictions that were made without the measurements, here or by refits."""
+        judged = (
+            Seen(m.workload.name, m.latency_ms, prediction)
+            for m, prediction in zip(measurements, predicted, strict=True)
+        )
+        validation = validate(predicted, measurements, how)
+        return replace(self, validation=validation, judged=tuple(judged))
 
     def to_json(self) -> Json:
         """The device as its file holds it."""
@@ -210,6 +231,7 @@ class Device:
             "numeric": list(self.numeric),
             **({"graphs": [graph.to_json() for graph in self.graphs]} if self.graphs else {}),
             "measurements": [asdict(seen) for seen in self.measurements],
+            "judged": [asdict(seen) for seen in self.judged],
         }
 
     def save(self, path: Path) -> None:
@@ -243,13 +265,15 @@ def read_device(path: Path | str) -> Device:
 def _device(found: Json, where: str) -> Device:
     found = migrated(found)
     limits = found.get("bounds") or {"quantile": bounds.UNVALIDATED}
-    validation, rates, sized = (found.get(n) for n in ("validation", "rates", "physical"))
+    rates, sized = found.get("rates"), found.get("physical")
     memory = found.get("memory_limit_mb")
     alone = LinearModel.sum_of_parts(np.zeros(2)).to_json()
     model = LinearModel.from_json(found.get("model") or alone, f"{where}, model")
     if sized and not model.networks and len(model.intercept) != 2 + DIRECTIONS:
         raise InputError(f"{where}, model: has no row of {2 + DIRECTIONS} as physical needs it")
-    return Device(
+    if limits.get("coverage", bounds.COVERAGE) != bounds.COVERAGE:
+        raise InputError(f"{where}, bounds, coverage: expected {bounds.COVERAGE}")
+    device = Device(
         name=str(found["name"]),
         model=model,
         quantile=positive(limits["quantile"], f"{where}, bounds, quantile"),
@@ -259,18 +283,18 @@ def _device(found: Json, where: str) -> Device:
         },
         roofline=Roofline.from_json(rates, f"{where}, rates") if rates else None,
         analytical=AnalyticalModel.from_json(sized, f"{where}, physical") if sized else None,
-        validation=Validation.from_json(validation, f"{where}, validation") if validation else None,
         facts=dict(found.get("facts") or {}),
-        measurements=tuple(
-            Seen.from_json(entry, f"{where}, measurements")
-            for entry in found.get("measurements") or ()
-        ),
+        measurements=seen_of(found, "measurements", where),
+        judged=seen_of(found, "judged", where),
         memory_limit_mb=None if memory is None else positive(memory, f"{where}, memory_limit_mb"),
         choices=tuple(str(name) for name in found.get("choices") or ()),
         numeric=tuple(str(name) for name in found.get("numeric") or ()),
         graphs=_graphs(found.get("graphs") or [], where),
         extra={k: v for k, v in found.items() if k not in KNOWN},
     )
+    sized_ms = device.analytical.latency_ms if device.analytical else ()
+    measured = bool(device.measurements or device.blocks or sized_ms)
+    return replace(device, validation=validation_of(found, where, measured=measured))
 
 
 def _graphs(found: object, where: str) -> tuple[CellGraph, ...]:

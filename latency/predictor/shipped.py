@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+from latency.predictor.contribution import DEVICE
 from latency.predictor.device import Device, read_device
 from search_spaces import InputError
 
 HOST = "host"
+FOLDER, CONTRIBUTED = Path(__file__).parents[1] / "devices", "contributed"
 
 
 def shipped() -> dict[str, Path]:
-    """List the devices that come with the toolkit, name to file."""
-    folder = Path(__file__).parents[1] / "devices"
-    return {file.stem: file for file in sorted(folder.glob("*.json"))}
+    """List the devices that come with the toolkit, name to file; contributed ones last."""
+    own = {file.stem: file for file in sorted(FOLDER.glob("*.json"))}
+    others = sorted((FOLDER / CONTRIBUTED).glob(f"*/{DEVICE}"))
+    return own | {file.parent.name: file for file in others if file.parent.name not in own}
 
 
 def load_device(name: str) -> Device:

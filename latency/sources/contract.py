@@ -52,7 +52,8 @@ Runner = Callable[[int], Sampled]  # from a number of calls to their times
 class Source(typing.Protocol):
     """Times torch modules on one device.
 
-    `nas.testing.SourceConformance` checks all that is said here.
+    `nas.testing.SourceConformance` checks all that is said here. A source may have a method
+    `state()`, too: notes on power, heat and tools at that moment (`latency.sources.machine_state`).
     """
 
     name: str  # the column `source`
@@ -76,6 +77,13 @@ class Source(typing.Protocol):
             InputError: the module cannot be run there.
         """
         ...
+
+
+def state_of(source: Source) -> Notes:
+    """What a source tells of the moment; nothing where it has no `state`."""
+    told = getattr(source, "state", None)
+    found: Notes = told() if callable(told) else {}
+    return found
 
 
 @dataclass(frozen=True)

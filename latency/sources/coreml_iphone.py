@@ -16,6 +16,7 @@ from latency.sources import apple
 from latency.sources.compute_plan import spelled
 from latency.sources.contract import Protocol
 from latency.sources.coreml_mac import WARM_UP_S, CoreMLMac
+from latency.sources.machine_state import NOT_KNOWN
 from latency.sources.placement import Placement
 from search_spaces import InputError
 
@@ -60,6 +61,10 @@ class CoreMLiPhone(CoreMLMac):
     def facts(self) -> dict[str, str]:
         """The phone's model and system; not its name, which its owner gave it."""
         return dict(self._facts)
+
+    def state(self) -> dict[str, str | float]:
+        """The tools; the phone tells neither its power nor its heat."""
+        return super().state() | {"power": NOT_KNOWN, "thermal": NOT_KNOWN}
 
     def benchmarker(self, model: Any) -> Any:
         """What times a model on the phone."""

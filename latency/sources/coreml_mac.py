@@ -17,6 +17,7 @@ from torch import nn
 from latency.sources import apple
 from latency.sources.compute_plan import placement
 from latency.sources.contract import Inputs, Protocol, Runner, Sampled
+from latency.sources.machine_state import machine_state
 from latency.sources.placement import Placement
 from search_spaces import InputError
 
@@ -51,6 +52,10 @@ class CoreMLMac:
     def facts(self) -> dict[str, str]:
         """This Mac, and how Core ML was asked to run."""
         return apple.mac_facts() | {"compute_unit": self.compute_units, "precision": "float16"}
+
+    def state(self) -> dict[str, str | float]:
+        """Power, heat and tools, now."""
+        return machine_state(("coremltools", "torch"))
 
     def prepare(self, module: nn.Module, inputs: Inputs) -> Runner:
         """Convert a module, compile it, and ask where it will run."""

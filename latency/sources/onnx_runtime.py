@@ -17,8 +17,9 @@ from torch import nn
 from latency.measurement.measurement import NotHereError
 from latency.onnx.export import cast, check_exporter, dtype_of, save
 from latency.onnx.packages import imported
-from latency.sources.contract import Inputs, Protocol, Runner, Sampled
+from latency.sources.contract import Inputs, Notes, Protocol, Runner, Sampled
 from latency.sources.fields import read_json
+from latency.sources.machine_state import machine_state
 from latency.sources.onnx_profile import MEND, PROVIDER, read_profile, short
 from latency.sources.placement import Placement
 from search_spaces import InputError
@@ -76,6 +77,10 @@ class OnnxRuntime:
             "os": f"{platform.system()} {platform.release()}",
             "precision": self.precision,
         }
+
+    def state(self) -> Notes:
+        """Power, heat and tools, now."""
+        return machine_state(("onnxruntime", "torch"))
 
     def prepare(self, module: nn.Module, inputs: Inputs) -> Runner:
         """Export a module, load it, and see where its nodes run; its runner times call by call."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from latency.measurement.measurement import NotHereError
-from latency.sources.contract import Inputs, Protocol, Runner, Sampled
+from latency.sources.contract import Inputs, Notes, Protocol, Runner, Sampled
+from latency.sources.machine_state import machine_state, processor
 from search_spaces import InputError
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -39,6 +40,10 @@ class TorchSource:
             name = torch.cuda.get_device_name(self.device)
             facts |= {"device": name, "soc": name, "compute_unit": f"cuda {torch.version.cuda}"}
         return facts
+
+    def state(self) -> Notes:
+        """Power, heat and tools, now."""
+        return machine_state(("torch",))
 
     def prepare(self, module: nn.Module, inputs: Inputs) -> Runner:
         """Move a module there; its runner times call by call, each waited for."""
@@ -74,7 +79,7 @@ def host_facts() -> dict[str, str]:
     """What a table's reserved columns say of this machine."""
     return {
         "device": "host",
-        "soc": platform.processor() or platform.machine(),
+        "soc": processor(),
         "compute_unit": f"cpu, {torch.get_num_threads()} threads",
         "os": f"{platform.system()} {platform.release()}",
         "precision": "float32",

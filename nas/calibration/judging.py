@@ -1,12 +1,10 @@
 """Validation of a fit: each network beside what a fit predicted that had not seen it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from latency import Device, Measurement
-from latency.measurement.validation import validate
 from nas.calibration.residuals import Judged
 
 FOLDS = 5
@@ -18,7 +16,7 @@ def held_out(device: Device, unseen: Sequence[Measurement]) -> tuple[Device, lis
     """Networks that were kept back, judged by the device."""
     predicted = device.predict_all([m.workload for m in unseen])
     judged = [Judged(m, p) for m, p in zip(unseen, predicted, strict=True)]
-    return replace(device, validation=validate(predicted, unseen, "held out")), judged
+    return device.judged_by(predicted, unseen, "held out"), judged
 
 
 def left_out(
@@ -49,5 +47,5 @@ def _in_folds(
         fitted = fit([m for index, m in enumerate(networks) if index not in out])
         judged += [Judged(networks[i], fitted.predict(networks[i].workload)) for i in sorted(out)]
     predicted = [each.prediction for each in judged]
-    validation = validate(predicted, [each.measurement for each in judged], f"{FOLDS} folds")
-    return replace(device, validation=validation), judged
+    measured = [each.measurement for each in judged]
+    return device.judged_by(predicted, measured, f"{FOLDS} folds"), judged

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latency.sources.contract import Protocol, Source
+from latency.sources.contract import Notes, Protocol, Source, state_of
 from latency.sources.journal import Journal, journal_path
 from nas.calibration import profiling
 from nas.calibration.profiling import Build, Exists, Planned
@@ -121,6 +121,7 @@ def measure_table(wanted: Wanted, source: Source, out: Path, progress: Progress)
     settings = profiling.settings_of(wanted.space, source, planned, protocol)
     total = len(planned.jobs) * protocol.all_rounds
     with Journal(journal_path(out), settings) as journal:
+        begun = state_of(source)
         try:
             with progress.stage("measure", total) as advance:
                 advance(len(journal.visits))
@@ -131,9 +132,18 @@ def measure_table(wanted: Wanted, source: Source, out: Path, progress: Progress)
             if not journal.visits:  # nothing to go on with: the next try may be of other settings
                 journal.remove()
             raise
-        write_rows(out, planned.measured_rows(measured, source))
+        state = both_states(begun, state_of(source))
+        write_rows(out, planned.measured_rows(measured, source, state))
         journal.remove()
     return len(planned.rows)
+
+
+def both_states(begun: Notes, ended: Notes) -> Notes:
+    """What was told before and after a measurement: once where it is the same."""
+    return {
+        name: value if begun.get(name) == value else f"{begun.get(name)}, then {value}"
+        for name, value in ended.items()
+    }
 
 
 def _finished_before(planned: Planned, out: Path) -> int:

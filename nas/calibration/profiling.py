@@ -13,9 +13,9 @@ from torch import nn
 
 import latency
 from latency import Measurement, Workload, from_choices
-from latency.sources.contract import Inputs, Job, Protocol, Source
+from latency.sources.contract import Inputs, Job, Notes, Protocol, Source
 from latency.sources.journal import Journal
-from latency.sources.visits import Measured, gather, visits
+from latency.sources.visits import Measured, gather, notes_text, visits
 from nas.calibration import block_tables
 from nas.calibration.block_tables import BlockName
 from nas.costs.block_costs import layout
@@ -150,16 +150,19 @@ class Planned:
         """Both."""
         return Planned(self.jobs | other.jobs, self.rows + other.rows)
 
-    def measured_rows(self, measured: Mapping[str, Measured], source: Source) -> list[Row]:
-        """The rows of the table."""
+    def measured_rows(
+        self, measured: Mapping[str, Measured], source: Source, state: Notes | None = None
+    ) -> list[Row]:
+        """The rows of the table; notes end in the `state` of the machine."""
         columns = {**source.facts(), "source": source.name}
+        told = notes_text(state or {})
         return [
             {
                 **row,
                 **measured[row["id"]].timing.columns(),
                 **_steady_column(measured[row["id"]]),
                 **columns,
-                "notes": measured[row["id"]].notes,
+                "notes": "; ".join(filter(None, (measured[row["id"]].notes, told))),
             }
             for row in self.rows
         ]

@@ -1,11 +1,14 @@
 """`nas devices`: the devices that there are, and how far to trust each."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli import options
+from nas.cli import contribute as contribution
+from nas.cli import options, tasks
 from nas.cli.output import print_json, print_line, print_table
+from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device
@@ -17,12 +20,45 @@ def devices(
     device: Annotated[
         str | None, typer.Argument(help="Show this device: a shipped name, or a JSON file.")
     ] = None,
+    contribute: Annotated[
+        Path | None,
+        typer.Option(
+            help="A device's JSON file, of nas calibrate: write a folder for a pull request to the "
+            "project: its rows and the facts of the machine, and nothing that names it or you."
+        ),
+    ] = None,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Of --contribute: a table that it was calibrated on."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Of --contribute: the folder.", callback=options.checked_folder),
+    ] = None,
+    space: options.MaybeSpace = None,
+    task: tasks.Task = None,
+    build: tasks.Build = None,
+    shape: tasks.Shape = None,
     json: options.AsJson = False,
 ) -> None:
-    """List the shipped devices, with how far to trust them; or show one device and its costs."""
+    """List the shipped devices, with how far to trust them; or show one device and its costs.
+
+    With --contribute, write what a pull request needs of a device of your own.
+    """
     from latency import load_device, shipped
     from nas.calibration.validated import status, trust
 
+    if contribute is not None:
+        if device is not None:
+            raise InputError(f"{device}: --contribute names its device itself; leave this out")
+        contribution.contribute(
+            contribute, tables, out, space=space, task=task, build=build, shape=shape, json=json
+        )
+        return
+    alone = {"--from": tables, "--out": out, "--space": space, "--task": task, "--build": build}
+    for flag, given in {**alone, "--shape": shape}.items():
+        if given:
+            raise InputError(f"{flag} goes with --contribute DEVICE.json")
     if device is not None:
         _one(load_device(device), json=json)
         return
@@ -53,7 +89,15 @@ def _plain(device: "Device") -> dict[str, Any]:
         "memory_limit_mb": device.memory_limit_mb,
         "facts": device.facts,
         "validation": asdict(device.validation) if device.validation else None,
+        "bounds": _bounds(device),
     }
+
+
+def _bounds(device: "Device") -> dict[str, float] | None:
+    """What bounds hold beside the costs of work, as factors; None where networks say it."""
+    if device.analytical is None or device.model.networks:
+        return None
+    return device.analytical.error_factors
 
 
 def _one(device: "Device", *, json: bool) -> None:
@@ -69,6 +113,9 @@ def _one(device: "Device", *, json: bool) -> None:
     if device.memory_limit_mb is not None:
         print_line(f"memory limit: {device.memory_limit_mb:g} MB of weights and activations")
     if device.analytical is not None:
+        if bounds := _bounds(device):
+            listed = "; ".join(f"{name} x{factor:.2f}" for name, factor in bounds.items())
+            print_line(f"90% bounds: {listed}; costs as below, by how much of each a network is")
         _print_costs(device)
     for source in device.facts.get("sources", ()):
         print_line(f"source: {source}")

@@ -121,10 +121,11 @@ def _print_networks(
 def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
     from nas.report.workload_summary import costliest, kinds
 
-    prediction = device.predict(workload)
+    prediction, spread = device.predict(workload), device.spread(workload)
     memory_mb = device.memory_mb(workload)
     summary: dict[str, Any] = {
         "predictions": [_plain(prediction, device)],
+        "bounds": spread.factors if spread else None,
         "workload": {
             "operations": len(workload.operations),
             "gflops": workload.flops / 1e9,
@@ -144,6 +145,9 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
         f"{prediction.latency_ms:.4g} {device.unit} on {device.name} "
         f"({prediction.low_ms:.4g} to {prediction.high_ms:.4g} {device.unit})"
     )
+    if spread is not None:
+        listed = ", ".join(f"{name} x{factor:.2f}" for name, factor in spread.factors.items())
+        print_line(f"90% bounds: {listed}")
     limit = device.memory_limit_mb
     fits = "" if limit is None else ", fits in " if memory_mb <= limit else ", DOES NOT FIT in "
     print_line(

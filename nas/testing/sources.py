@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from latency.sources.contract import Inputs, Job, Protocol, Source
+from latency.measurement.anonymous import IDENTIFIER
+from latency.sources.contract import Inputs, Job, Protocol, Source, state_of
 from latency.sources.journal import Journal
 from latency.sources.visits import Visit, gather, visits
 from nas.tables import write_rows
@@ -26,11 +27,6 @@ from search_spaces import read_table
 from search_spaces.tables.columns import RESERVED
 
 FACTS = {"device", "soc", "compute_unit", "os", "precision"}
-# UUIDs, and the identifiers of Apple's devices (40 hexadecimal digits; 8, a dash, 16).
-IDENTIFIER = re.compile(
-    r"\b(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f]{16})\b",
-    re.IGNORECASE,
-)
 
 
 class Convolutions(nn.Module):
@@ -82,6 +78,11 @@ class SourceConformance:
         assert facts == self.source().facts(), "a resumed measurement must find the same facts"
         assert all(isinstance(value, str) for value in facts.values())
         check_names_nobody(facts)
+
+    def test_what_it_tells_of_the_moment_names_nobody(self) -> None:
+        state = state_of(self.source())
+        assert all(isinstance(value, (str, float)) for value in state.values())
+        check_names_nobody({name: str(value) for name, value in state.items()})
 
     def test_visits_every_job_once_in_every_round(self) -> None:
         found = self._visits({"small": job(4, 8), "large": job(8, 8)})

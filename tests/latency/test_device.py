@@ -186,6 +186,8 @@ def damageable() -> Iterator[tuple[Json, list[Workload]]]:
     seen = [Measurement(network, 2.0 + n) for n, network in enumerate(wide)]
     yield latency.calibrate(seen, "numeric").to_json(), wide[:2]
     yield latency.load_device("iphone-13").to_json(), asked
+    held_out = latency.calibrate(alone, "judged").validated(whole[:4], "held out")
+    yield held_out.to_json(), asked
     rates = {"gflop_per_s": 900, "gb_per_s": 25, "launch_ms": 0.02}
     head = {"format": "temporal-nas/device", "version": "1.0", "name": "sheet"}
     yield {**head, "rates": rates, "memory_limit_mb": 100}, asked
@@ -247,6 +249,55 @@ def test_predicting_together_is_predicting_one_by_one() -> None:
     for content, asked in DAMAGEABLE:
         device = Device.from_json(content, "device.json")
         assert device.predict_all(asked) == [device.predict(workload) for workload in asked]
+
+
+def claiming() -> dict[str, Json]:
+    """Devices of both ways to judge one, as their files hold them."""
+    device, rng = made_device(), np.random.default_rng(1)
+    choices = tabular(rng, 6)
+    unseen = [Measurement(from_choices(str(c), c), time_ms(c)) for c in choices]
+    return {
+        "left out": device.to_json(),
+        "held out": device.validated(unseen, "held out").to_json(),
+        "shipped": latency.load_device("iphone-13").to_json(),
+    }
+
+
+@pytest.mark.parametrize("way", ["left out", "held out", "shipped"])
+def test_what_a_file_claims_of_its_errors_is_what_it_holds(way: str) -> None:
+    content = json.loads(json.dumps(claiming()[way]))
+    assert Device.from_json(content, "device.json").validation is not None
+    claim = content["validation"]
+    share, count = claim["within_bounds_share"], claim["networks"]
+    bare = {**content, "measurements": [], "judged": []}
+    other = 0.5 if share > 0.75 else 1.0
+    for wrong, says in (
+        (bare, f"of {count} networks .*, and holds the errors of 0; calibrate it on what was"),
+        ({**content, "validation": {**claim, "networks": count + 3}}, "holds the errors of"),
+        ({**content, "validation": {**claim, "within_bounds_share": other}}, "own errors say"),
+        ({**content, "validation": {**claim, "within_bounds_share": 1.2}}, "expected 0 to 1"),
+        ({**content, "validation": {**claim, "mape_pct": 30.0}}, "a mean error of 30%, and its"),
+        ({**content, "bounds": {"quantile": 1.6, "coverage": 0.99}}, "coverage: expected 0.9"),
+    ):
+        with pytest.raises(InputError, match=says) as refused:
+            Device.from_json(wrong, "device.json")
+        assert "\n" not in str(refused.value)
+    assert Device.from_json({**bare, "validation": None}, "device.json").validation is None
+
+
+def test_a_data_sheet_claims_no_coverage() -> None:
+    claim = {"networks": 24, "mape_pct": 4, "spearman": 0.9, "within_bounds_share": 0.9}
+    rates = {"gflop_per_s": 900, "gb_per_s": 25, "launch_ms": 0.02}
+    head = {"format": "temporal-nas/device", "version": "1.0", "name": "sheet", "rates": rates}
+    for how in ("held out", "5 folds"):
+        with pytest.raises(InputError, match="90% of 24 networks .*holds nothing that was meas"):
+            Device.from_json({**head, "validation": {**claim, "how": how}}, "device.json")
+
+
+def test_devices_that_were_judged_before_errors_were_kept_are_read() -> None:
+    content = claiming()["held out"]
+    older = {name: value for name, value in content.items() if name != "judged"}
+    assert Device.from_json(older, "device.json").validation is not None
 
 
 def test_files_of_older_versions_have_no_median_error() -> None:

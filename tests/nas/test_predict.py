@@ -247,3 +247,32 @@ def test_the_same_from_python(tmp_path: Path, table_device: Path) -> None:
     assert nas.read_model("torch.nn:ReLU", "1,8").parameters == 0
     with pytest.raises(InputError, match="needs `shape=1,3,224,224`"):
         nas.read_model("torch.nn:ReLU")
+
+
+def test_bounds_say_which_part_of_them_is_what(call: Call, table_device: Path) -> None:
+    asked = ("predict", "--model", "torch.nn:Softmax", "--shape", "8,512,512", "--device")
+    code, out, err = call(*asked, "iphone-13", "--json")
+    assert code == 0, err
+    found = json.loads(out)["bounds"]
+    assert list(found) == ["costs", "family", "residual"]
+    assert all(factor >= 1 for factor in found.values())
+    said = call(*asked, "iphone-13")[1].splitlines()
+    parts = ", ".join(f"{name} x{factor:.2f}" for name, factor in found.items())
+    assert said[1] == f"90% bounds: {parts}"
+    nas_devices = json.loads(call("devices", "iphone-13", "--json")[1])["bounds"]
+    assert nas_devices["family, of attention"] > nas_devices["family, of convolutions"] > 1
+    assert "90% bounds: family, of convolutions x" in call("devices", "iphone-13")[1]
+    # A device that networks were measured on has bounds of their errors, and a sheet has neither.
+    assert json.loads(call("devices", str(table_device), "--json")[1])["bounds"] is None
+    Path("sheet.json").write_text(
+        json.dumps(
+            {
+                "format": "temporal-nas/device",
+                "version": "1.0",
+                "name": "sheet",
+                "rates": {"gflop_per_s": 900, "gb_per_s": 25, "launch_ms": 0.02},
+            }
+        )
+    )
+    assert json.loads(call(*asked, "sheet.json", "--json")[1])["bounds"] is None
+    assert "90% bounds" not in call(*asked, "sheet.json")[1]
