@@ -63,7 +63,8 @@ def fit_designs(
     unseen = replace(plain.regression, family=_scaled(TAILS * math.sqrt(float(shares @ scales**2))))
     weights = shares @ np.stack([each.weights for each in found])
     averaged = unseen.approximation(plain.log_costs, plain.amplitude, weights)
-    return model_of(averaged, measurements, number_bytes), errors / np.sqrt(averaged.leave_one_out[1])
+    deviations = np.sqrt(averaged.leave_one_out[1])
+    return model_of(averaged, measurements, number_bytes), errors / deviations
 
 
 def _doubted(plain: LaplaceApproximation, scale: float) -> LaplaceApproximation:

@@ -28,8 +28,8 @@ def network(seed: int, name: str = "net") -> Workload:
         numbers = channels * side * side
         kinds = ("matmul", "normalisation") if attentive else ("convolution", "depthwise")
         kind = str(draw.choice(kinds))
-        product = 2 * numbers * {"convolution": channels, "matmul": channels, "depthwise": 9}.get(
-            kind, 0
+        product = (
+            2 * numbers * {"convolution": channels, "matmul": channels, "depthwise": 9}.get(kind, 0)
         )
         stored = 4 * channels * {"depthwise": 9, "normalisation": 2}.get(kind, channels)
         operations.append(Operation(kind, (1, channels, side, side), product, 8 * numbers, stored))
