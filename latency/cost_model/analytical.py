@@ -65,7 +65,8 @@ class AnalyticalModel:
     @cached_property
     def _posterior(self) -> "LaplaceApproximation":
         columns = np.array(self.measured).reshape(len(self.measured), len(COLUMNS))
-        regression = CostRegression(columns, np.log(np.array(self.latency_ms)), self.prior)
+        times = np.log(np.array(self.latency_ms))
+        regression = CostRegression(columns, times, self.prior, self.family)
         weights = np.array(self.weights)
         return regression.approximation(np.array(self.log_costs), self.amplitude, weights)
 
@@ -251,28 +252,51 @@ def fit(
     Raises:
         InputError: a workload without sizes, or a time that is not positive.
     """
+    regression = regression_of(measurements, prior, number_bytes)
+    if not measurements:
+        return AnalyticalModel(prior, tuple(prior.log_medians.tolist()), number_bytes=number_bytes)
+    best = best_estimate(regression)
+    return replace(model_of(best, measurements, number_bytes), width=best.width)
+
+
+def best_estimate(regression: CostRegression) -> LaplaceApproximation:
+    """The maximum a posteriori, by the amplitude whose leave-one-out predictions are best."""
+    return max((regression.map_estimate(a) for a in AMPLITUDES), key=lambda found: found.objective)
+
+
+def model_of(
+    found: LaplaceApproximation, measurements: Sequence[Measurement], number_bytes: int | None
+) -> AnalyticalModel:
+    """The model that an approximation to measurements stands for, its bounds as it states them."""
+    regression = found.regression
+    return AnalyticalModel(
+        prior=regression.prior,
+        log_costs=tuple(found.log_costs.tolist()),
+        amplitude=found.amplitude,
+        family=regression.family,
+        number_bytes=number_bytes,
+        measured=tuple(tuple(row) for row in regression.columns.tolist()),
+        latency_ms=tuple(measurement.latency_ms for measurement in measurements),
+        weights=tuple(found.weights.tolist()),
+    )
+
+
+def regression_of(
+    measurements: Sequence[Measurement], prior: UnitCosts, number_bytes: int | None = None
+) -> CostRegression:
+    """Set up the regression problem of measured workloads.
+
+    Raises:
+        InputError: a workload without sizes, or a time that is not positive.
+    """
     for measurement in measurements:
         name, latency_ms = measurement.workload.name, measurement.latency_ms
         if not measurement.workload.measurable:
             raise InputError(f"{name}: its operations have no sizes; trace the module")
         if not (np.isfinite(latency_ms) and latency_ms > 0):
             raise InputError(f"{name}: latency {latency_ms} ms is not positive")
-    start = AnalyticalModel(prior, tuple(prior.log_medians.tolist()), number_bytes=number_bytes)
-    if not measurements:
-        return start
     columns = work_matrix([m.workload for m in measurements], number_bytes)
-    times_ms = np.array([m.latency_ms for m in measurements])
-    regression = CostRegression(columns, np.log(times_ms), prior)
-    best = max((regression.map_estimate(a) for a in AMPLITUDES), key=lambda found: found.objective)
-    return replace(
-        start,
-        log_costs=tuple(best.log_costs.tolist()),
-        amplitude=best.amplitude,
-        width=best.width,
-        measured=tuple(tuple(row) for row in columns.tolist()),
-        latency_ms=tuple(times_ms.tolist()),
-        weights=tuple(best.weights.tolist()),
-    )
+    return CostRegression(columns, np.log([m.latency_ms for m in measurements]), prior)
 
 
 def _cost(costs: Json, kind: str, where: str) -> float:

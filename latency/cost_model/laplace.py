@@ -6,7 +6,9 @@ Logarithms of unit costs are Gaussian, the residual is a Gaussian process, the n
 Linear around the maximum a posteriori, all of it is one Gaussian (Rasmussen and Williams 2006,
 "Gaussian processes for machine learning", chapters 2, 3 and 5). Outliers are weighted down by
 expectation-maximisation (Lange, Little and Taylor 1989). Settings were tuned on the published
-Neural Engine rows (examples/benchmarks/neural_engine.py), then frozen.
+Neural Engine rows (examples/benchmarks/neural_engine.py), then frozen. The noise of a measurement
+is the machine's, and, where networks of different designs were measured, what each design adds
+(`latency.cost_model.designs`).
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from latency.cost_model.unit_costs import UnitCosts
-from latency.cost_model.work_amounts import WORK_KINDS, Vector, size_features
+from latency.cost_model.work_amounts import GROUPS, WORK_KINDS, Vector, size_features
 
 NOISE = 0.05  # of one measurement, in ratio
 STUDENT_DEGREES = 4.0  # of the Student-t: a measurement may be an outlier
@@ -34,11 +36,19 @@ WIDEST = 4.0
 
 @dataclass(frozen=True)
 class CostRegression:
-    """The regression problem: amounts of work, measured log latencies, a prior on unit costs."""
+    """The regression problem: amounts of work, measured log latencies, a prior on unit costs.
+
+    Args:
+        columns: amounts of work, (measurements, COLUMNS).
+        log_latency: measured, (measurements,).
+        prior: on unit costs.
+        family: scale of the error that each measured network's own design has, by GROUPS.
+    """
 
     columns: Vector
     log_latency: Vector
     prior: UnitCosts
+    family: tuple[float, ...] = (0.0,) * len(GROUPS)
 
     @cached_property
     def amounts(self) -> Vector:
@@ -83,6 +93,11 @@ class CostRegression:
         each = self.amounts * np.exp(log_costs)
         return np.asarray(each / each.sum(axis=1, keepdims=True))
 
+    def own_variance(self, log_costs: Vector) -> Vector:
+        """Squared scale of each measurement's noise, and of its design's error, (measurements,)."""
+        of_groups = self.jacobian(log_costs) @ GROUPS.T
+        return np.asarray(NOISE**2 + np.square(of_groups * np.array(self.family)).sum(axis=1))
+
     def _noise_covariance(self, amplitude: float, weights: Vector) -> Vector:
         residual = amplitude**2 * kernel(self.features, self.features)
         return np.asarray(residual + np.diag(NOISE**2 / weights))
@@ -103,7 +118,7 @@ class LaplaceApproximation:
     regression: CostRegression
     log_costs: Vector
     amplitude: float
-    weights: Vector
+    weights: Vector  # NOISE**2 over the variance that a measurement counts with
     noise_covariance: Vector  # (measurements, measurements) covariance of residual and noise
 
     @cached_property
@@ -141,7 +156,8 @@ class LaplaceApproximation:
         surprise = self.residuals + self.jacobian @ from_prior
         diagonal = np.diag(self.precision)
         known = np.maximum(1 / diagonal - NOISE**2 / self.weights, 1e-9)
-        return self.precision @ surprise / diagonal, known + NOISE**2
+        own = self.regression.own_variance(self.log_costs)
+        return self.precision @ surprise / diagonal, known + own
 
     @cached_property
     def objective(self) -> float:
@@ -154,14 +170,17 @@ class LaplaceApproximation:
 
     @cached_property
     def em_weights(self) -> Vector:
-        """The E step: each measurement's expected Student-t weight, given its error."""
+        """The E step: each measurement's expected Student-t weight, given its error.
+
+        In units of NOISE: one whose design errs by more counts less.
+        """
         from_prior = self.log_costs - self.regression.prior.log_medians
         noise = NOISE**2 / self.weights
         error = noise * (self.precision @ (self.residuals + self.jacobian @ from_prior))
         variance = np.maximum(noise - noise**2 * np.diag(self.precision), 0.0)
-        return np.asarray(
-            (STUDENT_DEGREES + 1) / (STUDENT_DEGREES + (error**2 + variance) / NOISE**2)
-        )
+        own = self.regression.own_variance(self.log_costs)
+        expected = (STUDENT_DEGREES + 1) / (STUDENT_DEGREES + (error**2 + variance) / own)
+        return np.asarray(expected * NOISE**2 / own)
 
     @cached_property
     def width(self) -> float:

@@ -8,6 +8,8 @@ import numpy as np
 
 from latency.cost_model import analytical
 from latency.cost_model.analytical import DIRECTIONS, AnalyticalModel
+from latency.cost_model.designs import fit_designs
+from latency.cost_model.laplace import WIDEST
 from latency.cost_model.unit_costs import UnitCosts, eager_prior
 from latency.measurement.measurement import Measurement, check_measurements
 from latency.measurement.validation import Prediction, Seen, validate
@@ -87,7 +89,8 @@ def _from_blocks(
             f"{like.name!r} tells what work of known sizes costs, and these options have names "
             "alone; borrow columns of measured networks instead"
         )
-    costs = analytical.fit(sized, prior, number_bytes) if sized else None
+    fit = _of_designs if _are_designs(sized) else analytical.fit
+    costs = fit(sized, prior, number_bytes) if sized else None
     tabular = [p for m in (*networks, *blocks) for p in m.workload.leaves if not p.measurable]
     return Device(
         name=name,
@@ -101,6 +104,34 @@ def _from_blocks(
         choices=tuple(dict.fromkeys(p.choice for p in tabular)),
         numeric=tuple(dict.fromkeys(p.choice for p in tabular if p.name == p.choice)),
     )
+
+
+def _are_designs(sized: Sequence[Measurement]) -> bool:
+    """Whether what was measured is whole networks, which share neither parts nor choices.
+
+    A part is named after its choice (`down0=conv3d`), and so is a network of a space.
+    """
+    names = ((m.workload.name, m.workload.choice) for m in sized if not m.of_network)
+    return len([1 for name, choice in names if name == choice]) == len(sized)
+
+
+def _of_designs(
+    measurements: Sequence[Measurement], prior: UnitCosts, number_bytes: int | None
+) -> AnalyticalModel:
+    """Costs from networks of different designs; one measured again counts once, by its mean.
+
+    The bounds are conformal, and never narrower than the model's own.
+    """
+    again: dict[str, list[Measurement]] = {}
+    for measurement in measurements:
+        again.setdefault(measurement.workload.digest, []).append(measurement)
+    once = [
+        replace(same[0], latency_ms=float(np.mean([m.latency_ms for m in same])))
+        for same in again.values()
+    ]
+    model, errors = fit_designs(once, prior, number_bytes)
+    quantile = bounds.conformal_quantile(errors.tolist())
+    return replace(model, width=float(np.clip(quantile / bounds.UNVALIDATED, 1.0, WIDEST)))
 
 
 def _fitted_to(
