@@ -98,7 +98,12 @@ def printed(rows: pd.DataFrame) -> str:
     if not references:
         return "no network was trained alone yet; train them with --out DIR"
     trivial = {n: rows[c].to_numpy(float) for n, c in TRIVIAL.items() if c in rows}
-    parts = [against(name, found, losses, trivial) for name, found in references.items()]
+    parts = []
+    for name, found in references.items():
+        whole = [seed for seed in found if np.isfinite(seed).all()]
+        if 0 < len(whole) < len(found):  # a second seed of some: the first is of all
+            parts.append(against(name, whole, losses, trivial))
+        parts.append(against(name, found, losses, trivial))
     return "\n\n".join(parts)
 
 
