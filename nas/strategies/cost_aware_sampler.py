@@ -5,7 +5,8 @@ has the largest expected improvement inside the budgets: of the best quality whe
 counts, else of the hypervolume up to the goal's corner or of the whole front. The settings are the
 same everywhere. They were chosen on NAS-Bench-201 with its two errors and four devices, so what
 examples/benchmarks/search_nb201.py prints is no blind test of them; the share of the whole front
-was, beside two of these devices, on made-up chains of blocks.
+was, beside two of these devices, on made-up chains of blocks; `first_share` on supernets of
+moving_digits and of the twin of snapgen_v.
 """
 
 import functools
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.problem.earlier import Earlier
+from nas.problem.fidelity import Fidelity
 from nas.problem.pareto import nondominated
 from nas.problem.problem import Matrix, Problem, Vector
 from nas.strategies.candidates import Candidates, Searcher, Seen
@@ -44,6 +46,9 @@ class Settings:
     agrees: float = 0.3  # ... one of them ranks these with such a Kendall's tau; else as many
     candidates: int = 400
     generations: int = 4
+    # Of what so many full looks cost, the share that first points take where these are first looks:
+    # few of them leave a large space unseen.
+    first_share: float = 0.5
     batch_share: float = 0.05  # of what was evaluated: so many are proposed from one model ...
     largest_batch: int = 25  # ... and no more
     chosen_from: int = 4  # times as many as a batch takes: the best by themselves
@@ -58,13 +63,20 @@ class Settings:
     # as few networks make its cheap end.
     whole: float = 20.0
 
+    def with_looks(self, fidelity: Fidelity | None) -> "Settings":
+        """The same where evaluations are looks: more first points, as each costs less."""
+        if fidelity is None:
+            return self
+        more = max(1, round(self.first_share * fidelity.full / fidelity.levels[0]))
+        return replace(self, first=more * self.first, first_told=more * self.first_told)
+
 
 class CostAware(JointSampler):
     """Models quality, knows costs."""
 
     def __init__(self, problem: Problem, settings: Settings | None = None) -> None:
         super().__init__(problem)
-        self.settings = settings or Settings()
+        self.settings = (settings or Settings()).with_looks(problem.fidelity)
         self._kernel = Kernel(self.coder)
         self._searcher = Searcher(inside_region(problem), self.coder, self.rng)
         known = problem.is_known
