@@ -1,7 +1,7 @@
-"""Chips: priors on unit costs from data sheets (`devices/chips.csv`), or scaled from a neighbour.
+"""Chips: priors on unit costs from data sheets (`devices/chips.csv`), and their ratios.
 
-A chip that nothing was measured on takes a neighbour's posterior, divided by how much faster its
-data sheet says that it is.
+Shipped devices are fitted to all chips together by these ratios (`cost_model.multilevel`). Scaling
+one neighbour's posterior by them (`transferred_prior`) is what benchmarks compare that with.
 """
 
 import csv

@@ -395,6 +395,26 @@ def favouring(architecture: Architecture, span: Span) -> Samples:
     return Samples(tuple(total[begin:end].tolist()))
 
 
+def test_cost_aware_learns_whom_the_first_clips_favour() -> None:
+    """Of networks that were seen once, too: by what others with their options came to."""
+    problem = replace(PROBLEMS["plain"], fidelity=CLIPS, goal=BEST)
+    rng = np.random.default_rng(0)
+    networks = list(dict.fromkeys(problem.space.sample(rng) for _ in range(80)))
+
+    def look(architecture: Architecture, level: int) -> float:
+        return float(np.mean(favouring(architecture, (0, CLIPS.levels[level])).values))
+
+    sampler = cost_aware(problem)
+    for each in networks[:40]:
+        for level in range(1, len(CLIPS.levels)):
+            sampler.observe(each, level, (look(each, level),))
+    first = np.array([look(each, 0) for each in networks])
+    full = np.array([look(each, CLIPS.top) for each in networks])
+    told = np.array(sampler.as_seen_fully(networks, first.tolist()))
+    error, untold = (found[40:] - full[40:] for found in (told, first))
+    assert np.std(error) < 0.6 * np.std(untold)
+
+
 @pytest.mark.long
 def test_cost_aware_is_not_won_over_by_whom_the_first_clips_favour() -> None:
     """What full looks find of its winners is better than of a search on first looks alone."""
