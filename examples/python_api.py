@@ -14,6 +14,7 @@ result = nas.search(
         budget=nas.Budget(latency="50%"),
         trials=16,
         plan=TrainingPlan(image_steps=40, video_steps=40),
+        finalist_steps=24,
         winner_steps=40,
         validation_clips=16,
         test_clips=16,

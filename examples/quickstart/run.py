@@ -19,8 +19,8 @@ from pathlib import Path
 
 PACKAGES = "examples/temporal_bundle examples/adversarial_finetune"
 SHORT_SEARCH = (
-    "--trials 4 --image-steps 20 --video-steps 20 --winner-steps 20 --validation-clips 16 "
-    "--test-clips 16 --finalist-clips 32"
+    "--trials 4 --image-steps 20 --video-steps 20 --finalist-steps 24 --winner-steps 20 "
+    "--validation-clips 16 --test-clips 16 --finalist-clips 32"
 )
 SHORT_TRAINING = "--stage-one-steps 20 --stage-two-steps 20 --clips-per-step 4"
 SHORT_JUDGING = "--clips 64 --classifier-steps 30"

@@ -181,7 +181,7 @@ def search(
             help="Steps that train the finalists on by themselves, all together, before one of "
             "them wins: the better half stays, again and again. 0 keeps the supernet's order.",
         ),
-    ] = 0,
+    ] = 480,
     winner_steps: Annotated[
         int,
         typer.Option(

@@ -40,6 +40,7 @@ class Settings(SearchSettings):
     formerly: ClassVar[dict[str, Any]] = {
         **SearchSettings.formerly,
         "screening_clips": 0,
+        "finalist_steps": 0,
         "recipe": "fair",
         "plan.image_steps": 400,
         "plan.image_clips": 8,
@@ -63,7 +64,7 @@ class Settings(SearchSettings):
     screening_clips: int = 16
     validation_clips: int = 128
     finalist_clips: int = 1024
-    finalist_steps: int = 0
+    finalist_steps: int = 480
     winner_steps: int = 450
     test_clips: int = 384
     metrics: tuple[str, ...] = ()

@@ -3,5 +3,6 @@
 import sys
 
 NAS = [sys.executable, "-m", "nas"]
-CLIPS = ["--validation-clips", "8", "--test-clips", "8", "--finalist-clips", "64"]
+FINALISTS = ["--finalist-clips", "64", "--finalist-steps", "0"]
+CLIPS = ["--validation-clips", "8", "--test-clips", "8", *FINALISTS]
 SMALL = ["--trials", "6", "--winner-steps", "4", *CLIPS]

@@ -22,5 +22,6 @@ def test_commands_and_python_have_the_same_defaults() -> None:
     assert (found["device"] or ["host"]) == [settings.device, *settings.other_devices]
     assert found["validation_clips"] == settings.validation_clips
     assert found["test_clips"] == settings.test_clips
+    assert found["finalist_steps"] == settings.finalist_steps
     assert (found["latency_ms"] or ["60%"]) == [settings.budget.latency]
     assert found["limit_bound"] == settings.budget.bound

@@ -332,7 +332,7 @@ def test_a_budget_below_the_fastest_network_is_refused_before_training(
 def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path) -> None:
     settings = nas_api.Settings(
         supernet=str(supernet_file), trials=3, validation_clips=8, test_clips=8,
-        calibration_networks=8, unseen_networks=6, winner_steps=0,
+        calibration_networks=8, unseen_networks=6, finalist_steps=0, winner_steps=0,
     )  # fmt: skip
     result = nas_api.search(tmp_path / "run", settings)
     unseen = json.loads((tmp_path / "run" / "run.json").read_text())["results"]["unseen"]
@@ -358,6 +358,7 @@ def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path
 def test_a_small_space_of_ones_own_without_none(tmp_path: Path) -> None:
     settings = nas_api.Settings(
         space=f"{__name__}:TINY", trials=50, validation_clips=4, test_clips=4, winner_steps=2,
+        finalist_steps=4,
         budget=nas_api.Budget("95%"),
         plan=TrainingPlan(image_steps=2, image_clips=1, video_steps=2, video_clips=1),
     )  # fmt: skip

@@ -47,7 +47,7 @@ def films(tmp_path: Path) -> Path:
 def settings(films: Path, metric: str = "brightness") -> nas_api.Settings:
     return nas_api.Settings(
         space=f"{__name__}:VIDEO", device="iphone-15-pro", trials=2, validation_clips=4,
-        test_clips=4, winner_steps=2, metrics=(f"{__name__}:{metric}",),
+        test_clips=4, finalist_steps=0, winner_steps=2, metrics=(f"{__name__}:{metric}",),
         budget=nas_api.Budget("99%"),
         plan=TrainingPlan(
             image_steps=2, image_clips=1, video_steps=2, video_clips=1, data=str(films)

@@ -49,7 +49,8 @@ def test_two_devices_four_objectives_and_two_workers(
     settings = nas_api.Settings(
         device=str(device_file), other_devices=(str(slow_device),), objectives=OBJECTIVES,
         budget=Budget("80%", other_latency=("70%",)), supernet=str(supernet_file), strategy="nsga2",
-        trials=6, validation_clips=8, test_clips=8, finalists=2, finalist_clips=32, winner_steps=0,
+        trials=6, validation_clips=8, test_clips=8, finalists=2, finalist_clips=32,
+        finalist_steps=0, winner_steps=0,
         energy=str(tmp_path / "energy.json"),
     )  # fmt: skip
     content = json.loads(slow_device.read_text())
