@@ -17,7 +17,7 @@ from search_spaces.tables.columns import RESERVED, in_kept_unit
 Row = dict[str, Any]
 MOST_NAMED = 6  # columns of a role in a line for people
 FEW = 16  # values, as options have them; what is measured has more
-NEVER_CHOICES = ("id", "notes", "strategy", "seed", "trial", "repeats")  # of our own tables
+NEVER_CHOICES = ("id", "notes", "strategy", "seed", "trial", "repeats", "round_times")
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

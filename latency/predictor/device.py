@@ -13,6 +13,7 @@ from latency.cost_model.laplace import NOISE
 from latency.cost_model.roofline import Roofline
 from latency.cost_model.spread import Spread
 from latency.measurement.claims import seen_of, validation_of
+from latency.measurement.drift import Drift
 from latency.measurement.measurement import Measurement
 from latency.measurement.validation import SHORTEST_MS, Prediction, Seen, Validation, validate
 from latency.predictor.older import migrated
@@ -48,6 +49,7 @@ class Device:
     choices: tuple[str, ...] = ()  # decisions of tabular networks that it was calibrated on
     numeric: tuple[str, ...] = ()  # those of them whose numbers vary freely
     graphs: tuple[CellGraph, ...] = ()  # some of whose edges are choices: which are dead there
+    drift: Drift | None = None  # of the machine, where it was measured in rounds
     extra: Json = field(default_factory=dict)  # fields of the file that this version doesn't know
 
     def memory_mb(self, workload: Workload) -> float:
@@ -73,6 +75,11 @@ class Device:
         if self.analytical and not fitted and part.measurable and part.digest not in self.blocks:
             row[1:-1] += self.analytical.part_cost(part)[1]
         return row
+
+    @property
+    def same_hour(self) -> "Device":
+        """The same without the machine's drift: for networks that were measured beside its own."""
+        return replace(self, drift=None)
 
     @property
     def unit(self) -> str:
@@ -141,6 +148,14 @@ class Device:
 
     def _alone(self, workload: Workload) -> Prediction:
         """Predict a block by itself, or a network that has no parts."""
+        found = self._alone_at_once(workload)
+        if self.drift is None:
+            return found
+        each = (np.array([ms]) for ms in (found.latency_ms, found.low_ms, found.high_ms))
+        low_ms, high_ms = self.drift.widened(*each)
+        return Prediction(found.latency_ms, float(low_ms[0]), float(high_ms[0]))
+
+    def _alone_at_once(self, workload: Workload) -> Prediction:
         self.check_known(workload)
         if workload.digest in self.blocks:
             latency_ms = self.blocks[workload.digest][1]
@@ -150,7 +165,7 @@ class Device:
             return self.analytical.predict(workload)
         alone = np.zeros_like(self.model.intercept)
         alone[0] = linked(self.base_ms(workload), self.model.link)
-        return self.bounded(alone)
+        return self.same_hour.bounded(alone)
 
     def check_known(self, part: Workload) -> None:
         """Refuse a part of which nothing is known, not even a roofline; InputError."""
@@ -191,14 +206,16 @@ class Device:
         """
         spread_ms = self.model.spread_ms(rows)
         if self.model.networks:
-            return interval_ms(rows[:, 0], spread_ms, self.quantile, self.model.link)
-        latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
-        factor = np.exp(self.quantile * np.sqrt(np.log1p((spread_ms / latency_ms) ** 2)))
-        return latency_ms, latency_ms / factor, latency_ms * factor
+            found = interval_ms(rows[:, 0], spread_ms, self.quantile, self.model.link)
+        else:
+            latency_ms = np.maximum(rows[:, 0], SHORTEST_MS)
+            factor = np.exp(self.quantile * np.sqrt(np.log1p((spread_ms / latency_ms) ** 2)))
+            found = latency_ms, latency_ms / factor, latency_ms * factor
+        return found if self.drift is None else (found[0], *self.drift.widened(*found))
 
     def validated(self, measurements: Sequence[Measurement], how: str) -> "Device":
-        """Validate on held-out measurements: this device with its errors on them."""
-        predicted = self.predict_all([m.workload for m in measurements])
+        """Validate on held-out measurements of the same hour: this device with its errors there."""
+        predicted = self.same_hour.predict_all([m.workload for m in measurements])
         return self.judged_by(predicted, measurements, how)
 
     def judged_by(
@@ -230,6 +247,7 @@ class Device:
             "choices": list(self.choices),
             "numeric": list(self.numeric),
             **({"graphs": [graph.to_json() for graph in self.graphs]} if self.graphs else {}),
+            **({"drift": asdict(self.drift)} if self.drift else {}),
             "measurements": [asdict(seen) for seen in self.measurements],
             "judged": [asdict(seen) for seen in self.judged],
         }
@@ -290,6 +308,7 @@ def _device(found: Json, where: str) -> Device:
         choices=tuple(str(name) for name in found.get("choices") or ()),
         numeric=tuple(str(name) for name in found.get("numeric") or ()),
         graphs=_graphs(found.get("graphs") or [], where),
+        drift=Drift.from_json(found["drift"], f"{where}, drift") if found.get("drift") else None,
         extra={k: v for k, v in found.items() if k not in KNOWN},
     )
     sized_ms = device.analytical.latency_ms if device.analytical else ()
@@ -309,4 +328,4 @@ def _block_ms(found: object, where: str) -> float:
     return 0.0 if finite(found, where) == 0 else positive(found, where)
 
 
-KNOWN = frozenset(Device("", LinearModel.sum_of_parts(np.zeros(2))).to_json()) | {"graphs"}
+KNOWN = frozenset(Device("", LinearModel.sum_of_parts(np.zeros(2))).to_json()) | {"graphs", "drift"}

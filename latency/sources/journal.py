@@ -108,7 +108,10 @@ class Journal:
         entry = self._parsed(line, number)
         try:
             samples = tuple(float(sample) for sample in entry["samples_ms"])
-            return Visit(str(entry["job"]), int(entry["round"]), samples, dict(entry["notes"]))
+            at_s = None if entry.get("at_s") is None else float(entry["at_s"])
+            return Visit(
+                str(entry["job"]), int(entry["round"]), samples, dict(entry["notes"]), at_s
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(number, repr(error)) from None
 

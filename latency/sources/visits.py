@@ -9,6 +9,7 @@ from collections.abc import Container, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from latency.measurement.measurement import Timing
+from latency.measurement.rounds import Round
 from latency.sources.contract import Job, Notes, Protocol, Runner, Source
 from latency.sources.settling import settle
 from search_spaces import InputError
@@ -24,6 +25,7 @@ class Visit:
     round: int
     samples_ms: tuple[float, ...]
     notes: Notes = field(default_factory=dict)
+    at_s: float | None = None  # seconds since 1970; None in journals of earlier versions
 
     @property
     def key(self) -> tuple[str, int]:
@@ -38,6 +40,7 @@ class Measured:
     timing: Timing
     notes: str  # as it stands in the table: `ran_on=ne:0.97,cpu:0.03; warmup_s=1`
     steady: Timing | None = None  # once the clock had settled, where that was waited for
+    rounds: tuple[Round, ...] = ()  # those before that
 
 
 def visits(
@@ -77,7 +80,7 @@ def visits(
                 raise InputError(f"{name}: {error}") from error
             _check(source, name, sampled.samples_ms, protocol.runs_per_visit)
             notes = {**sampled.notes, **settled}
-            yield Visit(name, number, tuple(sampled.samples_ms), notes)
+            yield Visit(name, number, tuple(sampled.samples_ms), notes, round(time.time(), 1))
 
 
 def gather(found: Iterable[Visit], rounds: int | None = None) -> dict[str, Measured]:
@@ -93,8 +96,19 @@ def gather(found: Iterable[Visit], rounds: int | None = None) -> dict[str, Measu
         burst = [visit for visit in visited if rounds is None or visit.round < rounds]
         steady = [visit for visit in visited if rounds is not None and visit.round >= rounds]
         notes = notes_text(_together([visit.notes for visit in visited]))
-        measured[name] = Measured(_timing(burst), notes, _timing(steady) if steady else None)
+        measured[name] = Measured(
+            _timing(burst), notes, _timing(steady) if steady else None, _rounds(burst)
+        )
     return measured
+
+
+def _rounds(visited: list[Visit]) -> tuple[Round, ...]:
+    ordered = sorted(visited, key=lambda each: each.round)
+    return tuple(
+        Round(each.at_s, statistics.median(each.samples_ms))
+        for each in ordered
+        if each.at_s is not None
+    )
 
 
 def _timing(visited: list[Visit]) -> Timing:

@@ -8,6 +8,7 @@ import numpy as np
 
 import latency
 from latency import Device, Measurement, Source, Sources, Workload
+from latency.measurement.drift import Drift, drift_of
 from latency.measurement.measurement import LEAST_MS, MOST_MS
 from nas.calibration import block_tables, judging, profiling
 from nas.calibration.residuals import Judged
@@ -42,6 +43,7 @@ class Given:
     space: SearchSpace | None  # that was given
     always_ms: float  # what every network has beside the options of named choices
     unmeasured: tuple[str, ...]  # options of named choices that are in no table, as `stage0=skip`
+    drift: Drift | None  # of the machine, where its tables say when their rounds were
 
 
 def read(
@@ -103,6 +105,9 @@ def read(
         unmeasured=tuple(block_tables.unmeasured(chosen, [*of_blocks, *of_networks]))
         if of_names and chosen
         else (),
+        drift=drift_of([profiling.rounds_in(table) for table in found])
+        if column == "latency_ms"
+        else None,
     )
 
 
@@ -237,8 +242,10 @@ def calibrated(
 
     device = _of_space(fit(networks), given)
     if unseen:
-        return judging.held_out(device, unseen)
-    return judging.left_out(device, networks, fit, seed)
+        device, judged = judging.held_out(device, unseen)
+    else:
+        device, judged = judging.left_out(device, networks, fit, seed)
+    return replace(device, drift=given.drift), judged  # judged are networks of the same hour
 
 
 def _fitted(

@@ -13,6 +13,7 @@ from torch import nn
 
 import latency
 from latency import Measurement, Workload, from_choices
+from latency.measurement.rounds import Round, rounds_of, rounds_text
 from latency.sources.contract import Inputs, Job, Notes, Protocol, Source
 from latency.sources.journal import Journal
 from latency.sources.visits import Measured, gather, notes_text, visits
@@ -163,6 +164,7 @@ class Planned:
                 **_steady_column(measured[row["id"]]),
                 **columns,
                 "notes": "; ".join(filter(None, (measured[row["id"]].notes, told))),
+                **_rounds_column(measured[row["id"]].rounds),
             }
             for row in self.rows
         ]
@@ -171,6 +173,24 @@ class Planned:
 def _steady_column(found: Measured) -> dict[str, float]:
     """The latency once the clock had settled, where that was waited for."""
     return {"steady_latency_ms": found.steady.latency_ms} if found.steady else {}
+
+
+def _rounds_column(found: Sequence[Round]) -> dict[str, str]:
+    return {"round_times": rounds_text(found)} if found else {}
+
+
+def rounds_in(table: Table) -> list[tuple[Round, ...]]:
+    """What each row of a table took in each round; nothing where a table does not say.
+
+    Raises:
+        InputError: a cell holds anything else.
+    """
+    if "round_times" not in table.reserved:
+        return []
+    return [
+        rounds_of(cell, f"{table.path}, row {row}, column 'round_times'")
+        for row, cell in enumerate(table.reserved["round_times"], start=2)
+    ]
 
 
 def plan_blocks(

@@ -12,6 +12,7 @@ from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device
+    from latency.measurement.drift import Drift
 
 HOST_STATUS = "this machine: measured by each search"
 
@@ -94,10 +95,10 @@ def _plain(device: "Device") -> dict[str, Any]:
 
 
 def _bounds(device: "Device") -> dict[str, float] | None:
-    """What bounds hold beside the costs of work, as factors; None where networks say it."""
-    if device.analytical is None or device.model.networks:
-        return None
-    return device.analytical.error_factors
+    """What bounds hold beside the costs of work, as factors; None where nothing is told apart."""
+    costs = None if device.model.networks else device.analytical
+    drift = {"drift": device.drift.factor} if device.drift else {}
+    return {**(costs.error_factors if costs else {}), **drift} or None
 
 
 def _one(device: "Device", *, json: bool) -> None:
@@ -112,13 +113,27 @@ def _one(device: "Device", *, json: bool) -> None:
             print_line(f"{name}: {value}")
     if device.memory_limit_mb is not None:
         print_line(f"memory limit: {device.memory_limit_mb:g} MB of weights and activations")
+    if bounds := _bounds(device):
+        listed = "; ".join(f"{name} x{factor:.2f}" for name, factor in bounds.items())
+        print_line(f"90% bounds: {listed}{_and_costs(device)}")
+    if device.drift is not None:
+        print_line(f"drift: {_seen_over(device.drift)}")
     if device.analytical is not None:
-        if bounds := _bounds(device):
-            listed = "; ".join(f"{name} x{factor:.2f}" for name, factor in bounds.items())
-            print_line(f"90% bounds: {listed}; costs as below, by how much of each a network is")
         _print_costs(device)
     for source in device.facts.get("sources", ()):
         print_line(f"source: {source}")
+
+
+def _and_costs(device: "Device") -> str:
+    if device.analytical is None or device.model.networks:
+        return "; and what the fit leaves open"
+    return "; costs as below, by how much of each a network is"
+
+
+def _seen_over(drift: "Drift") -> str:
+    """What the drift in the bounds is from."""
+    minutes = drift.span_s / 60
+    return f"of an hour, from {drift.rounds} rounds of the measurement within {minutes:.0f} minutes"
 
 
 def _print_costs(device: "Device") -> None:

@@ -118,14 +118,21 @@ def _print_networks(
     print_table(columns, rows)
 
 
+def _parts_of_bounds(device: "Device", workload: "Workload") -> dict[str, float] | None:
+    """What of a prediction's 90% bounds is what, as factors; None where it is not told apart."""
+    spread = device.spread(workload)
+    drift = {"drift": device.drift.factor} if device.drift else {}
+    return {**(spread.factors if spread else {}), **drift} or None
+
+
 def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
     from nas.report.workload_summary import costliest, kinds
 
-    prediction, spread = device.predict(workload), device.spread(workload)
+    prediction = device.predict(workload)
     memory_mb = device.memory_mb(workload)
     summary: dict[str, Any] = {
         "predictions": [_plain(prediction, device)],
-        "bounds": spread.factors if spread else None,
+        "bounds": _parts_of_bounds(device, workload),
         "workload": {
             "operations": len(workload.operations),
             "gflops": workload.flops / 1e9,
@@ -145,8 +152,8 @@ def _print_model(device: "Device", workload: "Workload", *, json: bool) -> None:
         f"{prediction.latency_ms:.4g} {device.unit} on {device.name} "
         f"({prediction.low_ms:.4g} to {prediction.high_ms:.4g} {device.unit})"
     )
-    if spread is not None:
-        listed = ", ".join(f"{name} x{factor:.2f}" for name, factor in spread.factors.items())
+    if bounds := summary["bounds"]:
+        listed = ", ".join(f"{name} x{factor:.2f}" for name, factor in bounds.items())
         print_line(f"90% bounds: {listed}")
     limit = device.memory_limit_mb
     fits = "" if limit is None else ", fits in " if memory_mb <= limit else ", DOES NOT FIT in "

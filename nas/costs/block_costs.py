@@ -47,10 +47,11 @@ class BlockCosts:
         # The device may know neither the parts nor the rates to guess them by: say so now.
         device.predict(space_costs.workload(self.slowest))
 
-    def network_ms(self, architecture: Architecture) -> Prediction:
-        """One forward pass over one clip, with bounds."""
+    def network_ms(self, architecture: Architecture, *, same_hour: bool = False) -> Prediction:
+        """One forward pass over one clip, with bounds; `same_hour`: as the device was measured."""
         rows = (self._parts[key][0] for key in self._blocks(architecture))
-        return self.device.bounded(sum(rows, self._image))
+        device = self.device.same_hour if same_hour else self.device
+        return device.bounded(sum(rows, self._image))
 
     def latencies_ms(self, architectures: Sequence[Architecture]) -> Vector:
         """One call of each network, (n,)."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import latency
 from latency import Device, Measurement
+from latency.measurement.drift import drift_of
 from latency.predictor.shipped import HOST
 from latency.sources.contract import Protocol
 from latency.sources.journal import Journal
@@ -80,9 +81,13 @@ class HostProfile:
             )
         for name, plan in seen.items():
             write_rows(files[name], plan.measured_rows(first, source))
+        both = {
+            name: replace(first[name], rounds=first[name].rounds + again[name].rounds)
+            for name in again
+        }
         second = [
             {**row, "again_ms": again[row["id"]].timing.latency_ms}
-            for row in judged.measured_rows(first, source)
+            for row in judged.measured_rows(both, source)
         ]
         write_rows(files[UNSEEN], second)
         for name in plans:
@@ -115,21 +120,15 @@ class HostProfile:
     def _calibrated(self, files: Mapping[str, Path]) -> Device:
         """The device of this run's measurements, judged on the networks it has not seen."""
         blocks = dict.fromkeys(self.parts)
-        seen = [
-            measurement
-            for name, file in files.items()
-            if name != UNSEEN
-            for measurement in self.measurements(
-                read_table(file, blocks.get(name, self.space)), "latency_ms"
-            )
-        ]
+        tables = {
+            name: read_table(file, blocks.get(name, self.space)) for name, file in files.items()
+        }
+        table = tables.pop(UNSEEN)
+        seen = [m for each in tables.values() for m in self.measurements(each, "latency_ms")]
         device = latency.calibrate(seen, HOST, dict(host_facts()))
-        table = read_table(files[UNSEEN], self.space)
         judged = self.measurements(table, "latency_ms")
         device = device.validated(judged, "held out")
-        if not self.folder.only_read:
-            device.save(self.folder.file("device.json"))
-        predicted = [device.predict(m.workload) for m in judged]
+        predicted = device.predict_all([m.workload for m in judged])
         self.folder.results[UNSEEN] = {
             "measured_ms": [m.latency_ms for m in judged],
             "again_ms": [float(ms) for ms in table.metric("again_ms")],
@@ -137,4 +136,7 @@ class HostProfile:
             "low_ms": [p.low_ms for p in predicted],
             "high_ms": [p.high_ms for p in predicted],
         }
+        device = replace(device, drift=drift_of([profiling.rounds_in(table)]))
+        if not self.folder.only_read:
+            device.save(self.folder.file("device.json"))
         return device

@@ -163,13 +163,15 @@ class Comparison:
     def _architecture(self, name: str) -> Architecture:
         return self.architectures[WINNER if name == TRAINED else name]
 
-    def _costs(self, architecture: Architecture) -> dict[str, float]:
+    def _costs(self, architecture: Architecture) -> dict[str, Any]:
         costs = self.costs
         predicted = costs.network_ms(architecture)
+        beside = costs.network_ms(architecture, same_hour=True)
         return {
             "predicted_ms": predicted.latency_ms,
             "low_ms": predicted.low_ms,
             "high_ms": predicted.high_ms,
+            "same_hour_ms": [beside.low_ms, beside.high_ms],
             "parameters": costs.parameters(architecture),
             "memory_mb": costs.memory_mb(architecture),
         }

@@ -76,13 +76,17 @@ def drift(compared: list[dict[str, Any]], drifted: dict[str, Any] | None) -> str
         return None
     rows = measured.values()
     ratio, again = (drifted["ratio"], drifted["anchors"]) if drifted else (1.0, 0)
-    like_then = [(row["measured_ms"] / ratio, row) for row in rows]
-    inside = sum(row["low_ms"] <= ms <= row["high_ms"] for ms, row in like_then)
-    counted = f"{inside} of {len(rows)} are inside their 90% bounds"
+    inside = sum(row["low_ms"] <= row["measured_ms"] <= row["high_ms"] for row in rows)
+    said = (
+        f"Measured after the search, all together: {inside} of {len(rows)} are inside their 90% "
+        "bounds."
+    )
     if abs(ratio - 1) < DRIFTED:
-        return f"Measured after the search, all together: {counted}."
+        return said
+    like_then = [(row["measured_ms"] / ratio, row["same_hour_ms"]) for row in rows]
+    inside = sum(low_ms <= ms <= high_ms for ms, (low_ms, high_ms) in like_then)
     return (
-        f"Measured after the search, all together, with {again} networks "
-        f"that were measured when this machine was calibrated: these take {ratio:.2f} "
-        f"times as long as then. The measured figures divided by that, {counted}."
+        f"{said} {again} networks that were measured when this machine was calibrated take "
+        f"{ratio:.2f} times as long as then. The measured figures divided by that, {inside} of "
+        f"{len(rows)} are inside the bounds of the hour of the calibration."
     )

@@ -25,7 +25,7 @@ UNITS = {
 SPELLED = {"_pct": "%", "_ms": "ms", "_mj": "mJ", "_mb": "MB"}
 RESERVED = frozenset(
     {"id", "strategy", "seed", "trial", "device", "soc", "compute_unit", "os", "precision"}
-    | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes"}
+    | {"samples", "std_ms", "p10_ms", "p90_ms", "repeats", "source", "notes", "round_times"}
 )
 SAID = OF_THE_SPACE, SAID_TO_BE = "a choice of the space", "said to be one"
 BLOCK_COLUMNS = ("slot", "option")

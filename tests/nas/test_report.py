@@ -14,22 +14,23 @@ from search_spaces import InputError
 from supernet import TrainingPlan
 
 
-def row(network: str, layout: str, **measured: float) -> dict[str, Any]:
+def row(network: str, layout: str, **measured: Any) -> dict[str, Any]:
     return {
         "network": network, "layout": layout,
-        "predicted_ms": 10.0, "low_ms": 9.0, "high_ms": 11.0, "measured_ms": None, **measured,
+        "predicted_ms": 10.0, "low_ms": 9.0, "high_ms": 11.0, "same_hour_ms": [9.5, 10.5],
+        "measured_ms": None, **measured,
     }  # fmt: skip
 
 
 def test_a_busier_machine_is_said_in_plain_words() -> None:
     assert drift([row("winner", "a"), row("image network", "b")], None) is None
-    found_ms = {"a": 12.0, "b": 13.5, "c": 10.9}
+    found_ms = {"a": 12.0, "b": 13.5, "c": 10.9, "d": 12.0}
     slower = [row(name, name, measured_ms=ms) for name, ms in found_ms.items()]
     words = drift(slower, {"ratio": 1.2, "anchors": 3})
     assert words is not None
-    assert "with 3 networks that were measured when this machine was calibrated" in words
-    assert "these take 1.20 times as long as then" in words
-    assert "2 of 3 are inside their 90% bounds" in words, "12 and 10.9 ms were 10 and 9.1 then"
+    assert "1 of 4 are inside their 90% bounds" in words
+    assert "3 networks that were measured when this machine was calibrated take 1.20 times" in words
+    assert "2 of 4 are inside the bounds of the hour" in words, "12 ms were 10 then, 10.9 were 9.1"
     same = drift([row("a", "a", measured_ms=10.1), row("b", "b", measured_ms=9.9)], None)
     assert same is not None
     assert "times as long" not in same
