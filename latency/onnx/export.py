@@ -60,6 +60,26 @@ def dtype_of(precision: str) -> torch.dtype:
     return PRECISIONS[precision]
 
 
+def check_file(precision: str, path: Path) -> None:
+    """Check that a file is in this precision, by its inputs.
+
+    Raises:
+        InputError: it is in another, or is no ONNX file.
+    """
+    onnx = imported("onnx", "reading ONNX")
+    try:
+        inputs = onnx.load(path, load_external_data=False).graph.input
+        held = {onnx.helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type) for x in inputs}
+    except Exception as error:  # of protobuf, of onnx
+        raise InputError(f"{path}: is no ONNX file: {_reason(error)}; remove it") from error
+    others = {str(dtype) for dtype in held} & PRECISIONS.keys() - {precision}
+    if others:
+        raise InputError(
+            f"{path}: is there in {others.pop()}, and {precision} was asked for; choose another "
+            "folder"
+        )
+
+
 def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     """An input as the exported module takes it."""
     return x.to(dtype) if x.is_floating_point() else x

@@ -13,6 +13,7 @@ from search_spaces import InputError
 COREML, ONNX = "coreml", "onnx"
 FORMATS = (COREML, ONNX)
 Write = Callable[[Job, Path], None]  # a whole file or package, at that path
+Check = Callable[[Path], None]  # of one that is there already
 
 
 def write_models(
@@ -23,15 +24,18 @@ def write_models(
     `precision` is that of ONNX files; Core ML packages are in mixed precision.
 
     Raises:
-        InputError: no such format or precision, or a network that cannot be converted.
+        InputError: no such format or precision, a network that cannot be converted, or a file that
+            is there in another precision.
         NotHereError: the packages that convert are not installed.
     """
-    suffix, write = _writer(format_, precision)
+    suffix, write, check = _writer(format_, precision)
     folder.mkdir(parents=True, exist_ok=True)
     with progress.stage(f"convert to {suffix}", len(planned.jobs)) as advance:
         for done, (name, job) in enumerate(planned.jobs.items(), start=1):
             model = folder / f"{name}{suffix}"
-            if not model.exists():
+            if model.exists():
+                check(model)
+            else:
                 try:
                     write(job, model)
                 except InputError as error:
@@ -45,15 +49,15 @@ def check_format(format_: str) -> None:
         raise InputError(f"`format={format_}`: give {' or '.join(FORMATS)}")
 
 
-def _writer(format_: str, precision: str) -> tuple[str, Write]:
+def _writer(format_: str, precision: str) -> tuple[str, Write, Check]:
     check_format(format_)
     if format_ == COREML:
-        return ".mlpackage", _write_package
+        return ".mlpackage", _write_package, lambda _: None
     from latency.onnx import export
 
     export.check_exporter()
     export.dtype_of(precision)
-    return export.SUFFIX, partial(_write_onnx, precision)
+    return export.SUFFIX, partial(_write_onnx, precision), partial(export.check_file, precision)
 
 
 def _write_onnx(precision: str, job: Job, model: Path) -> None:

@@ -240,6 +240,12 @@ def test_nas_profile_by_onnx_runtime_here_and_elsewhere(call: Call, tmp_path: Pa
     assert "--choices todo.csv" in output
     models = sorted((tmp_path / "models").iterdir())
     assert [model.suffix for model in models] == [".onnx"] * 3
+    other = [*files[:-1], "other.csv", "--precision", "float16"]
+    code, output, words = call(*blocks, *other)
+    assert (code, output) == (2, "")
+    assert "is there in float32, and float16 was asked for; choose another folder" in words
+    code, _, words = call(*blocks, *files[:-1], "again.csv")
+    assert code == 0, words
     profiles = [called(model, 4, os.fspath(model.with_suffix("")))[1] for model in models]
     code, output, words = call("import", *profiles, "--choices", "todo.csv", "--out", "i.csv")
     assert code == 0, words
