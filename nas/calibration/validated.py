@@ -34,6 +34,17 @@ def status(device: Device) -> str:
     return f"{device.model.networks} networks measured{multiply}"
 
 
+def drifting(device: Device) -> str | None:
+    """How far the machine may be from what was measured, an hour later; None where nobody knows."""
+    drift = device.drift
+    if drift is None:
+        return None
+    return (
+        f"x{drift.factor:.2f} of an hour later is in the bounds, from {drift.rounds} rounds of "
+        f"measuring within {drift.span_s / 60:.0f} minutes"
+    )
+
+
 def doubts(device: Device) -> list[str]:
     """What a person should do about predictions of networks by the names of their options."""
     found = device.validation

@@ -123,11 +123,13 @@ def _print(device: "Device", out: Path, report: Path) -> None:
     if device.choices:
         free = [f"{name} (a number)" if name in device.numeric else name for name in device.choices]
         print_line(f"choices: {', '.join(free)}")
-    from nas.calibration.validated import doubts, trust
+    from nas.calibration.validated import doubts, drifting, trust
 
     if device.validation is None:
         print_line("no whole networks were given, so how well it predicts them is not known")
     else:
         print_line(trust(device))
+        if said := drifting(device):
+            print_line(f"drift: {said}")
         for line in doubts(device):
             print_note(line)

@@ -12,7 +12,6 @@ from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
     from latency import Device
-    from latency.measurement.drift import Drift
 
 HOST_STATUS = "this machine: measured by each search"
 
@@ -105,7 +104,7 @@ def _one(device: "Device", *, json: bool) -> None:
     if json:
         print_json({**_plain(device), "measurements": device.to_json()["measurements"]})
         return
-    from nas.calibration.validated import status, trust
+    from nas.calibration.validated import drifting, status, trust
 
     print_line(f"{device.name}: {status(device)}; {trust(device)}")
     for name, value in device.facts.items():
@@ -116,8 +115,8 @@ def _one(device: "Device", *, json: bool) -> None:
     if bounds := _bounds(device):
         listed = "; ".join(f"{name} x{factor:.2f}" for name, factor in bounds.items())
         print_line(f"90% bounds: {listed}{_and_costs(device)}")
-    if device.drift is not None:
-        print_line(f"drift: {_seen_over(device.drift)}")
+    if said := drifting(device):
+        print_line(f"drift: {said}")
     if device.analytical is not None:
         _print_costs(device)
     for source in device.facts.get("sources", ()):
@@ -128,12 +127,6 @@ def _and_costs(device: "Device") -> str:
     if device.analytical is None or device.model.networks:
         return "; and what the fit leaves open"
     return "; costs as below, by how much of each a network is"
-
-
-def _seen_over(drift: "Drift") -> str:
-    """What the drift in the bounds is from."""
-    minutes = drift.span_s / 60
-    return f"of an hour, from {drift.rounds} rounds of the measurement within {minutes:.0f} minutes"
 
 
 def _print_costs(device: "Device") -> None:

@@ -95,6 +95,20 @@ def test_its_device_predicts_what_the_user_s_does(profiled: Path) -> None:
     assert found.device.facts["status"] == "contributed: 12 networks measured"
 
 
+def test_the_drift_of_the_machine_is_in_the_bounds(profiled: Path, call: Call) -> None:
+    own = latency.read_device(profiled / "small-board.json")
+    assert own.drift is not None
+    assert own.drift.rounds == 2, "one of the blocks, one of the networks"
+    workload = next(iter(read_contribution(profiled / "small-board").workloads.values()))
+    promised, beside = own.predict(workload), own.same_hour.predict(workload)
+    assert promised.low_ms < beside.low_ms < beside.high_ms < promised.high_ms
+    code, out, _ = call("devices", str(profiled / "small-board.json"))
+    assert code == 0
+    assert f"drift: x{own.drift.factor:.2f} of an hour later is in the bounds, from 2 rounds" in out
+    code, out, _ = call("devices", str(profiled / "small-board.json"), "--json")
+    assert json.loads(out)["bounds"]["drift"] == pytest.approx(own.drift.factor)
+
+
 def test_it_names_neither_the_machine_nor_its_user(profiled: Path) -> None:
     said = texts(profiled / "small-board").lower()
     assert not [name for name in own_names() if name in said]
