@@ -226,7 +226,7 @@ def judge(table: pd.DataFrame, networks: Networks, later_s: float, busy: float) 
     """Print how often bounds hold."""
     found = list(pairs(table, networks, later_s))
     if not found:
-        print(f"no two measurements are {later_s / 60:g} minutes apart yet")
+        print(f"no two measurements are {later_s / 60:g} minutes apart")
         return
     kinds: list[tuple[str, Callable[[Pair], bool]]] = [
         ("all", lambda _: True),
