@@ -10,7 +10,7 @@ file as soon as it was measured; with a file that is there the rounds go on. Ctr
 Then every 8 rounds that follow each other are a measurement: a device is calibrated on its blocks
 and networks, and judged on what the other networks take `--later` minutes after it. Printed, over
 all such pairs: how often 90% bounds hold with the drift of the machine in them, without it, and
-without it where each measured latency is first divided by what three networks of the calibration
+without it where each measured latency is first divided by what five networks of the calibration
 take now over then, as a search's report does. Pairs overlap, so few of them are independent.
 `--busy S` tells the pairs apart by how many cores others kept busy while either was measured.
 """
@@ -42,12 +42,13 @@ from nas.calibration.profiling import Planned
 from nas.cli.output import print_table
 from nas.costs.workloads import SpaceCosts
 from nas.progress import Progress
+from nas.temporal.anchors import ANCHORS
 from search_spaces import Architecture, InputError, TemporalSpace, load
 
 ROUNDS = 8  # of a measurement, as `nas profile` makes them
 STRIDE = 2  # rounds from one measurement that is judged to the next
 CALLS = 3
-ANCHORS = 3
+PAUSE_S = 120.0  # between rounds: more is another measurement
 BUSY = "while True:\n    sum(range(10000))"
 COLUMNS = ("at_s", "round", "job", "latency_ms", "busy_cores")
 
@@ -208,16 +209,20 @@ class Pair:
 
 
 def sessions(table: pd.DataFrame) -> Iterator[Session]:
-    numbers = sorted(table["round"].unique())
-    for first in range(0, len(numbers) - ROUNDS + 1, STRIDE):
-        yield Session(table[table["round"].isin(numbers[first : first + ROUNDS])])
+    """Rounds that follow each other without a pause between."""
+    begins_s = table.groupby("round")["at_s"].min().sort_values()
+    for first in range(0, len(begins_s) - ROUNDS + 1, STRIDE):
+        chosen = begins_s.iloc[first : first + ROUNDS]
+        if chosen.diff().max() <= PAUSE_S:
+            yield Session(table[table["round"].isin(chosen.index)])
 
 
 def pairs(table: pd.DataFrame, networks: Networks, later_s: float) -> Iterator[Pair]:
-    """Each measurement, beside the first one that begins so much later."""
+    """Each measurement, beside the first one that begins so much later, and after it."""
     costs, found = SpaceCosts(networks.space), list(sessions(table))
     for before in found:
-        after = next((s for s in found if s.begin_s >= before.end_s + later_s), None)
+        earliest_s = max(before.begin_s + later_s, before.end_s)
+        after = next((s for s in found if s.begin_s >= earliest_s), None)
         if after is not None:
             yield Pair.of(before, before.device(networks, costs), after, networks, costs)
 

@@ -12,7 +12,7 @@ from nas.pipeline.host_profile import UNSEEN
 from nas.run.run_folder import RunFolder
 from search_spaces import Architecture, TemporalSpace, read_table
 
-ANCHORS = 3  # the quickest, the middle one and the slowest of those that judged the calibration
+ANCHORS = 5  # from the quickest to the slowest of those that judged the calibration
 
 
 @dataclass(frozen=True)

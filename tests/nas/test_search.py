@@ -346,7 +346,7 @@ def test_this_machine_is_measured_and_judged(tmp_path: Path, supernet_file: Path
     rows = {row["network"]: row for row in result.summary["compared"]}
     assert all(row["measured_ms"] > 0 for row in rows.values())
     drift = result.summary["drift"]
-    assert drift["anchors"] == 3
+    assert drift["anchors"] == 5
     assert 0.1 < drift["ratio"] < 10
     assert rows["slowest network"]["predicted_ms"] > rows["image network"]["predicted_ms"]
     html = (tmp_path / "run" / "report.html").read_text()
