@@ -113,7 +113,7 @@ def encode(
     for folder in (out, unfinished_path(out)):
         if folder.exists() and not resume:
             raise InputError(f"{folder}: exists; go on by --resume, or choose another --out")
-    shared = workers > 1 or ray is not None
+    shared, shown = workers > 1 or ray is not None, str(out)
     if shared:  # other processes may stand elsewhere
         videos, autoencoder, out = (path.resolve() for path in (videos, autoencoder, out))
         text_encoder = text_encoder and text_encoder.resolve()
@@ -135,10 +135,10 @@ def encode(
         told["captions"] = len({film["caption"] for film in films} - {EMPTY})
     if json:
         sizes = {name: index[name] for name in ("channels", "height", "width")}
-        print_json({"latents": str(out), **sizes, **told})
+        print_json({"latents": shown, **sizes, **told})
     else:
         words = f", {told['captions']} captions" if plan else ""
-        print_line(f"latents: {out}, {kept} frames of {len(films)} videos{words}")
+        print_line(f"latents: {shown}, {kept} frames of {len(films)} videos{words}")
 
 
 def _sides(size: str) -> tuple[int, int]:
