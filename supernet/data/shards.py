@@ -6,7 +6,6 @@ where an archive says.
 """
 
 import importlib
-import io
 import json
 import tarfile
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from supernet.data.captions import plain
 SUFFIX = ".tar"
 CAPTIONS = ("txt", "json")
 FIELDS = ("text", "caption")  # of JSON, the first that is there
-BLOCK, END_BLOCKS = 512, 2  # a whole archive ends in two blocks of zeros
+BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -41,17 +40,21 @@ def check_shard(path: Path) -> None:
     """
     _library(path)
     refuse_pointer(path)
+    why = "an archive ends in zeros, and this does not"
     try:
+        with tarfile.open(path, "r:") as opened:
+            archive: Any = opened
+            while archive.next() is not None:
+                archive.members = []  # else it would keep them all
+            # A damaged header looks to it like the end.
+            end = archive.offset
         with path.open("rb") as file:
-            size = file.seek(0, io.SEEK_END)
-            file.seek(max(0, size - END_BLOCKS * BLOCK))
-            tail = file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    if size % BLOCK or len(tail) < END_BLOCKS * BLOCK or any(tail):
-        raise InputError(
-            f"{path}: is torn: an archive ends in zeros, and this does not; copy it anew"
-        )
+            file.seek(end)
+            block = file.read(BLOCK)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        block, why = b"", str(error)
+    if len(block) < BLOCK or any(block):
+        raise InputError(f"{path}: is torn: {why}; copy it anew")
 
 
 def samples(path: Path, suffixes: tuple[str, ...]) -> Iterator[Sample]:
@@ -71,9 +74,14 @@ def samples(path: Path, suffixes: tuple[str, ...]) -> Iterator[Sample]:
             # Opened here: webdataset would run what a name like `pipe:...` says.
             source = [{"url": path.name, "stream": stream}]
             files = library.tar_file_expander(source, select_files=_is_visible)
+            seen = set[str]()
             for sample in library.group_by_keys(files, keys=_key_and_suffix):
-                if (found := _sample(sample, suffixes, path)) is not None:
-                    yield found
+                if (found := _sample(sample, suffixes, path)) is None:
+                    continue
+                if found.name in seen:
+                    raise InputError(f"{path}: has {found.name} twice; take one out")
+                seen.add(found.name)
+                yield found
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
