@@ -52,7 +52,7 @@ class CaptionPlan:
         if self.uncaptioned not in {"zeros", "skip"}:
             raise InputError(f"`uncaptioned=` takes zeros or skip; found {self.uncaptioned!r}")
         if not 0 < self.shard_mb < float("inf"):
-            raise InputError(f"`shard_mb=` must be above 0; found {self.shard_mb}")
+            raise InputError(f"`shard_mb=` must be above 0 and finite; found {self.shard_mb}")
 
 
 @dataclass(frozen=True)
