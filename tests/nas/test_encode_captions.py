@@ -29,7 +29,8 @@ from supernet.evaluation.sampling import Samples
 sys.path.append(str(Path(__file__).parents[1] / "supernet"))
 
 from films import write_video
-from text_models import write_pipeline
+
+from examples.tiny_text_encoder import write_pipeline
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,8 +13,8 @@ import pytest
 import torch
 from films import write_video
 from safetensors import safe_open
-from text_models import write_model, write_pipeline, write_tokenizer
 
+from examples.tiny_text_encoder import write_model, write_pipeline, write_tokenizer
 from search_spaces import InputError, UNetShape
 from search_spaces.files.document import dumps
 from supernet import checkpoint
@@ -169,6 +169,17 @@ def test_what_was_encoded_is_not_encoded_again(place: Path) -> None:
     for other in (encoding(place, shard_mb=1), encoding(place, uncaptioned="skip")):
         with pytest.raises(InputError, match="holds latents of other videos or settings"):
             other.run(place / "out")
+
+
+def test_two_processes_do_not_write_one_folder(place: Path) -> None:
+    def meanwhile(work: Callable[[Any], Any], tasks: Any) -> Any:
+        with pytest.raises(InputError, match=r"another process is encoding into it"):
+            encoding(place).run(place / "out")
+        for number, task in enumerate(tasks):
+            yield number, work(task)
+
+    encoding(place).run(place / "out", spread=meanwhile)
+    assert not list(place.glob("*.unfinished"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

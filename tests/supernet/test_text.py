@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from text_models import CONFIG, write_model, write_pipeline, write_tokenizer
 
+from examples.tiny_text_encoder import CONFIG, write_model, write_pipeline, write_tokenizer
 from search_spaces import InputError
 from supernet.text.clip_text import open_clip_text
 from supernet.text.opening import open_text_encoder, text_encoder_sha256

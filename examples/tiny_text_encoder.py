@@ -1,5 +1,12 @@
-"""Tiny text encoders with weights at random, in folders as diffusers and transformers have them."""
+"""A tiny CLIP text encoder with weights at random, in folders as diffusers and transformers have.
 
+    python examples/tiny_text_encoder.py FOLDER
+
+It understands nothing, and tells different captions apart: enough to try what takes one. Its
+vocabulary is bytes and a few words.
+"""
+
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -57,5 +64,11 @@ def write_model(folder: Path, config: ClipTextConfig = CONFIG, prefix: str = "te
 def write_pipeline(folder: Path, config: ClipTextConfig = CONFIG) -> Path:
     """`text_encoder` and `tokenizer`, as a pipeline of diffusers has them."""
     write_model(folder / "text_encoder", config)
-    write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer", config.max_position_embeddings)
     return folder
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    print(write_pipeline(parser.parse_args().folder))
