@@ -4,7 +4,9 @@
 
 Short films are made (H.264, a caption beside each), and encoded by `nas encode` with its workers,
 each film decoded, encoded, written and hashed; the encoder alone has its pixels in memory, in as
-many processes of one thread. It is timed before and after, as others may use the machine. The
+many processes of one thread. It is timed before and after, as others may use the machine; the
+encoder's share of a worker's processor time, which says the same without Ray and without whoever
+else is here, comes first. The
 autoencoder and the text encoder (`examples/tiny_text_encoder.py`) have weights at random, which
 takes as long as trained ones; the text encoder is far smaller than a real one, so that captions
 show what their storing takes.
@@ -26,7 +28,9 @@ import torch
 from examples.tiny_text_encoder import write_pipeline
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import FACTOR, ImageAutoencoder, load_autoencoder
-from supernet.data.film_encoding import CHUNK_PIXELS
+from supernet.autoencoders.contract import Autoencoder
+from supernet.data.film_encoding import CHUNK_PIXELS, Coding, coder_of, encode_source
+from supernet.data.film_sources import FilmFile
 
 HEIGHT, WIDTH = 144, 176  # of the films
 WORDS = 500  # different captions
@@ -48,6 +52,7 @@ def main() -> None:
 def measure(asked: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     make(folder, asked.clips, asked.frames)
+    print(f"the encoder's share of a worker's processor time: {share_of_worker(asked, folder):.2f}")
     alone = [encoder_alone(asked, folder / "autoencoder.safetensors")]
     plain_s = encode(asked, folder, "plain")
     captioned_s = encode(asked, folder, "captioned", "--text-encoder", str(folder / "text"))
@@ -93,6 +98,25 @@ def write(path: Path, frames: int, rng: np.random.Generator) -> None:
         container.mux(stream.encode(None))
 
 
+def share_of_worker(asked: argparse.Namespace, folder: Path) -> float:
+    """Of the processor time of one process that encodes films, what the encoder alone takes."""
+    torch.set_num_threads(1)
+    autoencoder = folder / "autoencoder.safetensors"
+    digest = checkpoint.file_sha256(autoencoder)
+    coding = Coding(autoencoder, digest, asked.latents, asked.latents, None, "cpu")
+    films = [FilmFile(path, path.name) for path in sorted((folder / "films").glob("*.mp4"))]
+    films = films[: asked.alone]
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        coder_of(coding)
+        begun = time.process_time()
+        for film in films:
+            encode_source(coding, Path(out), film)
+        whole_s = time.process_time() - begun
+    begun = time.process_time()
+    encode_noise(coder_of(coding), asked.frames, asked.latents * FACTOR, len(films))
+    return (time.process_time() - begun) / whole_s
+
+
 def encoder_alone(asked: argparse.Namespace, autoencoder: Path) -> float:
     """Clips a second of as many processes at once."""
     with ProcessPoolExecutor(asked.workers) as pool:
@@ -104,15 +128,17 @@ def encoder_alone(asked: argparse.Namespace, autoencoder: Path) -> float:
 def clips_per_s(autoencoder: Path, frames: int, side: int, clips: int) -> float:
     torch.set_num_threads(1)
     coder = load_autoencoder(autoencoder)
-    x_NCHW = torch.rand(frames, 3, side, side) * 2 - 1
-    parts = torch.split(x_NCHW, max(1, CHUNK_PIXELS // side**2))
-    for part in parts:
-        coder.encode(part)
     begun = time.perf_counter()
+    encode_noise(coder, frames, side, clips)
+    return clips / (time.perf_counter() - begun)
+
+
+def encode_noise(coder: Autoencoder, frames: int, side: int, clips: int) -> None:
+    """As many frames at a time as `nas encode` takes."""
+    parts = torch.split(torch.rand(frames, 3, side, side) * 2 - 1, max(1, CHUNK_PIXELS // side**2))
     for _ in range(clips):
         for part in parts:
             coder.encode(part)
-    return clips / (time.perf_counter() - begun)
 
 
 def encode(
