@@ -107,7 +107,8 @@ def share_of_worker(asked: argparse.Namespace, folder: Path) -> float:
     films = [FilmFile(path, path.name) for path in sorted((folder / "films").glob("*.mp4"))]
     films = films[: asked.alone]
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        coder_of(coding)
+        (Path(out) / "first").mkdir()
+        encode_source(coding, Path(out) / "first", films[0])  # imports and memory, once a worker
         begun = time.process_time()
         for film in films:
             encode_source(coding, Path(out), film)
