@@ -46,24 +46,41 @@ def velocity_loss(
     return (predicted - (noise_BCTHW - x_BCTHW)).square().flatten(1).mean(1)
 
 
-def drop_context(context_BLC: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Zero the context of a share of the clips, so that guidance has an unconditional network."""
+def drop_context(
+    context_BLC: Tensor, share: float, generator: torch.Generator, empty_LC: Tensor | None = None
+) -> Tensor:
+    """Empty the context of a share of the clips, so that guidance has an unconditional network.
+
+    Without `empty_LC`, a context that says nothing is zeros.
+    """
     kept = torch.rand(context_BLC.shape[0], generator=generator) >= share
-    return context_BLC * kept.to(context_BLC)[:, None, None]
+    empty = context_BLC.new_zeros(()) if empty_LC is None else empty_LC
+    return torch.where(kept.to(context_BLC.device)[:, None, None], context_BLC, empty)
 
 
 @torch.no_grad()
 def generate(
-    denoiser: Denoiser, noise_BCTHW: Tensor, context_BLC: Tensor, steps: int, guidance: float = 1.0
+    denoiser: Denoiser,
+    noise_BCTHW: Tensor,
+    context_BLC: Tensor,
+    steps: int,
+    guidance: float = 1.0,
+    empty_LC: Tensor | None = None,
 ) -> Tensor:
-    """Clips from noise by Euler steps; guidance over 1 pushes away from the context-free answer."""
+    """Clips from noise by Euler steps; guidance over 1 pushes away from the context-free answer.
+
+    Without `empty_LC`, a context that says nothing is zeros.
+    """
+    free_BLC = torch.zeros_like(context_BLC)
+    if empty_LC is not None:
+        free_BLC = free_BLC + empty_LC
     x = noise_BCTHW
     times = torch.linspace(1.0, 0.0, steps + 1).tolist()
     for time, after in itertools.pairwise(times):
         time_B = torch.full((x.shape[0],), time, dtype=x.dtype, device=x.device)
         velocity = denoiser(x, time_B, context_BLC)
         if guidance != 1.0:
-            free = denoiser(x, time_B, torch.zeros_like(context_BLC))
+            free = denoiser(x, time_B, free_BLC)
             velocity = free + guidance * (velocity - free)
         x = x + (after - time) * velocity
     return x

@@ -1,8 +1,9 @@
-"""`nas train-autoencoder` and `nas encode`: from real videos to the latents that a space takes."""
+"""`nas train-autoencoder` and `nas encode`: from videos and captions to what a space takes."""
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -72,30 +73,72 @@ def encode(
     fps: Annotated[
         float | None, typer.Option(help="Frames a second; without it, every frame as filmed.")
     ] = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="Encode on a GPU.")] = False,
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Encode captions, too: a folder with diffusers' text_encoder and tokenizer, or a "
+            "CLIP text model of transformers."
+        ),
+    ] = None,
+    uncaptioned: Annotated[
+        Literal["zeros", "skip"],
+        typer.Option(
+            help="Films without a caption: zeros (a context that says nothing: the encoded empty "
+            "caption), or skip."
+        ),
+    ] = "zeros",
+    shard_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes of a file of encoded captions.")
+    ] = 256.0,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Encode on GPUs, one a worker.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the films.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster that the workers run on.")
+    ] = None,
     resume: options.Resume = False,
     json: options.AsJson = False,
 ) -> None:
-    """Turn videos into latents, which `nas train` and `nas search` take as --data."""
+    """Turn videos into latents, which `nas train` and `nas search` take as --data.
+
+    Films lie in a folder, each in a file, or as samples of WebDataset shards (.tar). With
+    --text-encoder, captions become the clips' contexts: NAME.txt beside a film, metadata.csv or
+    metadata.jsonl with file_name and text, or what a shard holds.
+    """
     from nas.progress import Progress
-    from supernet.data.encoding import Encoding, unfinished_path
+    from supernet.data.caption_encoding import CaptionPlan, Spread
+    from supernet.data.encoded_captions import EMPTY
+    from supernet.data.encoding import Encoding, one_by_one, unfinished_path
 
     height, width = _sides(size)
     for folder in (out, unfinished_path(out)):
         if folder.exists() and not resume:
             raise InputError(f"{folder}: exists; go on by --resume, or choose another --out")
-    encoding = Encoding(videos, autoencoder, height, width, fps, "cuda" if gpu else "cpu")
-    pixels = " x ".join(map(str, encoding.pixels))
-    title = f"encode frames of {pixels} pixels to latents of {height} x {width}"
-    with resumable(), Progress().stage(title, encoding.frames) as advance:
-        index = encoding.run(out, advance)
+    shared, shown = workers > 1 or ray is not None, str(out)
+    if shared:  # other processes may stand elsewhere
+        videos, autoencoder, out = (path.resolve() for path in (videos, autoencoder, out))
+        text_encoder = text_encoder and text_encoder.resolve()
+    plan = CaptionPlan(text_encoder, uncaptioned, shard_mb) if text_encoder else None
+    device = "cuda" if gpu else "cpu"
+    encoding = Encoding(videos, autoencoder, height, width, fps, device, plan)
+    progress = Progress(stages=2 if plan else 1)
+    with resumable(), ExitStack() as stack:
+        spread: Spread = one_by_one
+        if shared:
+            from nas.training.encoding_workers import spread_over
+
+            spread = stack.enter_context(spread_over(workers, ray, gpu=gpu))
+        index = encoding.run(out, progress.stage, spread)
     films = index["files"]
     kept = sum(film["frames"] for film in films)
+    told: dict[str, Any] = {"videos": len(films), "frames": kept}
+    if plan is not None:
+        told["captions"] = len({film["caption"] for film in films} - {EMPTY})
     if json:
         sizes = {name: index[name] for name in ("channels", "height", "width")}
-        print_json({"latents": str(out), **sizes, "videos": len(films), "frames": kept})
+        print_json({"latents": shown, **sizes, **told})
     else:
-        print_line(f"latents: {out}, {kept} frames of {len(films)} videos")
+        words = f", {told['captions']} captions" if plan else ""
+        print_line(f"latents: {shown}, {kept} frames of {len(films)} videos{words}")
 
 
 def _sides(size: str) -> tuple[int, int]:

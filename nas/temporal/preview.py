@@ -15,6 +15,7 @@ GAP, CAPTION, TEXT = 8, 30, 18
 FRAME_MS, LAST_MS = 160, 600
 SHADES = 64  # of grey, or colours: enough to see, and half the bytes
 PAPER, INK = (255, 255, 255), (34, 34, 34)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def preview_gif(x_BCTHW: Tensor, samples: Samples) -> bytes:
@@ -22,7 +23,7 @@ def preview_gif(x_BCTHW: Tensor, samples: Samples) -> bytes:
 
     The first row has the first clips of those that were asked for the least: they are read at once.
     """
-    asked_B = samples.real.context_BLC.any(-1).sum(1)
+    asked_B = (samples.real.context_BLC != samples.empty).any(-1).sum(1)
     first = asked_B.argsort(stable=True)[:COLUMNS].tolist()
     rest = [index for index in range(len(asked_B)) if index not in first]
     shown = [*first, *rest][: COLUMNS * ROWS]
@@ -57,6 +58,15 @@ def _grid(images_BCHW: Tensor, words: list[str]) -> Image.Image:
         top = index // COLUMNS * (height + below + GAP)
         picture = Image.fromarray(np.ascontiguousarray(pixels[index]))
         grid.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, top))
-        asked = f"asked: {caption}" if caption else ""
+        asked = _fitting(f"asked: {caption}", width, font) if caption else ""
         draw.text((left + width / 2, top + height + 3), asked, INK, font, anchor="ma")
     return grid.quantize(SHADES, dither=Image.Dither.NONE)
+
+
+def _fitting(text: str, width: int, font: Font) -> str:
+    """As much of a text as stands below a picture."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}\u2026") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}\u2026"

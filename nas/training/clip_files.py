@@ -1,7 +1,8 @@
 """Clips for a training package: plain safetensors files that know nothing of where they came from.
 
 A folder holds `train`, `validation` and `test.safetensors`, each with `clips` (N, C, T, H, W) and
-`context` (N, L, channels) in float16. Clips are drawn once: whoever trains on them needs no
+`context` (N, L, channels) in float16; of clips with captions also `empty_context` (L, channels),
+which asks for nothing, as zeros do elsewhere. Clips are drawn once: whoever trains on them needs no
 digits, no videos and no Python of ours.
 """
 
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from nas.progress import Progress
 from search_spaces import InputError, TemporalSpace
 from search_spaces.files import document
+from supernet.data.clips import empty_context
 from supernet.data.loading import load_clips
 from supernet.data.splits import Split
 
@@ -61,6 +63,9 @@ def write_clips(
                 "clips": torch.cat([part.x_BCTHW for part in parts]).half(),
                 "context": torch.cat([part.context_BLC for part in parts]).half(),
             }
+            empty = empty_context(sources[split], tensors["context"])
+            if empty.any():
+                tensors["empty_context"] = empty
             notes = {"format": FORMAT, "version": VERSION, "split": split, "seed": str(seed)}
             file = temporary / f"{split}.safetensors"
             save_file(tensors, file, notes)

@@ -8,7 +8,8 @@ repeats): an architecture of one space is an architecture of the other. At the l
 
 Latents have four channels, as those of the twin. Digits become latents by folding 2 x 2 pixels into
 channels, videos by an autoencoder (`nas encode`). Context is two tokens of ten channels, as digits
-have them.
+have them; captions of a text encoder of Stable Diffusion 1.x are
+`snapgen_v_mini(context_tokens=77,context_channels=768)`.
 
 How far its ranking carries is measured between two widths (examples/benchmarks/twin_ranking.py):
 `snapgen_v_mini(channels=32)` is twice as wide.
@@ -29,6 +30,8 @@ def space(
     height: int = 16,
     width: int = 16,
     channels: int = 16,
+    context_tokens: int = 2,
+    context_channels: int = 10,
 ) -> TemporalSpace:
     """The space for clips of so many latents; `channels` are those of the highest resolution.
 
@@ -46,8 +49,8 @@ def space(
         frames=frames,
         height=height,
         width=width,
-        context_tokens=2,
-        cross_attention_dim=10,
+        context_tokens=context_tokens,
+        cross_attention_dim=context_channels,
         block_out_channels=(channels, 2 * channels, 4 * channels),
         norm_num_groups=GROUPS,
         sample_size=None,

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from search_spaces import InputError
 from supernet.autoencoders.autoencoder import load_autoencoder
 from supernet.autoencoders.contract import Autoencoder
 from supernet.autoencoders.diffusers_vae import open_vae, vae_files
@@ -21,8 +22,14 @@ def open_autoencoder(path: Path) -> Autoencoder:
 
 
 def autoencoder_sha256(path: Path) -> str:
-    """What tells one autoencoder from another: the hash of its file, or of its folder's files."""
+    """What tells one autoencoder from another: the hash of its file, or of its folder's files.
+
+    Raises:
+        InputError: nothing there, or no VAE in a folder.
+    """
     if path.is_dir():
         hashes = "".join(file_sha256(file) for file in vae_files(path))
         return hashlib.sha256(hashes.encode()).hexdigest()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
     return file_sha256(path)

@@ -26,11 +26,11 @@ STEM = "diffusion_pytorch_model"
 WHOLE, INDEX = f"{STEM}.safetensors", f"{STEM}.safetensors.index.json"
 # Where weights may be, the first that exists; diffusers has spelt the last two either way.
 WEIGHTS = (
-    WHOLE,
-    INDEX,
-    f"{STEM}.fp16.safetensors",
-    f"{STEM}.safetensors.index.fp16.json",
-    f"{STEM}.fp16.safetensors.index.json",
+    ".safetensors",
+    ".safetensors.index.json",
+    ".fp16.safetensors",
+    ".safetensors.index.fp16.json",
+    ".fp16.safetensors.index.json",
 )
 SHARD_BYTES = 10_000_000_000  # as diffusers
 
@@ -111,9 +111,9 @@ def _shape(folder: Path, wanted: AnyUNetShape | None) -> StableDiffusionShape:
     return wanted
 
 
-def mapped_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors by name, not yet read."""
-    for file, names in weight_files(folder):
+def mapped_weights(folder: Path, stem: str = STEM) -> Iterator[tuple[str, Tensor]]:
+    """The tensors by name, not yet read; transformers calls its files by another stem."""
+    for file, names in weight_files(folder, stem):
         refuse_pointer(file)
         try:
             with safe_open(file, framework="pt") as opened:
@@ -128,9 +128,10 @@ def mapped_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
             raise InputError(f"{file}: not a whole safetensors file: {error}") from None
 
 
-def weight_files(folder: Path) -> list[tuple[Path, list[str] | None]]:
+def weight_files(folder: Path, stem: str = STEM) -> list[tuple[Path, list[str] | None]]:
     """The files that hold the weights, with the tensors wanted of each; None is all."""
-    for path in (folder / name for name in WEIGHTS):
+    whole, index, *_ = (f"{stem}{suffix}" for suffix in WEIGHTS)
+    for path in (folder / f"{stem}{suffix}" for suffix in WEIGHTS):
         if path.exists():
             return _shards(path) if path.suffix == ".json" else [(path, None)]
     if pickles := sorted(folder.glob("*.bin")):
@@ -138,7 +139,7 @@ def weight_files(folder: Path) -> list[tuple[Path, list[str] | None]]:
             f"{pickles[0]}: a pickle, which may run code when opened; save the network as "
             "safetensors (save_pretrained of diffusers does)"
         )
-    raise InputError(f"{folder}: has no weights; {WHOLE} or {INDEX} is needed")
+    raise InputError(f"{folder}: has no weights; {whole} or {index} is needed")
 
 
 def _shards(index: Path) -> list[tuple[Path, list[str] | None]]:

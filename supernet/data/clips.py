@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -41,6 +42,8 @@ class ClipSource(Protocol):
       frame, where that costs no more than a clip;
     - `places: int`: how many clips differ, where they are so many and no more;
     - `caption(context_LC) -> str`: what a clip was asked for, in words;
+    - `empty_context() -> Tensor | None`: the context (L, channels) of a clip that was asked for
+      nothing; None, as without it, is zeros;
     - `recogniser() -> Recogniser`: what finds in clips what was asked for. It has seen no clip of
       this split.
     """
@@ -76,6 +79,13 @@ def captions(source: ClipSource, context_BLC: Tensor) -> list[str]:
     """What each clip was asked for, in words; empty where the source has none."""
     caption: Callable[[Tensor], str] = getattr(source, "caption", lambda _: "")
     return [caption(context_LC) for context_LC in context_BLC]
+
+
+def empty_context(source: ClipSource, context_BLC: Tensor) -> Tensor:
+    """The context (L, channels) that says nothing, beside contexts of the source's clips."""
+    make: Callable[[], Tensor | None] = getattr(source, "empty_context", lambda: None)
+    found = make()
+    return torch.zeros_like(context_BLC[0]) if found is None else found.to(context_BLC)
 
 
 def recogniser_of(source: ClipSource) -> Recogniser | None:

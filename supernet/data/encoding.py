@@ -1,72 +1,59 @@
-"""Videos to latents, once and for all: what `nas encode` does.
+"""Videos to latents, once and for all, and captions to token states: what `nas encode` does.
 
 Each video becomes one file in a folder beside the one that is wanted. A folder that was left
 unfinished is gone on with, video by video; it takes its name when it is whole.
 """
 
-import hashlib
-import json
-import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from safetensors import safe_open
-from torch import Tensor
 
 from search_spaces import InputError
 from search_spaces.files.document import Json, dumps, read, replace_folder, write_atomically
+from search_spaces.files.locking import lock
 from search_spaces.files.targets import folder_target
-from supernet import checkpoint
-from supernet.autoencoders.contract import Autoencoder
-from supernet.autoencoders.opening import autoencoder_sha256, open_autoencoder
+from supernet.autoencoders.opening import autoencoder_sha256
 from supernet.checkpoint import file_sha256
-from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR, TENSOR
-from supernet.data.video_files import BrokenVideoError, Video
-from supernet.data.video_folder import SkippedVideoWarning, check_fps, usable_videos
-from supernet.data.video_frames import Pictures, Pixels, stream_frames
+from supernet.data import encoded_captions
+from supernet.data.caption_encoding import CaptionEncoding, CaptionPlan, Spread
+from supernet.data.encoded_captions import EMPTY, EncodedCaptions
+from supernet.data.film_encoding import (
+    SKIP,
+    Advance,
+    Coding,
+    Encoded,
+    coder_of,
+    encode_source,
+    film_file_name,
+)
+from supernet.data.film_sources import FilmFile, Found, Source, find_sources
+from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR
+from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
-SETTINGS = "settings.json"  # of an unfinished folder
+SETTINGS, LOCK = "settings.json", ".lock"  # of an unfinished folder
 LARGEST = 1024  # latents high or wide: beyond any U-Net, and a likely slip for pixels
-CHUNK_PIXELS = 2**18  # encoded at a time: a frame of 512 x 512
-
-Advance = Callable[[int], None]
+NAMED = 3  # films without a caption that are named
 
 
-@dataclass(frozen=True)
-class _Film:
-    """A video, and where its latents go."""
+# Begins to show progress: what of, of how many; and what to call with those that are done.
+Stage = Callable[[str, int], AbstractContextManager[Advance]]
 
-    video: Video
-    source: str  # below the folder of videos
-    fps: float | None
 
-    @property
-    def name(self) -> str:
-        told = hashlib.sha256(f"{self.source}\n{self.video.digest}".encode()).hexdigest()
-        readable = re.sub(r"[^\w.-]", "_", self.video.path.stem)[:60]
-        return f"{readable}.{told[:12]}.safetensors"
+class CaptionWarning(UserWarning):
+    """Films without captions, and captions that are too long."""
 
-    @property
-    def frames_per_s(self) -> float:
-        if self.fps is not None:
-            return self.fps
-        seconds = self.video.stop_s - self.video.start_s[0]
-        return round(self.video.frames / seconds, 6) if seconds > 0 else 0.0
 
-    def entry(self, path: Path) -> Json:
-        """As the index lists it."""
-        with safe_open(path, framework="pt") as file:
-            frames = file.get_slice(TENSOR).get_shape()[0]
-        return {
-            "file": self.name, "sha256": file_sha256(path), "source": self.video.path.name,
-            "video_digest": self.video.digest, "frames": frames, "fps": self.frames_per_s,
-        }  # fmt: skip
+def one_by_one(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Do tasks here."""
+    for number, task in enumerate(tasks):
+        yield number, work(task)
 
 
 @dataclass(frozen=True)
@@ -77,16 +64,17 @@ class Encoding:
     What cannot be read, or from where on, is told of as a `SkippedVideoWarning`.
 
     Args:
-        videos: searched as by `VideoFolder`.
+        videos: searched as by `VideoFolder`, and for shards (`.tar`).
         autoencoder: a file or folder as of `open_autoencoder`.
         height: of the latents, not of the pixels.
         width: likewise.
         fps: frames a second; None takes every frame as it was filmed.
         accelerator: "cpu" or "cuda".
+        captions: what becomes of captions; None passes them over.
 
     Raises:
-        InputError: nothing to encode, a size that is none, an autoencoder that does not open, or
-            no such device here.
+        InputError: nothing to encode, a size that is none, an autoencoder or a text encoder that
+            does not open, captions or shards that are damaged, or no such device here.
     """
 
     videos: Path
@@ -95,6 +83,7 @@ class Encoding:
     width: int
     fps: float | None = None
     accelerator: str = "cpu"
+    captions: CaptionPlan | None = None
 
     def __post_init__(self) -> None:
         check_fps(self.fps)
@@ -105,82 +94,156 @@ class Encoding:
                 f"latents must be 1 to {LARGEST} high and wide; found {self.height} x "
                 f"{self.width} (the size is of the latents, not of the pixels)"
             )
-        _ = self._coder, self._films  # refused now, or never
+        _ = coder_of(self._coding), self._found, self._settings  # refused now, or never
 
     @property
-    def frames(self) -> int:
-        """How many there are to encode, as the files say."""
-        return sum(film.video.frames_at(self.fps) for film in self._films)
+    def sources(self) -> list[Source]:
+        """The films and shards to encode, in order."""
+        return self._found.sources
+
+    @property
+    def frames(self) -> int | None:
+        """How many there are to encode, as the files say; None where shards would have to be read.
+
+        It opens every film.
+        """
+        if self._found.has_shards:
+            return None
+        return sum(film.frames_at(self.fps) for film in self._found.films)
 
     @property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the frames that are encoded."""
-        return self.height * self._coder.factor, self.width * self._coder.factor
+        factor = coder_of(self._coding).factor
+        return self.height * factor, self.width * factor
 
-    def run(self, out: Path, advance: Advance | None = None) -> Json:
+    def run(
+        self,
+        out: Path,
+        stage: Stage = lambda *_: nullcontext(lambda _: None),
+        spread: Spread = one_by_one,
+    ) -> Json:
         """Write the folder `out`, or go on where it was left; what its `latents.json` holds.
 
         Args:
             out: as `LatentFolder` opens it.
-            advance: called with the number of finished frames.
+            stage: shows progress: in frames, or, where those are unknown or others do the work, in
+                films and shards; then in captions.
+            spread: who does the work, a source or a few captions at a time.
 
         Raises:
-            InputError: `out` holds something else, or no frame of any video can be decoded.
+            InputError: `out` holds something else, another process works at it, no frame of any
+                video can be decoded, or no film has a caption.
         """
         if out.exists():
             return self._made_before(out)
-        for line in self._opened[1]:
+        for line in self._found.unseen:
             warnings.warn(line, SkippedVideoWarning, stacklevel=2)
         unfinished = unfinished_path(out)
         _begin(unfinished, self._settings)
+        with (unfinished / LOCK).open("w") as stream:
+            lock(stream, f"{unfinished}: another process is encoding into it; let it finish")
+            return self._finish(unfinished, out, stage, spread)
+
+    def _finish(self, unfinished: Path, out: Path, stage: Stage, spread: Spread) -> Json:
         try:
-            entries = self._encode(unfinished, advance)
+            found = self._encode(unfinished, stage, spread)
         except InputError:
             if not any(unfinished.glob("*.safetensors")):
                 shutil.rmtree(unfinished)
             raise
-        index = self._index(entries)
+        index = self._index([entry for entry, _ in found.films])
+        kept = {entry["file"] for entry in index["files"]} | {INDEX}
+        if self._captions is not None:
+            self._tell(found.uncaptioned)
+            shards = self._write_captions(unfinished, index, found, stage, spread)
+            kept |= {encoded_captions.INDEX, *(shard["file"] for shard in shards)}
         if own := index["autoencoder"]["file"]:
             shutil.copyfile(self.autoencoder, unfinished / own)
+            kept.add(own)
         write_atomically(unfinished / INDEX, dumps(index))
-        kept = {entry["file"] for entry in entries} | {own, INDEX}
         for other in unfinished.iterdir():  # settings, and what is left of videos that are gone
             if other.name not in kept:
                 other.unlink()
         replace_folder(unfinished, out)
         return index
 
-    def _encode(self, folder: Path, advance: Advance | None) -> list[Json]:
-        """Encode what is not yet there; an entry of the index for each film with latents."""
-        entries, done = [], 0
-        for film in self._films:
-            path = folder / film.name
-            if not path.exists():
-                begun = done
+    def _encode(self, folder: Path, stage: Stage, spread: Spread) -> Encoded:
+        """Encode what is not yet there, and put together what came of all sources, in order."""
+        sources, found = self.sources, dict[int, Encoded]()
+        frames = self.frames if spread is one_by_one else None
+        title = (
+            f"encode frames of {_spelt(self.pixels)} pixels to latents of "
+            f"{_spelt((self.height, self.width))}"
+        )
+        with stage(title, len(sources) if frames is None else frames) as advance:
+            done = 0
 
-                def report(frames: int, begun: int = begun) -> None:
-                    if advance is not None:
-                        advance(begun + frames)
+            def report(finished: int) -> None:
+                advance(done + finished)
 
-                size = self.height, self.width
-                damage = _encode_film(film, self._coder, self._device, size, path, report)
-                if damage is not None:
-                    warnings.warn(f"{film.video.path}: {damage}; skipped", SkippedVideoWarning, 3)
-            done += film.video.frames_at(self.fps)
-            if advance is not None:
+            within = None if frames is None else report
+            work = partial(encode_source, self._coding, folder, report=within)
+            for number, encoded in spread(work, sources):
+                found[number] = encoded
+                for line in encoded.skipped:
+                    warnings.warn(line, SkippedVideoWarning, stacklevel=5)
+                source = sources[number]
+                if frames is not None and isinstance(source, FilmFile):
+                    done += source.frames_at(self.fps)
+                else:
+                    done += 1
                 advance(done)
-            if path.exists():
-                entries.append(film.entry(path))
-        if not entries:
-            count = len(self._films)
+        both = Encoded()
+        for number in range(len(sources)):
+            both.films.extend((dict(entry), text) for entry, text in found[number].films)
+            both.uncaptioned.extend(found[number].uncaptioned)
+        if not both.films:
+            count = len(sources)
             raise InputError(f"{self.videos}: none of its {count} videos can be decoded")
-        return entries
+        return both
+
+    def _write_captions(
+        self, folder: Path, index: Json, found: Encoded, stage: Stage, spread: Spread
+    ) -> list[Json]:
+        """Encode each caption once, and note in the index which is whose; the shards."""
+        assert self._captions is not None
+        texts = dict.fromkeys(text for _, text in found.films if text is not None)
+        numbers: dict[str | None, int] = {text: at for at, text in enumerate(texts, start=1)}
+        for entry, text in found.films:
+            entry["caption"] = numbers.get(text, EMPTY)
+        with stage("encode captions", len(texts) + 1) as advance:
+            made = self._captions.write(folder, list(texts), spread, advance)
+        own = encoded_captions.INDEX
+        index["captions"] = {"file": own, "sha256": file_sha256(folder / own)}
+        if made["cut"]:
+            warnings.warn(
+                f"{self.videos}: {made['cut']} of {len(texts)} captions have more than the "
+                f"{made['tokens']} tokens that the text encoder takes; their ends were cut off",
+                CaptionWarning, stacklevel=5,
+            )  # fmt: skip
+        shards: list[Json] = made["shards"]
+        return shards
+
+    def _tell(self, uncaptioned: list[str]) -> None:
+        if not uncaptioned:
+            return
+        assert self.captions is not None
+        skips = self.captions.uncaptioned == SKIP
+        what = "skipped" if skips else "they get the empty caption's context"
+        more = f" and {len(uncaptioned) - NAMED} more" if len(uncaptioned) > NAMED else ""
+        warnings.warn(
+            f"{self.videos}: {len(uncaptioned)} films have no caption; {what}: "
+            f"{', '.join(uncaptioned[:NAMED])}{more}",
+            CaptionWarning, stacklevel=5,
+        )  # fmt: skip
 
     def _index(self, entries: list[Json]) -> Json:
         own = None if self.autoencoder.is_dir() else AUTOENCODER
         return {
-            "format": FORMAT, "version": f"{MAJOR}.0", "channels": self._coder.channels,
-            "height": self.height, "width": self.width, "factor": self._coder.factor,
+            "format": FORMAT, "version": f"{MAJOR}.{int(self.captions is not None)}",
+            "channels": coder_of(self._coding).channels,
+            "height": self.height, "width": self.width, "factor": coder_of(self._coding).factor,
             "fps": self.fps, "files": entries,
             "autoencoder": {
                 "name": self.autoencoder.resolve().name,
@@ -195,44 +258,52 @@ class Encoding:
             found = {"autoencoder": index["autoencoder"]["sha256"]}
             found |= {name: index[name] for name in ("height", "width", "fps")}
             listed = {entry["file"] for entry in index["files"]}
+            if "captions" in index:
+                captions = EncodedCaptions.open(out).index
+                found["text_encoder"] = captions["text_encoder"]["sha256"]
+                found |= {name: captions[name] for name in ("uncaptioned", "shard_mb")}
         except (KeyError, TypeError):
             raise InputError(
                 f"{out}: exists, and holds no latents; choose another `out=`"
             ) from None
-        # Of a film without a whole frame there is nothing.
-        if found != self._settings or not listed <= {film.name for film in self._films}:
+        # Of a film without a whole frame there is nothing; of shards, only a reading would tell.
+        films = {film_file_name(film) for film in self._found.films}
+        if found != self._settings or not (self._found.has_shards or listed <= films):
             raise InputError(
                 f"{out}: holds latents of other videos or settings; choose another `out=`"
             )
         return index
 
     @cached_property
-    def _coder(self) -> Autoencoder:
-        coder = open_autoencoder(self.autoencoder)
-        coder.to(self._device)
-        return coder
-
-    @property
-    def _device(self) -> torch.device:
-        return torch.device(self.accelerator)
+    def _coding(self) -> Coding:
+        return Coding(
+            self.autoencoder, autoencoder_sha256(self.autoencoder), self.height, self.width,
+            self.fps, self.accelerator, self.captions.uncaptioned if self.captions else None,
+        )  # fmt: skip
 
     @cached_property
-    def _opened(self) -> tuple[tuple[Video, ...], tuple[str, ...]]:
-        return usable_videos(self.videos, 1, self.fps)
+    def _captions(self) -> CaptionEncoding | None:
+        return CaptionEncoding.begin(self.captions, self.accelerator) if self.captions else None
 
     @cached_property
-    def _films(self) -> list[_Film]:
-        return [
-            _Film(video, str(video.path.relative_to(self.videos)), self.fps)
-            for video in self._opened[0]
-        ]
+    def _found(self) -> Found:
+        return find_sources(self.videos, self.fps, captioned=self.captions is not None)
 
     @cached_property
     def _settings(self) -> Json:
-        return {
-            "autoencoder": autoencoder_sha256(self.autoencoder), "height": self.height,
-            "width": self.width, "fps": self.fps,
+        settings: Json = {
+            "autoencoder": self._coding.sha256, "height": self.height, "width": self.width,
+            "fps": self.fps,
         }  # fmt: skip
+        if self.captions is not None and self._captions is not None:
+            settings["text_encoder"] = self._captions.sha256
+            settings["uncaptioned"] = self.captions.uncaptioned
+            settings["shard_mb"] = self.captions.shard_mb
+        return settings
+
+
+def _spelt(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
 
 
 def unfinished_path(out: Path) -> Path:
@@ -253,68 +324,3 @@ def _begin(unfinished: Path, settings: Json) -> None:
             f"{unfinished}: was begun with other settings; go on with those, or remove it to "
             "start over"
         )
-
-
-def _encode_film(
-    film: _Film,
-    coder: Autoencoder,
-    device: torch.device,
-    size: tuple[int, int],
-    path: Path,
-    report: Advance,
-) -> str | None:
-    """Write a film's latents up to its first damage, which is returned in words."""
-    height, width = (side * coder.factor for side in size)
-    video, raw = film.video, path.with_suffix(".raw")
-    pictures = stream_frames(video, 0, video.frames, film.fps, Pixels(height, width, 3))
-    chunk = max(1, CHUNK_PIXELS // (height * width))
-    frames, damage = 0, None
-    try:
-        with raw.open("wb") as file:  # not in memory: a film may be long
-            while damage is None:
-                taken, damage = _take(pictures, chunk)
-                if not taken:
-                    break
-                x_NCHW = _middle(taken, (height, width)).to(device)
-                latents = coder.encode(x_NCHW).half().cpu().contiguous()
-                if not torch.isfinite(latents).all():
-                    raise InputError(
-                        f"{film.source}: its latents are not finite; take another autoencoder"
-                    )
-                file.write(latents.numpy().tobytes())
-                frames += len(taken)
-                report(frames)
-        if frames:
-            shape = (frames, coder.channels, *size)
-            held = torch.from_file(str(raw), size=int(np.prod(shape)), dtype=torch.float16)
-            # One entry: safetensors writes several in any order, and hashes would differ.
-            told = json.dumps({"source": video.path.name, "fps": film.frames_per_s})
-            metadata = {checkpoint.METADATA_KEY: told}
-            checkpoint.write_safetensors(path, {TENSOR: held.view(shape)}, metadata)
-    finally:
-        raw.unlink(missing_ok=True)
-    if damage is not None and frames:
-        shown_s = frames / film.fps if film.fps else video.end_s(frames) - video.start_s[0]
-        return f"from {shown_s:.1f} s on: {damage}"
-    return damage
-
-
-def _take(pictures: Iterator[Pictures], count: int) -> tuple[list[Pictures], str | None]:
-    """The next frames, and the damage that ended them early."""
-    taken: list[Pictures] = []
-    try:
-        for picture in pictures:
-            taken.append(picture)
-            if len(taken) == count:
-                break
-    except BrokenVideoError as error:
-        return taken, str(error)
-    return taken, None
-
-
-def _middle(taken: list[Pictures], pixels: tuple[int, int]) -> Tensor:
-    """The middle of each frame, (frames, 3, H, W) in [-1, 1]."""
-    top, left = ((taken[0].shape[axis] - side) // 2 for axis, side in enumerate(pixels))
-    cut = np.stack([p[top : top + pixels[0], left : left + pixels[1]] for p in taken])
-    x_NCHW = torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return x_NCHW.contiguous()

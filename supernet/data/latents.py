@@ -2,14 +2,15 @@
 
 A folder holds `latents.json`, a safetensors file for each video with `latents` (frames, channels,
 height, width) in float16, and the small autoencoder that made them, where it was one of ours: it
-shows what networks generate. Frames are read from the files as clips need them, so that a long film
-takes no memory. Splits are those of `supernet.data.splits`, as of the videos themselves.
+shows what networks generate. Where films had captions, their token states are beside them
+(`supernet.data.encoded_captions`), and are the clips' contexts; else contexts are zeros. Frames and
+states are read from the files as clips need them, so that a long film takes no memory. Splits are
+those of `supernet.data.splits`, as of the videos themselves.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.files.document import Json, read
-from search_spaces.files.git_lfs import refuse_pointer
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
-from supernet.checkpoint import file_sha256
 from supernet.data.clips import Clips
+from supernet.data.encoded_captions import EncodedCaptions
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
+from supernet.data.whole_files import whole_file
 
 INDEX, FORMAT, MAJOR = "latents.json", "temporal-nas/latents", 1
 AUTOENCODER = "autoencoder.safetensors"
@@ -38,6 +39,7 @@ class LatentFilm:
     path: Path
     digest: str  # of the video
     frames: int
+    caption: int | None = None  # its number among the folder's
 
     def slice(self, first: int, stop: int) -> Tensor:
         """Frames `first` to `stop` (frames, C, H, W) in float32."""
@@ -80,6 +82,7 @@ class LatentFolder:
                 f"{self.folder}: no film leaves {shape.frames} frames to the {self.split} "
                 f"split; give longer videos, or at least {FILES_TO_SPLIT} of them"
             )
+        self._check_captions()
         _ = self._autoencoder  # previews come at the end of a search: too late for a refusal
 
     @property
@@ -96,8 +99,22 @@ class LatentFolder:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
         shape = self.shape
         drawn = [self._clip(np.random.default_rng((seed, number))) for number in range(count)]
+        x_BTCHW = torch.stack([frames for frames, _ in drawn])
         context = torch.zeros(count, shape.context_tokens, shape.context_channels)
-        return Clips(torch.stack(drawn).transpose(1, 2).contiguous(), context)
+        if (captions := self._captions) is not None:
+            numbers = [film.caption for _, film in drawn]
+            context = torch.stack([captions.states(n) for n in numbers if n is not None])
+        return Clips(x_BTCHW.transpose(1, 2).contiguous(), context)
+
+    def caption(self, context_LC: Tensor) -> str:
+        """The caption whose states a context is; empty where it is none's."""
+        captions = self._captions
+        number = None if captions is None else captions.number_of(context_LC)
+        return "" if captions is None or number is None else captions.text(number)
+
+    def empty_context(self) -> Tensor | None:
+        """States of the empty caption (tokens, channels); None where there are no captions."""
+        return None if self._captions is None else self._captions.empty
 
     def decode(self, x_BCTHW: Tensor) -> Tensor:
         """Pixels in [-1, 1] of clips (B, 3, T, H, W), or the latents where no decoder is here."""
@@ -109,14 +126,14 @@ class LatentFolder:
         decoded = torch.cat([self._autoencoder.decode(part) for part in parts])
         return rearrange(decoded, "(b t) c h w -> b c t h w", b=len(x_BCTHW))
 
-    def _clip(self, rng: np.random.Generator) -> Tensor:
-        """Frames (T, C, H, W) of a random place."""
+    def _clip(self, rng: np.random.Generator) -> tuple[Tensor, LatentFilm]:
+        """Frames (T, C, H, W) of a random place, and the film that they are from."""
         point = int(rng.random() * self._weights[-1])
         chosen = int(np.searchsorted(self._weights, point, side="right"))
         film, _, stop = self._places[chosen]
         back = int(self._weights[chosen]) - point  # 1 for the part's last place
         begin = stop - self.shape.frames + 1 - back
-        return film.slice(begin, begin + self.shape.frames)
+        return film.slice(begin, begin + self.shape.frames), film
 
     @cached_property
     def _places(self) -> tuple[tuple[LatentFilm, int, int], ...]:
@@ -143,20 +160,55 @@ class LatentFolder:
             raise InputError(f"{where}: names no files")
         films = []
         for entry in listed:
-            path = _whole(self.folder, entry)
+            path = whole_file(self.folder, entry, INDEX)
             size = tuple(self._index[name] for name in ("channels", "height", "width"))
             digest, frames = entry.get("video_digest"), entry.get("frames")
             if _held(path) != (frames, *size) or not isinstance(digest, str):
                 raise InputError(f"{path}: holds other latents than {INDEX} says; encode again")
-            films.append(LatentFilm(path, digest, frames))
+            films.append(LatentFilm(path, digest, frames, self._caption_of(entry)))
         return films
+
+    def _caption_of(self, entry: Json) -> int | None:
+        if self._captions is None:
+            return None
+        number = entry.get("caption")
+        if type(number) is not int or not 0 <= number < len(self._captions):
+            raise InputError(
+                f"{self.folder / INDEX}: {entry['file']} has a caption that is not there; encode "
+                "again"
+            )
+        return number
+
+    @cached_property
+    def _captions(self) -> EncodedCaptions | None:
+        entry = self._index.get("captions")
+        if entry is None:
+            return None
+        return EncodedCaptions.open(whole_file(self.folder, entry, INDEX).parent)
+
+    def _check_captions(self) -> None:
+        """Refuse token states that the network cannot attend to."""
+        shape, captions = self.shape, self._captions
+        if captions is None:
+            return
+        own, found = (
+            (shape.context_tokens, shape.context_channels),
+            (captions.tokens, captions.width),
+        )
+        if own != found:
+            raise InputError(
+                f"{self.folder}: captions are {found[0]} tokens of {found[1]} channels, and the "
+                f"space's U-Net attends to {own[0]} of {own[1]}; encode again with a text encoder "
+                "of that width, or take a space of context_tokens "
+                f"{found[0]} and context_channels {found[1]}"
+            )
 
     @cached_property
     def _autoencoder(self) -> ImageAutoencoder | None:
         found = self._index.get("autoencoder")
         if not isinstance(found, dict) or found.get("file") is None:
             return None
-        path = _whole(self.folder, found)
+        path = whole_file(self.folder, found, INDEX)
         autoencoder = load_autoencoder(path)
         if autoencoder.channels != self.shape.in_channels:
             raise InputError(
@@ -182,28 +234,6 @@ def _size(index: Json, name: str, folder: Path) -> int:
 
 def _spelt(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
-
-
-def _whole(folder: Path, entry: Any) -> Path:
-    """The file that an entry of the index names, which is there and is what it was."""
-    name = entry.get("file") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or Path(name).name != name:
-        raise InputError(f"{folder / INDEX}: {str(name)[:60]!r} is no name of a file beside it")
-    path = folder / name
-    refuse_pointer(path)
-    try:
-        found = path.stat()
-        same = _sha256((path, found.st_size, found.st_mtime_ns)) == entry.get("sha256")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, though {INDEX} names it; encode again") from None
-    if not same:
-        raise InputError(f"{path}: was changed since it was written; encode again")
-    return path
-
-
-@lru_cache(maxsize=100_000)  # the three splits ask for the same files
-def _sha256(file: tuple[Path, int, int]) -> str:
-    return file_sha256(file[0])
 
 
 def _held(path: Path) -> tuple[int, ...]:

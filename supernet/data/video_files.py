@@ -85,6 +85,13 @@ def open_video(path: Path) -> Video:
     return opened
 
 
+def video_digest(path: Path) -> str:
+    """The hash of a file's size and first bytes, which copies share; OSError for no file."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return hashlib.sha256(str(path.stat().st_size).encode() + head).hexdigest()
+
+
 @lru_cache(maxsize=100_000)  # the three splits of a folder ask for the same files
 def _facts(file: tuple[Path, int, int]) -> Video | str:
     """The facts of a file as it was at a time, or why it has none."""
@@ -94,11 +101,9 @@ def _facts(file: tuple[Path, int, int]) -> Video | str:
     if not size:
         return "is empty"
     try:
-        with path.open("rb") as bytes_:
-            head = bytes_.read(HEAD_BYTES)
-        if head.startswith(git_lfs.POINTER):
+        if git_lfs.is_pointer(path):
             return git_lfs.WORDS
-        digest = hashlib.sha256(str(size).encode() + head).hexdigest()
+        digest = video_digest(path)
         with opened(path) as (container, stream):
             packets = [
                 _Stamp(packet.pts, packet.duration or 0, packet.is_keyframe)

@@ -9,7 +9,7 @@ import math
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -231,7 +231,7 @@ def usable_videos(
     Raises:
         InputError: no such folder, no videos in it, or none that can be used.
     """
-    found, skipped = _files(folder)
+    found, skipped = video_files(folder)
     videos = []
     for path in found:
         try:
@@ -243,15 +243,18 @@ def usable_videos(
             videos.append(video)
         else:
             skipped.append(f"{path}: {own} frames, fewer than {frames}; skipped")
-    if not videos and found:
-        first = skipped[-len(found)].removesuffix("; skipped")
-        raise InputError(
-            f"{folder}: none of its {len(found)} videos can be used; the first: {first}"
-        )
     if not videos:
-        why = f"; {skipped[0]}" if skipped else ""
-        raise InputError(f"{folder}: holds no videos ({' '.join(SUFFIXES)}){why}")
+        raise none_usable(folder, len(found), skipped)
     return tuple(videos), tuple(skipped)
+
+
+def none_usable(folder: Path, videos: int, skipped: Sequence[str]) -> InputError:
+    """What to say of a folder without a usable video: the last lines are of its videos."""
+    if videos:
+        first = skipped[-videos].removesuffix("; skipped")
+        return InputError(f"{folder}: none of its {videos} videos can be used; the first: {first}")
+    why = f"; {skipped[0]}" if skipped else ""
+    return InputError(f"{folder}: holds no videos ({' '.join(SUFFIXES)}){why}")
 
 
 def check_fps(fps: float | None) -> None:
@@ -260,7 +263,7 @@ def check_fps(fps: float | None) -> None:
         raise InputError(f"fps must be above 0; found {fps}")
 
 
-def _files(folder: Path) -> tuple[list[Path], list[str]]:
+def video_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[list[Path], list[str]]:
     """Files with a video's suffix below a folder, and a line for each place that cannot be seen.
 
     Links are followed. A folder that is reached twice is searched once, which ends circles.
@@ -283,7 +286,7 @@ def _files(folder: Path) -> tuple[list[Path], list[str]]:
             # Linked folders come last, so that what they lead to has its own name if it has one.
             links += sorted(Path(place, name) for name in folders if Path(place, name).is_symlink())
             for path in (Path(place, name) for name in files):
-                if path.is_file() and path.suffix.lower() in SUFFIXES:
+                if path.is_file() and path.suffix.lower() in suffixes:
                     found.append(path)
                 elif path.is_symlink() and not path.exists():
                     unseen.append(f"{path}: a link to nothing; skipped")

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from supernet.data.clips import Clips, ClipSource, Recogniser, recogniser_of
+from supernet.data.clips import Clips, ClipSource, Recogniser, empty_context, recogniser_of
 from supernet.evaluation.temporal_metrics import Measured
 from supernet.flow_matching import Denoiser, generate
 
@@ -38,6 +38,11 @@ class Samples:
         """The clips whose contexts are asked for."""
         return self.source.clips(self.clips, self.seed)
 
+    @property
+    def empty(self) -> Tensor:
+        """The context (L, channels) that asks for nothing."""
+        return empty_context(self.source, self.real.context_BLC)
+
     @cached_property
     def _recogniser(self) -> Recogniser | None:
         return recogniser_of(self.source)
@@ -52,12 +57,13 @@ class Samples:
         """The clips of a network (B, C, T, H, W)."""
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(self.real.x_BCTHW.shape, generator=generator)
+        empty = self.empty
         # Where nothing was asked for there is nothing to be guided to.
-        guidance = self.guidance if self.real.context_BLC.any() else 1.0
+        guidance = self.guidance if (self.real.context_BLC != empty).any() else 1.0
         both = zip(
             torch.split(noise, CHUNK), torch.split(self.real.context_BLC, CHUNK), strict=True
         )
-        return torch.cat([generate(denoiser, *part, self.steps, guidance) for part in both])
+        return torch.cat([generate(denoiser, *part, self.steps, guidance, empty) for part in both])
 
     def found(self, x_BCTHW: Tensor) -> Measured | None:
         """The mean share of what was asked for that clips show; None where nothing can tell."""

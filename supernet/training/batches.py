@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from supernet.data.clips import ClipSource, single_frames
+from supernet.data.clips import ClipSource, empty_context, single_frames
 from supernet.flow_matching import drop_context, logit_normal_times, mix
 from supernet.training.minibatches import squared_error
 from supernet.training.temporal_paths import path_loss, predict
@@ -84,5 +84,6 @@ def draw_batch(
     generator, total = randomness.torch(), clips * each
     noise_BCTHW = torch.randn((total, *x_BCTHW.shape[1:]), generator=generator)[rows]
     time_B = logit_normal_times(total, generator)[rows]
-    kept_B11 = drop_context(torch.ones(total, 1, 1), CONTEXT_DROPPED, generator)[rows]
-    return Batch(x_BCTHW, noise_BCTHW, time_B, context_BLC * kept_B11)
+    kept_B11 = drop_context(torch.ones(total, 1, 1), CONTEXT_DROPPED, generator)[rows] > 0
+    asked_BLC = torch.where(kept_B11, context_BLC, empty_context(data, context_BLC))
+    return Batch(x_BCTHW, noise_BCTHW, time_B, asked_BLC)

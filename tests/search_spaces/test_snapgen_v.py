@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from search_spaces import InputError, TemporalSpace, load
-from search_spaces.shipped.loading import twin_of
+from search_spaces.shipped.loading import load_twin, twin_of
 
 
 def space(name: str) -> TemporalSpace:
@@ -51,6 +51,13 @@ def test_clips_of_other_sizes_are_parameters() -> None:
     assert twin_of(smaller.name) == "snapgen_v_mini"
     assert twin_of("moving_digits") is None
     assert twin_of("nothing.json") is None
+
+
+def test_a_twin_that_attends_to_captions_keeps_the_choices() -> None:
+    full, twin = space("snapgen_v"), space("snapgen_v_mini(context_tokens=77,context_channels=768)")
+    assert (twin.unet.context_tokens, twin.unet.context_channels) == (77, 768)
+    assert (full.unet.context_tokens, full.unet.context_channels) == (77, 768)
+    assert load_twin(full, twin.name) == twin
 
 
 def test_a_wider_twin_keeps_the_choices() -> None:

@@ -44,6 +44,8 @@ REFUSED: dict[str, tuple[dict[str, Tensor], str]] = {
     "bool": ({"clips": CLIPS > 0}, "clips is of BOOL"),
     "NaN at the end": ({"clips": with_one(torch.nan)}, "clip 4 holds NaN or infinite"),
     "infinity": ({"clips": with_one(-torch.inf)}, "clip 4 holds NaN or infinite"),
+    "another empty context": ({"empty_context": torch.zeros(2, 9)}, "one context: (2, 3)"),
+    "NaN as empty context": ({"empty_context": CONTEXT[0] / 0}, "must be finite numbers"),
     "NaN asked for": ({"context": CONTEXT / 0}, "context 0 (of 6 such) holds NaN"),
     "0 to 255": ({"clips": pixels(255)}, "x / 127.5 - 1"),
     "0 to 255 in half": ({"clips": pixels(255).half()}, "x / 127.5 - 1"),

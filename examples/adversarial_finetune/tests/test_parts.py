@@ -13,6 +13,7 @@ from adversarial_finetune.evaluation import _found, flicker, frechet_distance, m
 from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, mix, step_times
 from adversarial_finetune.learner import Learner
 from adversarial_finetune.rollout import Rollout
+from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.tables import shares, table
 from temporal_bundle.closeness import check_close, difference
 
@@ -50,6 +51,42 @@ def test_guidance_doubles_the_calls(guidance: float, calls: int) -> None:
     follow(counted, torch.randn_like(CLIP), torch.ones(2, 1, 1), 5, guidance)
     assert len(asked) == calls
     assert asked.count(True) == 5
+
+
+def test_guidance_leads_away_from_what_asks_for_nothing() -> None:
+    asked = []
+
+    def noted(x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        asked.append(context)
+        return towards(x, time, context)
+
+    empty = torch.tensor([[0.5, -2.0]])
+    data = Clips(CLIP, torch.ones(2, 1, 2).half(), empty.half())
+    assert torch.equal(data.first(1).nothing, empty)
+    assert not Clips(CLIP, torch.ones(2, 1, 2)).nothing.any()
+    follow(noted, torch.randn_like(CLIP), data.context_NLC.float(), 1, 2.0, data.nothing)
+    assert any(torch.equal(context, empty.expand(2, 1, 2)) for context in asked)
+    stage = StageOne(_Noted(asked), data, clips_per_step=200, image_share=0.0)  # type: ignore[arg-type]
+    asked.clear()
+    stage.step(0, 1.0, torch.Generator().manual_seed(0))
+    dropped = (asked[0] == empty).flatten(1).all(1)
+    assert 0.02 < dropped.float().mean() < 0.25
+    assert (asked[0][~dropped] == 1).all()
+
+
+class _Noted:
+    """A learner that notes what it is asked for."""
+
+    def __init__(self, asked: list[Tensor]) -> None:
+        self.trained = {"weight": torch.zeros(())}
+        self._asked = asked
+
+    def module(self, x: Tensor, _: Tensor, context: Tensor) -> Tensor:
+        self._asked.append(context)
+        return torch.zeros_like(x)
+
+    def learn(self, loss: Tensor, _: int, __: float) -> float:
+        return float(loss)
 
 
 def test_a_rollout_goes_the_samplers_way() -> None:

@@ -141,7 +141,12 @@ class Ablation:
     ) -> list[Row]:
         run = self._of(name, seed)
         asked = samplers(
-            self.bundle, run.weights("one"), run.weights("two"), run.settings.times, self.device
+            self.bundle,
+            run.weights("one"),
+            run.weights("two"),
+            run.settings.times,
+            real.nothing,
+            self.device,
         )
         if name != FULL:
             asked = [each for each in asked if each.tuned]

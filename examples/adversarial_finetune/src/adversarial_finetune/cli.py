@@ -216,7 +216,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     progress = Progress()
     judging = _judging(given, bundle, folder, progress)
     judge, real = judging.judge, judging.real
-    asked = samplers(bundle, run.weights("one"), tuned, times, given.device)
+    asked = samplers(bundle, run.weights("one"), tuned, times, real.nothing, given.device)
     compared = [
         unseen(judge, judging.others),
         *compare(asked, judge, real, given.seed, progress),

@@ -64,9 +64,17 @@ def leaping(module: nn.Module, times: Sequence[float], device: str = "cpu") -> M
 
 
 def samplers(
-    bundle: Bundle, untuned: Weights, tuned: Weights, times: list[float], device: str = "cpu"
+    bundle: Bundle,
+    untuned: Weights,
+    tuned: Weights,
+    times: list[float],
+    nothing_LC: Tensor,
+    device: str = "cpu",
 ) -> list[Sampler]:
-    """The many guided steps of the untuned network, its few ones, and those of the tuned one."""
+    """The many guided steps of the untuned network, its few ones, and those of the tuned one.
+
+    Guidance leads away from `nothing_LC`, the context that asks for nothing.
+    """
     before, after = bundle.denoiser(untuned, device), bundle.denoiser(tuned, device)
     few = len(times)
 
@@ -74,7 +82,8 @@ def samplers(
         guided = guidance != 1.0
 
         def run(noise: Tensor, context: Tensor, _: torch.Generator) -> Tensor:
-            return follow(before, noise.to(device), context.to(device), steps, guidance)
+            noise, context = noise.to(device), context.to(device)
+            return follow(before, noise, context, steps, guidance, nothing_LC)
 
         calls = steps * (2 if guided else 1)
         return Sampler(f"{_steps(steps)}, {'guided' if guided else 'untuned'}", calls, False, run)

@@ -1,7 +1,8 @@
 """Clips from plain files: `train`, `validation` and `test.safetensors` in a folder.
 
 Each holds `clips` (N, C, T, H, W) and `context` (N, L, channels), floats of 16 bits or more; clips
-lie about in [-1, 1], or are latents of about unit variance. A context of zeros asks for nothing.
+lie about in [-1, 1], or are latents of about unit variance. A context that asks for nothing is
+`empty_context` (L, channels) where a file holds it, as of encoded captions; else zeros.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from adversarial_finetune.errors import InputError
 from temporal_bundle import LFS_WORDS, Bundle, is_lfs_pointer
 
 Split = Literal["train", "validation", "test"]
+EMPTY = "empty_context"
 KINDS = ("F32", "F16", "BF16", "F64")
 # Noise has a standard deviation of 1, and what is learned from it must be of its scale: pixels in
 # [-1, 1] have about 0.5, latents 1 (and now and then 10), pixels of bytes 70.
@@ -31,6 +33,7 @@ class Clips:
 
     x_NCTHW: Tensor
     context_NLC: Tensor
+    empty_LC: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x_NCTHW)
@@ -41,7 +44,14 @@ class Clips:
 
     def first(self, count: int) -> "Clips":
         """The first clips, or all where there are fewer."""
-        return Clips(self.x_NCTHW[:count], self.context_NLC[:count])
+        return Clips(self.x_NCTHW[:count], self.context_NLC[:count], self.empty_LC)
+
+    @property
+    def nothing(self) -> Tensor:
+        """The context that asks for nothing, in float32."""
+        if self.empty_LC is None:
+            return torch.zeros(self.context_NLC.shape[1:])
+        return self.empty_LC.float()
 
     @cached_property
     def labels(self) -> Tensor | None:
@@ -72,7 +82,7 @@ def load_clips(folder: Path, split: Split) -> Clips:
         finite_N = torch.isfinite(tensor).flatten(1).all(1)
         if not finite_N.all():
             raise InputError(f"{file}: {name} {_first(~finite_N)} holds NaN or infinite numbers")
-    return Clips(clips, context)
+    return Clips(clips, context, _empty_context(file, tuple(context.shape[1:])))
 
 
 def load_fitting_clips(folder: Path, split: Split, bundle: Bundle) -> Clips:
@@ -93,6 +103,19 @@ def load_fitting_clips(folder: Path, split: Split, bundle: Bundle) -> Clips:
             raise InputError(f"{folder}: {split} has {name} {found}, the bundle's network {wanted}")
     _check_scale(data.x_NCTHW, folder / f"{split}.safetensors")
     return data
+
+
+def _empty_context(file: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """What asks for nothing; None where the file does not say, and zeros do."""
+    with safe_open(file, framework="pt") as tensors:
+        if EMPTY not in tensors.keys():  # noqa: SIM118  # no mapping
+            return None
+    found = _tensor(file, EMPTY)
+    if tuple(found.shape) != shape or not torch.isfinite(found).all():
+        raise InputError(
+            f"{file}: {EMPTY} {tuple(found.shape)} must be finite numbers, one context: {shape}"
+        )
+    return found
 
 
 def _tensor(file: Path, name: str) -> Tensor:

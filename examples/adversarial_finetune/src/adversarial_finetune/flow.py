@@ -31,16 +31,20 @@ def guess(denoiser: Denoiser, x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tens
     return x_BCTHW - time * denoiser(x_BCTHW, time_B, context_BLC)
 
 
-def guided(denoiser: Denoiser, guidance: float) -> Denoiser:
+def guided(denoiser: Denoiser, guidance: float, empty_LC: Tensor | None = None) -> Denoiser:
     """A denoiser whose answer is pushed away from the one to an empty context, by two calls.
 
     Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598); 1 is the denoiser itself.
+    Without `empty_LC`, an empty context is zeros.
     """
     if guidance == 1.0:
         return denoiser
 
     def answer(x_BCTHW: Tensor, time_B: Tensor, context_BLC: Tensor) -> Tensor:
-        free = denoiser(x_BCTHW, time_B, torch.zeros_like(context_BLC))
+        empty_BLC = torch.zeros_like(context_BLC)
+        if empty_LC is not None:
+            empty_BLC = empty_BLC + empty_LC.to(context_BLC)
+        free = denoiser(x_BCTHW, time_B, empty_BLC)
         return free + guidance * (denoiser(x_BCTHW, time_B, context_BLC) - free)
 
     return answer
@@ -53,10 +57,15 @@ def step_times(steps: int) -> list[float]:
 
 @torch.no_grad()
 def follow(
-    denoiser: Denoiser, noise_BCTHW: Tensor, context_BLC: Tensor, steps: int, guidance: float = 1.0
+    denoiser: Denoiser,
+    noise_BCTHW: Tensor,
+    context_BLC: Tensor,
+    steps: int,
+    guidance: float = 1.0,
+    empty_LC: Tensor | None = None,
 ) -> Tensor:
     """Clips by Euler steps along the flow; guidance other than 1 calls the network twice a step."""
-    velocity = guided(denoiser, guidance)
+    velocity = guided(denoiser, guidance, empty_LC)
     x = noise_BCTHW
     for time, after in itertools.pairwise([*step_times(steps), 0.0]):
         time_B = torch.full((len(x),), time, device=x.device)

@@ -47,7 +47,7 @@ class StageOne:
         noise = torch.randn(x.shape, generator=generator)
         time = logit_normal_times(len(x), generator)
         kept = torch.rand(len(x), generator=generator) >= CONTEXT_DROPPED
-        context = context * kept[:, None, None]
+        context = torch.where(kept[:, None, None], context, self.data.nothing)
         where = next(iter(self.generator.trained.values())).device
         x, noise, time, context = (each.to(where) for each in (x, noise, time, context))
         loss = self._loss(x, noise, time, context)

@@ -135,7 +135,8 @@ class StageTwo:
         noisy, time, asked = (
             each[:own] for each in (batch.noisy_BCTHW, batch.time_B, batch.asked_BLC)
         )
-        told = guess(guided(self.teacher, self.terms.guidance), noisy, time, asked)
+        teacher = guided(self.teacher, self.terms.guidance, self.data.nothing)
+        told = guess(teacher, noisy, time, asked)
         return torch.cat([told, batch.x_BCTHW[own:]])
 
     def _tell_apart(

@@ -1,0 +1,97 @@
+"""What `nas encode` encodes: films in files of their own, with their captions, and shards."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_spaces import InputError
+from supernet.data.captions import captions_of
+from supernet.data.shards import SUFFIX, check_shard
+from supernet.data.video_files import BrokenVideoError, open_video
+from supernet.data.video_folder import SUFFIXES, none_usable, video_files
+
+
+@dataclass(frozen=True)
+class FilmFile:
+    """A film in a file of its own, and its caption."""
+
+    path: Path
+    source: str  # below the folder of films
+    caption: str | None = None
+
+    def frames_at(self, fps: float | None) -> int:
+        """How many can be used; 0 where it cannot be read."""
+        try:
+            return open_video(self.path).frames_at(fps)
+        except (BrokenVideoError, OSError):
+            return 0
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An archive of films with their captions."""
+
+    path: Path
+    source: str
+
+
+Source = FilmFile | Shard
+
+
+@dataclass(frozen=True)
+class Found:
+    """Films and shards in order, and a line for each place that cannot be seen."""
+
+    sources: list[Source]
+    unseen: list[str]
+
+    @property
+    def films(self) -> list[FilmFile]:
+        """Those in files of their own."""
+        return [source for source in self.sources if isinstance(source, FilmFile)]
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether only a reading tells what there is."""
+        return len(self.films) < len(self.sources)
+
+
+def find_sources(folder: Path, fps: float | None, *, captioned: bool) -> Found:
+    """What there is below a folder; one film is opened to know that there is any.
+
+    Raises:
+        InputError: no such folder, nothing in it that can be used, damaged captions or shards, or
+            no caption at all where films have to have some.
+    """
+    paths, unseen = video_files(folder, (*SUFFIXES, SUFFIX))
+    films = [path for path in paths if path.suffix.lower() != SUFFIX]
+    texts = captions_of(folder, films) if captioned else {}
+    sources: list[Source] = []
+    for path in paths:
+        named = str(path.relative_to(folder))
+        is_shard = path.suffix.lower() == SUFFIX
+        sources.append(Shard(path, named) if is_shard else FilmFile(path, named, texts.get(path)))
+    found = Found(sources, unseen)
+    for source in sources:
+        if isinstance(source, Shard):
+            check_shard(source.path)
+    if not found.has_shards:
+        _check_usable(folder, found, fps)
+        if captioned and not any(texts.values()):
+            raise InputError(
+                f"{folder}: none of its {len(films)} films has a caption; put NAME.txt beside "
+                "each, or metadata.csv with file_name and text"
+            )
+    return found
+
+
+def _check_usable(folder: Path, found: Found, fps: float | None) -> None:
+    """Refuse films of which none can be opened; the first that can is enough."""
+    said = []
+    for film in found.films:
+        try:
+            if open_video(film.path).frames_at(fps):
+                return
+            said.append(f"{film.path}: 0 frames, fewer than 1; skipped")
+        except (BrokenVideoError, OSError) as error:
+            said.append(f"{film.path}: {error}; skipped")
+    raise none_usable(folder, len(said), [*found.unseen, *said])

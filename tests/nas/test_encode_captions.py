@@ -1,0 +1,217 @@
+"""`nas encode` with captions as a person uses it: killed, shared by workers, trained on."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from processes import kill_when
+from safetensors.torch import load_file
+
+from nas.temporal.preview import preview_gif
+from nas.training.encoding_workers import spread_over
+from search_spaces import UNetShape
+from supernet import checkpoint
+from supernet.autoencoders.autoencoder import ImageAutoencoder
+from supernet.data.encoding import CaptionWarning
+from supernet.data.latents import LatentFolder
+from supernet.evaluation.sampling import Samples
+
+sys.path.append(str(Path(__file__).parents[1] / "supernet"))
+
+from films import write_video
+
+from examples.tiny_text_encoder import write_pipeline
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::supernet.data.encoding.CaptionWarning"),
+]
+Call = Callable[..., tuple[int, str, str]]
+NAS = [sys.executable, "-c", "from nas.cli import main; main()"]
+SPACE = """
+from search_spaces import CONV1D, NONE, UNetShape, temporal_space
+
+SPACE = temporal_space("latent", UNetShape(4, (8, 8), 4, 4, 4, 12, 16), (NONE, CONV1D))
+"""
+SHAPE = UNetShape(4, (8, 8), 4, 4, 4, 12, 16)
+FILMS = 12
+ENCODE = [
+    "encode", "films", "--autoencoder", "ae.safetensors", "--size", "4x4",
+    "--text-encoder", "text", "--shard-mb", "0.002",
+]  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Films of a shade each, of which the last has no caption, and what encodes them."""
+    pytest.importorskip("tokenizers")
+    (tmp_path / "films").mkdir()
+    rows = ["file_name,text"]
+    for number in range(FILMS):
+        write_video(
+            tmp_path / "films" / f"{number:02}.mkv", 12,
+            lambda n, shade=number * 20: np.full((32, 32, 3), (shade, n * 8, 0), np.uint8),
+        )  # fmt: skip
+        if number < FILMS - 1:
+            rows.append(f"{number:02}.mkv,the {number // 2} one")
+    (tmp_path / "films" / "metadata.csv").write_text("\n".join(rows))
+    torch.manual_seed(0)
+    weights = ImageAutoencoder().state_dict()
+    checkpoint.write(tmp_path / "ae.safetensors", weights, {"holds": "autoencoder"})
+    write_pipeline(tmp_path / "text")
+    (tmp_path / "latent_space.py").write_text(SPACE)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("place")
+def test_from_captions_to_a_training_package(call: Call) -> None:
+    with pytest.warns(CaptionWarning, match=r"1 films have no caption; .*: films/11\.mkv"):
+        code, out, words = call(*ENCODE, "--out", "latents", "--json")
+    assert code == 0, words
+    assert json.loads(out) == {
+        "latents": "latents", "channels": 4, "height": 4, "width": 4, "videos": FILMS,
+        "frames": 12 * FILMS, "captions": 6,
+    }  # fmt: skip
+    space = ["--space", "latent_space:SPACE", "--data", "latents"]
+    code, _, words = call(
+        "train", *space, "--clips", "2", "--image-steps", "2", "--video-steps", "2",
+        "--out", "supernet.safetensors",
+    )  # fmt: skip
+    assert code == 0, words
+    few = ["--train", "40", "--validation", "2", "--test", "2"]
+    assert call("clips", *space, *few, "--out", "clips")[0] == 0
+    made = load_file("clips/train.safetensors")
+    data = LatentFolder(Path("latents"), SHAPE, "train")
+    empty = data.empty_context()
+    assert empty is not None
+    assert torch.equal(made["empty_context"].float(), empty)
+    told = {data.caption(context) for context in made["context"].float()}
+    assert told <= {"", *(f"the {number} one" for number in range(6))}
+    assert len(told) > 3
+
+
+@pytest.mark.long
+def test_ten_kills_lose_nothing_and_double_nothing(place: Path, call: Call) -> None:
+    assert call(*ENCODE, "--out", "whole")[0] == 0
+    unfinished = place / "killed.unfinished"
+    for number in range(10):
+        more = ["--resume"] if number else []
+        process = subprocess.Popen(
+            [*NAS, *ENCODE, "--out", "killed", *more], cwd=place, stderr=subprocess.DEVNULL
+        )
+        kill_when(process, lambda n=number: len([*unfinished.glob("*.safetensors")]) > n)
+        assert not (place / "killed").exists()
+    code, _, words = call(*ENCODE, "--out", "killed", "--resume")
+    assert code == 0, words
+    assert contents(place / "killed") == contents(place / "whole")
+    assert not unfinished.exists()
+
+
+@pytest.mark.long
+def test_workers_make_what_one_process_makes(place: Path, call: Call) -> None:
+    assert call(*ENCODE, "--out", "one")[0] == 0
+    (place / "films" / "broken.mp4").write_text("no video")
+    with pytest.warns(UserWarning, match=r"broken\.mp4: cannot be read as video"):
+        code, out, words = call(*ENCODE, "--workers", "2", "--out", "two", "--json")
+    assert code == 0, words
+    assert json.loads(out)["videos"] == FILMS
+    assert contents(place / "two") == contents(place / "one")
+
+
+def killed_once(path: Path) -> str:
+    """A task whose worker dies the first time."""
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+@pytest.mark.long
+def test_what_a_lost_worker_did_is_done_again(tmp_path: Path) -> None:
+    with spread_over(2) as spread:
+        done = dict(spread(killed_once, [tmp_path / "a", tmp_path / "b"]))
+        assert done == {0: "a", 1: "b"}
+        with pytest.raises(OSError, match="No such file"):
+            list(spread(Path.read_text, [tmp_path / "none"]))
+
+
+@pytest.mark.long
+def test_shards_from_the_command_line(place: Path, call: Call) -> None:
+    pytest.importorskip("webdataset")
+    assert call(*ENCODE, "--out", "plain")[0] == 0
+    (place / "shards").mkdir()
+    for first in range(0, FILMS, 4):
+        with tarfile.open(place / "shards" / f"{first}.tar", "w") as tar:
+            for number in range(first, min(first + 4, FILMS)):
+                tar.add(place / "films" / f"{number:02}.mkv", f"{number:02}.mkv")
+                if number < FILMS - 1:
+                    text = json.dumps({"caption": f"the {number // 2} one"}).encode()
+                    entry = tarfile.TarInfo(f"{number:02}.json")
+                    entry.size = len(text)
+                    tar.addfile(entry, io.BytesIO(text))
+    for name, more in (("one", []), ("two", ["--workers", "2"])):
+        arguments = [word.replace("films", "shards") for word in ENCODE]
+        code, _, words = call(*arguments, "--out", name, *more)
+        assert code == 0, words
+    assert contents(place / "one") == contents(place / "two")
+    captions = (place / "plain" / "captions.json").read_bytes()
+    assert (place / "one" / "captions.json").read_bytes() == captions
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--text-encoder", "none"], "none: no text encoder (config.json is missing)"),
+        (["--text-encoder", "films"], "films: no text encoder (config.json is missing)"),
+        (["--uncaptioned", "drop"], "Invalid value for '--uncaptioned'"),
+        (["--shard-mb", "0"], "Invalid value for '--shard-mb'"),
+        (["--shard-mb", "inf"], "--shard-mb must be above 0 and finite; found inf"),
+        (["--ray", "127.0.0.1:1"], "ray 127.0.0.1:1: no cluster there"),
+    ],
+)
+def test_bad_wishes_leave_nothing(
+    place: Path, call: Call, arguments: list[str], words: str
+) -> None:
+    before = sorted(place.rglob("*"))
+    code, out, error = call(*ENCODE, "--out", "latents", *arguments)
+    assert (code, out) == (2, "")
+    assert words in error
+    assert "Traceback" not in error
+    assert sorted(place.rglob("*")) == before
+
+
+def test_bad_captions_leave_nothing(place: Path, call: Call) -> None:
+    table = place / "films" / "metadata.csv"
+    table.write_text(f"{table.read_text()}\n../ae.safetensors,x\n")
+    before = sorted(place.rglob("*"))
+    code, _, error = call(*ENCODE, "--out", "latents")
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "line 13: '../ae.safetensors' is no file below the folder of metadata.csv" in error
+    assert sorted(place.rglob("*")) == before
+
+
+def test_previews_carry_their_captions(place: Path, call: Call) -> None:
+    assert call(*ENCODE, "--out", "latents")[0] == 0
+    data = LatentFolder(place / "latents", SHAPE, "train")
+    samples = Samples(data, clips=8, steps=1)
+    gif = preview_gif(samples.drawn(lambda x, *_: torch.zeros_like(x)), samples)
+    with Image.open(io.BytesIO(gif)) as opened:
+        grey = np.asarray(opened.convert("L"), np.int16)
+    assert grey.shape[0] == 2 * (176 + 30 + 8) - 8, "with a line below each clip"
+    assert (grey[176:206] < 128).any(), "that says what was asked for"
