@@ -5,7 +5,7 @@ times are used here.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,25 +58,57 @@ def drop_context(
     return torch.where(kept.to(context_BLC.device)[:, None, None], context_BLC, empty)
 
 
+def step_times(steps: int) -> list[float]:
+    """Evenly spaced times of a sampler's network calls, from noise: 1, 3/4, 1/2, 1/4 for four."""
+    return torch.linspace(1.0, 0.0, steps + 1).tolist()[:-1]
+
+
+@torch.no_grad()
+def leap(
+    denoiser: Denoiser,
+    noise_BCTHW: Tensor,
+    context_BLC: Tensor,
+    times: Sequence[float],
+    generator: torch.Generator,
+) -> Tensor:
+    """Clips by guesses of the end, each noised again to the next time: one call a step.
+
+    What an adversarially tuned network is trained for (Sauer et al. 2023, arXiv:2311.17042).
+    """
+    x = noise_BCTHW
+    for time, after in itertools.pairwise([*times, 0.0]):
+        time_B = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
+        x = x - time * denoiser(x, time_B, context_BLC)
+        if after:
+            fresh = torch.randn(x.shape, generator=generator).to(x)
+            x = mix(x, fresh, torch.full((len(x),), after, dtype=x.dtype, device=x.device))
+    return x
+
+
 @torch.no_grad()
 def generate(
     denoiser: Denoiser,
     noise_BCTHW: Tensor,
     context_BLC: Tensor,
-    steps: int,
+    times: Sequence[float],
     guidance: float = 1.0,
     empty_LC: Tensor | None = None,
 ) -> Tensor:
     """Clips from noise by Euler steps; guidance over 1 pushes away from the context-free answer.
 
-    Without `empty_LC`, a context that says nothing is zeros.
+    Args:
+        denoiser: the network.
+        noise_BCTHW: where the paths begin.
+        context_BLC: what is asked for.
+        times: of the steps, from noise (`step_times`).
+        guidance: other than 1 calls the network twice a step.
+        empty_LC: the context that says nothing; zeros without it.
     """
     free_BLC = torch.zeros_like(context_BLC)
     if empty_LC is not None:
         free_BLC = free_BLC + empty_LC
     x = noise_BCTHW
-    times = torch.linspace(1.0, 0.0, steps + 1).tolist()
-    for time, after in itertools.pairwise(times):
+    for time, after in itertools.pairwise([*times, 0.0]):
         time_B = torch.full((x.shape[0],), time, dtype=x.dtype, device=x.device)
         velocity = denoiser(x, time_B, context_BLC)
         if guidance != 1.0:

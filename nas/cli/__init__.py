@@ -23,6 +23,7 @@ from nas.cli import (
     import_,
     predict,
     profile,
+    sample,
     search,
     show,
     train,
@@ -51,6 +52,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("bench")(bench.bench)
 app.command("bundle")(bundle.bundle)
+app.command("sample")(sample.sample)
 app.command("export")(export.export)
 app.command("lint")(export.lint)
 app.command("dashboard")(dashboard.dashboard)

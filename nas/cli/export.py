@@ -32,7 +32,7 @@ class Which(StrEnum):
     searched = "searched"
 
 
-_FINETUNED = {Which.best: None, Which.tuned: True, Which.searched: False}
+FINETUNED = {Which.best: None, Which.tuned: True, Which.searched: False}
 
 
 def export(
@@ -112,12 +112,12 @@ def _opened(path: Path, weights: Which, space: str | None) -> "tuple[Runnable, d
     own = load_temporal(space) if space else None
     opened = Bundle.load(path)
     told = _told(opened, weights)
-    return opened.runnable(own, finetuned=_FINETUNED[weights]), told
+    return opened.runnable(own, finetuned=FINETUNED[weights]), told
 
 
 def _told(opened: "Bundle", weights: Which) -> dict[str, str]:
     """Which weights go into the package, for its metadata too; half of a tuning is named."""
-    finetuned = _FINETUNED[weights]
+    finetuned = FINETUNED[weights]
     try:
         chosen = opened.chosen(finetuned=finetuned)
     except InputError as error:

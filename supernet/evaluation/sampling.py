@@ -9,7 +9,7 @@ from torch import Tensor
 
 from supernet.data.clips import Clips, ClipSource, Recogniser, empty_context, recogniser_of
 from supernet.evaluation.temporal_metrics import Measured
-from supernet.flow_matching import Denoiser, generate
+from supernet.flow_matching import Denoiser, generate, step_times
 
 STEPS, GUIDANCE = 25, 4.0
 CHUNK = 8
@@ -63,7 +63,8 @@ class Samples:
         both = zip(
             torch.split(noise, CHUNK), torch.split(self.real.context_BLC, CHUNK), strict=True
         )
-        return torch.cat([generate(denoiser, *part, self.steps, guidance, empty) for part in both])
+        times = step_times(self.steps)
+        return torch.cat([generate(denoiser, *part, times, guidance, empty) for part in both])
 
     def found(self, x_BCTHW: Tensor) -> Measured | None:
         """The mean share of what was asked for that clips show; None where nothing can tell."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from search_spaces import InputError
 from search_spaces.shipped.loading import named_or_imported
 from supernet.data.clips import ClipSource
-from supernet.flow_matching import Denoiser, generate
+from supernet.flow_matching import Denoiser, generate, step_times
 
 STEPS = 8
 CHUNK = 8
@@ -103,7 +103,10 @@ class Playback:
         both = (torch.split(noise, CHUNK), torch.split(real.context_BLC, CHUNK))
         with torch.inference_mode():
             generated = torch.cat(
-                [generate(denoiser, *part, self.steps) for part in zip(*both, strict=True)]
+                [
+                    generate(denoiser, *part, step_times(self.steps))
+                    for part in zip(*both, strict=True)
+                ]
             )
             frames = generated.shape[2]
             found = {

@@ -8,7 +8,7 @@ from search_spaces.shipped.moving_digits import UNET
 from supernet import MovingDigits
 from supernet.data import drawing
 from supernet.data.clips import recogniser_of, single_frames
-from supernet.flow_matching import drop_context, generate, logit_normal_times
+from supernet.flow_matching import drop_context, generate, logit_normal_times, step_times
 from temporal_bundle.closeness import check_close
 
 
@@ -161,5 +161,5 @@ def test_euler_steps_follow_a_straight_path_exactly() -> None:
     data = torch.randn(2, 1, 3, 4, 4)
     noise = torch.randn(2, 1, 3, 4, 4)
     for steps in (1, 4):
-        found = generate(lambda *_: noise - data, noise, torch.zeros(2, 2, 10), steps)
+        found = generate(lambda *_: noise - data, noise, torch.zeros(2, 2, 10), step_times(steps))
         check_close(found, data)

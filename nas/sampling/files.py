@@ -1,0 +1,64 @@
+"""Clips as one file: a grid of them, as MP4 or GIF."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from nas.sampling.grid import gif_bytes, grid_frames
+from search_spaces import InputError
+from search_spaces.files.document import write_atomically
+
+COLUMNS = 4
+LEAST_PX = 256  # of a clip's height in the file: small ones are enlarged
+MP4, GIF = ".mp4", ".gif"
+CODEC, OPTIONS = "libx264", {"crf": "18"}
+OTHER_CODEC = "mpeg4"  # where FFmpeg was built without the usual one
+
+
+def check_suffix(path: Path) -> None:
+    """Check that a file can be written; InputError where its name ends otherwise."""
+    if path.suffix.lower() not in {MP4, GIF}:
+        raise InputError(f"`out={path}`: give a name that ends in {MP4} or {GIF}")
+
+
+def write_clips(path: Path, x_BCTHW: Tensor, words: list[str], fps: float) -> tuple[int, int]:
+    """Write clips side by side, several with what was asked for below; the file's width and height.
+
+    Raises:
+        InputError: a name of another kind of file.
+    """
+    check_suffix(path)
+    several = len(x_BCTHW) > 1
+    columns = min(COLUMNS, math.ceil(math.sqrt(len(x_BCTHW))))
+    tallest = max(LEAST_PX, x_BCTHW.shape[3])
+    frames = grid_frames(x_BCTHW, words if several else [""], columns, tallest)
+    if path.suffix.lower() == GIF:
+        frame_ms = round(1000 / fps)
+        data = gif_bytes(frames, frame_ms, frame_ms)
+    else:
+        data = _mp4_bytes(frames, fps)
+    write_atomically(path, data)
+    return frames[0].size
+
+
+def _mp4_bytes(frames: list[Image.Image], fps: float) -> bytes:
+    """H.264 in 4:2:0, which plays everywhere; sides are cut to even numbers of pixels."""
+    import av
+
+    width, height = (side // 2 * 2 for side in frames[0].size)
+    buffer = io.BytesIO()
+    codec = CODEC if CODEC in av.codecs_available else OTHER_CODEC
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=round(fps), options=OPTIONS)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for each in frames:
+            pixels = np.asarray(each.convert("RGB"))[:height, :width]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()

@@ -1,0 +1,173 @@
+"""Prompts to clips, part by part: text, network, decoder; and how long each took."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from nas.bundle import Bundle
+from nas.sampling.prompts import Asker, Digits, Texts
+from nas.sampling.sampler import Sampler
+from search_spaces import InputError
+from supernet.autoencoders.contract import Autoencoder
+from supernet.autoencoders.opening import open_autoencoder
+
+DECODED = 4  # frames at a time
+DIGITS = "digits"  # the name of the data that is asked for by one-hot contexts
+
+
+@dataclass(frozen=True)
+class Made:
+    """Clips of prompts.
+
+    Args:
+        x_BCTHW: pixels in [-1, 1].
+        prompts: of each.
+        cut: those whose end no encoder saw.
+        seconds: of each part.
+    """
+
+    x_BCTHW: Tensor
+    prompts: list[str]
+    cut: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes clips by the network of a bundle.
+
+    Args:
+        bundle: the network.
+        tuned: whether its tuned weights are taken.
+        sampler: how.
+        asker: of prompts.
+        decoder: of latents; None for a network of pixels.
+        device: cpu or cuda.
+    """
+
+    bundle: Bundle
+    tuned: bool
+    sampler: Sampler
+    asker: Asker
+    decoder: Autoencoder | None
+    device: str = "cpu"
+
+    @torch.inference_mode()
+    def make(
+        self,
+        prompts: Sequence[str],
+        seed: int,
+        frames: int | None = None,
+        on_clip: Callable[[int], None] = lambda _: None,
+    ) -> Made:
+        """A clip of each prompt; noise depends on the seed and the prompt's place alone.
+
+        Raises:
+            InputError: a prompt that nothing can be made of, or more frames than a clip has.
+        """
+        channels, own_frames, height, width = self.bundle.opened.clip_shape
+        frames = own_frames if frames is None else frames
+        if frames > own_frames:
+            raise InputError(
+                f"`frames={frames}`: the network of {self.bundle.path} makes {own_frames} at once; "
+                "search a space of more"
+            )
+        clock = _Clock()
+        with clock("text"):
+            contexts = self.asker.contexts(prompts).to(self.device)
+            empty = self.asker.empty().to(self.device)
+        with clock("open the network"):
+            denoiser = self._denoiser().to(self.device)
+        clips = []
+        for place, context_LC in enumerate(contexts):
+            generator = torch.Generator().manual_seed(seed + place)
+            noise = torch.randn(1, channels, own_frames, height, width, generator=generator)
+            with clock("network"):
+                made = self.sampler.clips(
+                    denoiser, context_LC[None], empty, noise.to(self.device), seed + place
+                )
+            with clock("decoder"):
+                clips.append(self._pixels(made[:, :, :frames]).float().cpu())
+            on_clip(place + 1)
+        cut = self.asker.cut(prompts)
+        return Made(torch.cat(clips).clamp(-1, 1), list(prompts), cut, clock.seconds)
+
+    def _denoiser(self) -> nn.Module:
+        """The network, built anew: a program takes seconds to open, but knows any operator."""
+        try:
+            return self.bundle.network(finetuned=self.tuned)
+        except InputError:
+            return self.bundle.denoiser(finetuned=self.tuned)
+
+    def _pixels(self, x_BCTHW: Tensor) -> Tensor:
+        if self.decoder is None:
+            return x_BCTHW
+        x_NCHW = rearrange(x_BCTHW, "b c t h w -> (b t) c h w")
+        decoded = torch.cat([self.decoder.decode(part) for part in torch.split(x_NCHW, DECODED)])
+        return rearrange(decoded, "(b t) c h w -> b c t h w", b=len(x_BCTHW))
+
+
+def opened_asker(bundle: Bundle, text_encoder: Path | None, device: str = "cpu") -> Asker:
+    """What turns prompts into contexts of a bundle's network.
+
+    Raises:
+        InputError: no text encoder where the network needs one, or another's.
+    """
+    if text_encoder is not None:
+        return Texts(text_encoder, bundle.opened.context_shape, device)
+    settings = bundle.manifest["study"].get("settings", {})
+    if settings.get("plan", {}).get("data") == DIGITS:
+        return Digits()
+    tokens, channels = bundle.opened.context_shape
+    raise InputError(
+        f"{bundle.path}: its network is asked by {tokens} tokens of {channels} channels; give the "
+        "text encoder that its clips were encoded by, as `text_encoder=FOLDER`"
+    )
+
+
+def opened_decoder(bundle: Bundle, vae: Path | None, device: str = "cpu") -> Autoencoder | None:
+    """The decoder of a bundle's latents; None for a network of pixels.
+
+    Raises:
+        InputError: none where it is needed, or one of other latents.
+    """
+    channels = bundle.opened.clip_shape[0]
+    if vae is None:
+        if channels in {1, 3}:
+            return None
+        raise InputError(
+            f"{bundle.path}: its network makes latents of {channels} channels; give what decodes "
+            "them, as `vae=FOLDER` of diffusers, or a file of nas train-autoencoder"
+        )
+    found = open_autoencoder(vae)
+    if found.channels != channels:
+        raise InputError(
+            f"{vae}: decodes latents of {found.channels} channels, and the bundle's network makes "
+            f"{channels}"
+        )
+    found.to(torch.device(device))
+    return found
+
+
+class _Clock:
+    """Adds up the seconds of each part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._part, self._begin = "", 0.0
+
+    def __call__(self, part: str) -> "_Clock":
+        self._part = part
+        return self
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        spent = time.perf_counter() - self._begin
+        self.seconds[self._part] = self.seconds.get(self._part, 0.0) + spent
