@@ -76,8 +76,7 @@ def sample(
         opened_decoder(opened, vae, device),
         device,
     )
-    with Progress().stage("sample", len(prompts)) as advance:
-        made = maker.make(prompts, seed, frames, advance)
+    made = maker.make(prompts, seed, Progress(), frames)
     for each in made.cut:
         print_note(f"only the beginning is seen, the rest is beyond the text encoder: {each[:60]}")
     width, height = write_clips(out, made.x_BCTHW, made.prompts, fps)

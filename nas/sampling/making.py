@@ -1,7 +1,7 @@
 """Prompts to clips, part by part: text, network, decoder; and how long each took."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from nas.bundle import Bundle
+from nas.progress import Progress
 from nas.sampling.prompts import Asker, Digits, Texts
 from nas.sampling.sampler import Sampler
 from search_spaces import InputError
@@ -59,18 +60,14 @@ class Maker:
 
     @torch.inference_mode()
     def make(
-        self,
-        prompts: Sequence[str],
-        seed: int,
-        frames: int | None = None,
-        on_clip: Callable[[int], None] = lambda _: None,
+        self, prompts: Sequence[str], seed: int, progress: Progress, frames: int | None = None
     ) -> Made:
         """A clip of each prompt; noise depends on the seed and the prompt's place alone.
 
         Raises:
             InputError: a prompt that nothing can be made of, or more frames than a clip has.
         """
-        channels, own_frames, height, width = self.bundle.opened.clip_shape
+        own_frames = self.bundle.opened.clip_shape[1]
         frames = own_frames if frames is None else frames
         if frames > own_frames:
             raise InputError(
@@ -84,18 +81,22 @@ class Maker:
         with clock("open the network"):
             denoiser = self._denoiser().to(self.device)
         clips = []
-        for place, context_LC in enumerate(contexts):
-            generator = torch.Generator().manual_seed(seed + place)
-            noise = torch.randn(1, channels, own_frames, height, width, generator=generator)
-            with clock("network"):
-                made = self.sampler.clips(
-                    denoiser, context_LC[None], empty, noise.to(self.device), seed + place
-                )
-            with clock("decoder"):
-                clips.append(self._pixels(made[:, :, :frames]).float().cpu())
-            on_clip(place + 1)
+        with progress.stage("sample", len(prompts)) as advance:
+            for place, context_LC in enumerate(contexts):
+                with clock("network"):
+                    noise = self._noise(seed + place)
+                    made = self.sampler.clips(
+                        denoiser, context_LC[None], empty, noise, seed + place
+                    )
+                with clock("decoder"):
+                    clips.append(self._pixels(made[:, :, :frames]).float().cpu())
+                advance(place + 1)
         cut = self.asker.cut(prompts)
         return Made(torch.cat(clips).clamp(-1, 1), list(prompts), cut, clock.seconds)
+
+    def _noise(self, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(1, *self.bundle.opened.clip_shape, generator=generator).to(self.device)
 
     def _denoiser(self) -> nn.Module:
         """The network, built anew: a program takes seconds to open, but knows any operator."""
