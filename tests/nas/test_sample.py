@@ -13,6 +13,7 @@ from PIL import Image
 from runs import NAS
 
 import nas
+from examples.tiny_text_encoder import write_pipeline
 from nas.sampling.prompts import Digits
 from nas.sampling.sampler import sampler_of
 from supernet.flow_matching import generate, step_times
@@ -138,6 +139,7 @@ def test_bad_input_is_one_line(
 def test_a_text_encoder_of_other_tokens_is_refused(
     bundle: Path, call: Call, tmp_path: Path
 ) -> None:
+    pytest.importorskip("tokenizers", reason="the extra `text` is not installed")
     write_pipeline(tmp_path / "text")
     asked = ["--prompt", "1", "--text-encoder", "text", "--out", "a.gif"]
     code, out, err = call("sample", str(bundle), *asked)
