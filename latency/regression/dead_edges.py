@@ -1,7 +1,8 @@
 """Dead edges in a fit: whether a device runs what is off every path of a cell is learned.
 
 Beside the prior of a device that runs everything stand those of devices that skip what nothing
-reads, or all that is off every path: groups then count without their dead parts.
+reads, or all that is off every path: groups then count without their dead parts, and sources stand
+as if they skipped the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ Variances = dict[str, float]
 
 # A device may skip what nothing reads, or all that is off every path of a cell.
 SKIPPED = {"read": DEAD[:2], "live": DEAD}
+OF_SOURCES = ("average", "sources")  # terms that stand for sources as if they skipped, too
 SKIPS = 0.03  # how likely a device is to skip either, beside running everything
 SKIPPED_VARIANCE = 0.3  # of what is skipped, where sources say what the rest costs
 
@@ -37,7 +39,7 @@ def terms(
         features: of networks.
         effect_of: the unit effect of a feature, (columns,).
     """
-    for term, kinds in _skipped(features).items():
+    for term, kinds in skipped(features).items():
         dead = [effect_of(feature) for feature in features if feature[0] in kinds]
         yield term, _live_effects(features, kinds, effect_of)
         yield f"{term} alone", np.stack(dead)
@@ -46,21 +48,26 @@ def terms(
 def priors_by_name(usual: Variances, features: Sequence[Feature]) -> list[tuple[Variances, float]]:
     """Variances with their probability: as usual, and with groups as who skips has them."""
     rest = {name: variance for name, variance in usual.items() if name != "group"}
-    skipping = [({**rest, term: usual["group"]}, SKIPS) for term in _skipped(features)]
+    skipping = [({**rest, term: usual["group"]}, SKIPS) for term in skipped(features)]
     return [(usual, 1.0), *skipping]
 
 
 def priors_of_transfer(
     usual: Variances, features: Sequence[Feature]
 ) -> list[tuple[Variances, float]]:
-    """Variances with their probability: as usual, and where what is skipped is taken back."""
+    """Variances with their probability: as usual, and from sources as if they skipped."""
     skipping = [
-        ({**usual, f"{term} alone": SKIPPED_VARIANCE}, SKIPS) for term in _skipped(features)
+        (
+            {f"{n} {term}" if n in OF_SOURCES else n: v for n, v in usual.items()}
+            | {f"{term} alone": SKIPPED_VARIANCE},
+            SKIPS,
+        )
+        for term in skipped(features)
     ]
     return [(usual, 1.0), *skipping]
 
 
-def _skipped(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
+def skipped(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
     """SKIPPED, where a measured network held anything dead."""
     return SKIPPED if any(kind in DEAD for kind, _ in features) else {}
 

@@ -5,6 +5,7 @@ where they have names alone, the source devices where some are given. The figure
 same for all devices and spaces; examples/benchmarks/few_shot.py says what they were set on.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,7 @@ BY_NAME = {"constant": 0.1, "group": 0.3, "name": 0.002}
 BY_SIZE = {"constant": 0.01, "base": 0.1, "factor": 0.03, "group": 0.003, "name": 0.001}
 TRANSFER = {"constant": 0.01, "group": 0.001, "name": 0.003}
 TRANSFER |= {"average": 0.003, "sources": 0.03, "pattern": 0.03}
+LEAST = 0.1  # that sources without what is dead are taken to need, as a share
 UNRELATED = 0.1  # how likely a device is to resemble none of the sources, beside resembling one
 
 
@@ -124,22 +126,53 @@ class Design:
         if self.sources is None:
             own = interactions.priors(own) if self.pairs else own
             return [_scaled_prior(v, a, (0,), p) for v, p in own for a in AMPLITUDES]
-        means = tuple(range(1, 2 + len(self.sources.names)))
-        transfer = dead_edges.priors_of_transfer(TRANSFER, self.features)
+        count = 1 + len(self.sources.names)
+        transfer = [
+            (variances, tuple(range(first, first + count)), probability)
+            for first, (variances, probability) in zip(
+                itertools.count(1, count),
+                dead_edges.priors_of_transfer(TRANSFER, self.features),
+                strict=False,
+            )
+        ]
         return [
-            *(_scaled_prior(v, a, means, p) for v, p in transfer for a in AMPLITUDES),
+            *(_scaled_prior(v, a, means, p) for v, means, p in transfer for a in AMPLITUDES),
             *(_scaled_prior(v, a, (0,), p * UNRELATED) for v, p in own for a in AMPLITUDES),
         ]
 
     def _prior_means(self) -> Iterator[Vector]:
-        """The sum of the parts, or a constant; then the mean of the sources, then each source."""
+        """The sum of the parts, or a constant; then the mean of the sources, then each source.
+
+        Those again as if they skipped what is dead, in the order of their priors.
+        """
         yield self._parts_alone() if self.base.any() else self._unit_vector(0)
-        if self.sources:
-            each = [
-                self._unit_vector(self._first_source + i) for i in range(len(self.sources.names))
-            ]
-            yield np.mean(each, axis=0)
+        for each in self._as_lent().values():
+            yield each.mean(axis=0)
             yield from each
+
+    def _as_lent(self) -> dict[str, Matrix]:
+        """The sources as weights (sources, columns), as they are and as if they skipped.
+
+        By what the names of their terms end in.
+        """
+        if self.sources is None:
+            return {}
+        each = np.eye(self.columns.shape[1])[self._first_source :]
+        groups = sorted({name for kind, name in self.features if kind == "group"})
+        saved = self.sources.above_cheapest(groups) / self.source_scale[:, None]
+        found = {"": each}
+        for term, kinds in dead_edges.skipped(self.features).items():
+            dead = [
+                (saved[:, groups.index(name)], self._unit_vector(1 + i), self.center[i])
+                for i, (kind, name) in enumerate(self.features)
+                if kind in kinds
+            ]
+            rest = each - sum(
+                np.outer(ms, counted + usual * self._unit_vector(0)) for ms, counted, usual in dead
+            )
+            mean = (self.columns @ rest.T).mean(axis=0)
+            found[f" {term}"] = rest / np.maximum(mean, LEAST)[:, None]
+        return found
 
     def _parts_alone(self) -> Vector:
         return (self._unit(BASE) + self.always_ms * self._unit_vector(0)) / self.mean_ms
@@ -155,15 +188,16 @@ class Design:
             yield term, self._of_unit_variance(effects)
         yield from interactions.terms(self.pairs, self.columns)
         if self.sources:
-            average = np.mean(
-                [self._unit_vector(self._first_source + i) for i in range(len(self.sources.names))],
-                axis=0,
-            )
-            apart = np.eye(self.columns.shape[1])[self._first_source :] - average
-            moved = self.columns @ average - 1
-            yield "average", (average - self._unit_vector(0))[None] / max(float(moved.std()), 1e-9)
-            spread = np.sqrt(((self.columns @ apart.T) ** 2).sum(axis=1).mean())
-            yield "sources", apart / max(float(spread), 1e-9)
+            for skipped, each in self._as_lent().items():
+                average = each.mean(axis=0)
+                apart, moved = each - average, self.columns @ average - 1
+                constant = self._unit_vector(0)
+                yield (
+                    f"average{skipped}",
+                    (average - constant)[None] / max(float(moved.std()), 1e-9),
+                )
+                spread = np.sqrt(((self.columns @ apart.T) ** 2).sum(axis=1).mean())
+                yield f"sources{skipped}", apart / max(float(spread), 1e-9)
             yield "pattern", self._of_unit_variance(self._pattern(self.sources))
 
     def _pattern(self, sources: Sources) -> Matrix:

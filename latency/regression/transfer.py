@@ -2,7 +2,8 @@
 
 Each source becomes a function of the network by ridge regression: additive over choice and option,
 with pairwise interactions where held-out rows of that table say that they help. Denoised so, a
-source predicts networks that it never measured, and its noise is not taken for structure.
+source predicts networks that it never measured, and its noise is not taken for structure. Where its
+networks tell dead edges apart, what it leaves out of those is told apart too, and taken back.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from latency.regression.features import Feature, design_matrix, features_of_network
+from latency.regression.features import DEAD, Feature, design_matrix, features_of_network
 from latency.workload.workload import Workload, option_of
 from search_spaces import InputError
 
@@ -38,6 +39,7 @@ class Source:
 class Sources:
     """All source devices as regressions, each of mean one over its own table.
 
+    Of networks as if all of their parts ran, whatever the device does with dead ones.
     `additive` (sources, 1 + features): an intercept, then a weight for each feature;
     `interactions` (sources, pairs): a weight for each two choices' options that meet in a network.
     """
@@ -57,6 +59,23 @@ class Sources:
         found = self.additive[:, 0] + design_matrix(rows, self.features) @ self.additive[:, 1:].T
         if self.pairs:
             found = found + interaction_matrix(rows, self.pairs) @ self.interactions.T
+        return found
+
+    def above_cheapest(self, groups: Sequence[str]) -> Matrix:
+        """What options cost beyond the cheapest of their choice, (sources, groups).
+
+        In the mean over choices: what a device saves that skips one.
+        """
+        choices: dict[str, list[int]] = {}
+        for index, (_, name) in enumerate(self.features):
+            choices.setdefault(name.partition("=")[0], []).append(index)
+        above = np.zeros((len(self.names), len(self.features)))
+        for places in choices.values():
+            weights = self.additive[:, 1:][:, places]
+            above[:, places] = weights - weights.min(axis=1, keepdims=True)
+        options = [option_of(name) for _, name in self.features]
+        alike = np.array([[option == group for option in options] for group in groups])
+        found: Matrix = above @ alike.T / np.maximum(alike.sum(axis=1), 1)
         return found
 
 
@@ -156,21 +175,24 @@ def _group_by_table(sources: Sequence[Source]) -> list[list[Source]]:
 
 
 def _fit_table(sources: Sequence[Source]) -> Sources:
-    rows = [name_features(network) for network in sources[0].networks]
+    counted = [features_of_network(network, lambda _: 0.0) for network in sources[0].networks]
+    rows = [{f: count for f, count in row.items() if f[0] == "name"} for row in counted]
     features = tuple(sorted({feature for row in rows for feature in row}))
     columns = design_matrix(rows, features)
     latency = np.stack(
         [_winsorized(np.asarray(s.latency_ms, dtype=float)) for s in sources], axis=1
     )
     latency = latency / latency.mean(axis=0)
+    dead = sorted({feature for row in counted for feature in row if feature[0] in DEAD})
     pairs = _estimable_pairs(rows)
-    interactions = np.zeros((len(sources), 0))
-    weights = _ridge(columns, latency)
+    fitted, width = columns, 1 + len(features)
+    if dead:
+        fitted = _if_better(fitted, design_matrix(counted, dead), latency)
+        width = 1 + fitted.shape[1]
     if pairs:
-        both = np.concatenate([columns, interaction_matrix(rows, pairs)], axis=1)
-        if _held_out_error(both, latency) < _held_out_error(columns, latency):
-            weights = _ridge(both, latency)
-            interactions = weights[1 + len(features) :].T
+        fitted = _if_better(fitted, interaction_matrix(rows, pairs), latency)
+    weights = _ridge(fitted, latency)
+    interactions = weights[width:].T
     return Sources(
         names=tuple(source.name for source in sources),
         features=features,
@@ -181,6 +203,13 @@ def _fit_table(sources: Sequence[Source]) -> Sources:
         variance=columns.var(axis=0),
         networks=len(rows),
     )
+
+
+def _if_better(columns: Matrix, more: Matrix, targets: Matrix) -> Matrix:
+    """The columns with more beside them, where held-out rows are better predicted so."""
+    both = np.concatenate([columns, more], axis=1)
+    better = _held_out_error(both, targets) < _held_out_error(columns, targets)
+    return both if better else columns
 
 
 def _estimable_pairs(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
