@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
+Cube = npt.NDArray[np.float64]
 
 NOISE = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # at the mean, as a share of it
 # Noise grows with this power of latency: clocks that tick coarsely, constant, and in proportion.
@@ -83,15 +84,28 @@ class Posterior:
 
 
 @dataclass(frozen=True)
-class _Model:
-    """A prior with a noise level, and its evidence under each of its means."""
+class _Share:
+    """A prior at one noise level, and its share of the evidence, by its means."""
 
     prior: Prior
     noise: float
     exponent: float
-    log_evidence: Vector  # (means,): log marginal likelihood, and log prior probability
-    leave_one_out: Matrix  # (networks, means): residuals of leave-one-out predictions
-    leave_one_out_variance: Vector  # (networks,)
+    of_means: Vector
+
+    @property
+    def share(self) -> float:
+        return float(self.of_means.sum())
+
+
+@dataclass(frozen=True)
+class _Models:
+    """A prior at every noise level, and their evidence under each of its means."""
+
+    prior: Prior
+    exponent: float
+    log_evidence: Matrix  # (levels, means): log marginal likelihood, and log prior probability
+    leave_one_out: Cube  # (levels, networks, means): residuals of leave-one-out predictions
+    leave_one_out_variance: Matrix  # (levels, networks)
 
 
 def fit(regression: Regression, priors: Sequence[Prior]) -> Posterior:
@@ -100,12 +114,17 @@ def fit(regression: Regression, priors: Sequence[Prior]) -> Posterior:
     seen = regression
     if count > EVIDENCE_ROWS:
         seen = regression.rows(np.random.default_rng(0).permutation(count)[:EVIDENCE_ROWS])
-    models = [m for p in priors for e in seen.noise_exponents for m in _models(seen, p, e)]
-    shares = _softmax(np.concatenate([m.log_evidence for m in models]))
-    by_model = np.split(shares, np.cumsum([len(m.log_evidence) for m in models])[:-1])
-    kept = [(m, s) for m, s in zip(models, by_model, strict=True) if s.sum() > NEGLIGIBLE]
-    whole = sum(float(s.sum()) for _, s in kept)
-    kept = [(model, share / whole) for model, share in kept]
+    models = [_models(seen, p, e) for p in priors for e in seen.noise_exponents]
+    shares = _softmax(np.concatenate([m.log_evidence.ravel() for m in models]))
+    ends = np.cumsum([m.log_evidence.size for m in models])[:-1]
+    by_model = [
+        _Share(m.prior, noise, m.exponent, share)
+        for m, part in zip(models, np.split(shares, ends), strict=True)
+        for noise, share in zip(NOISE, part.reshape(m.log_evidence.shape), strict=True)
+    ]
+    kept = [each for each in by_model if each.of_means.sum() > NEGLIGIBLE]
+    whole = sum(float(each.of_means.sum()) for each in kept)
+    kept = [replace(each, of_means=each.of_means / whole) for each in kept]
     weights, covariance = _average_models(regression, kept)
     if seen is regression:
         leave_one_out, leave_one_out_sd = _leave_one_out(regression, models)
@@ -115,17 +134,18 @@ def fit(regression: Regression, priors: Sequence[Prior]) -> Posterior:
     return Posterior(
         weights=weights,
         covariance=covariance,
-        noise=float(np.exp(sum(s.sum() * np.log(m.noise) for m, s in kept))),
-        exponent=float(sum(s.sum() * m.exponent for m, s in kept)),
+        noise=float(np.exp(sum(each.share * np.log(each.noise) for each in kept))),
+        exponent=float(sum(each.share * each.exponent for each in kept)),
         leave_one_out=leave_one_out,
         leave_one_out_sd=leave_one_out_sd,
         variances={
-            n: float(sum(s.sum() * m.prior.variances.get(n, 0.0) for m, s in kept)) for n in names
+            n: float(sum(each.share * each.prior.variances.get(n, 0.0) for each in kept))
+            for n in names
         },
     )
 
 
-def _models(regression: Regression, prior: Prior, exponent: float) -> list[_Model]:
+def _models(regression: Regression, prior: Prior, exponent: float) -> _Models:
     """Weigh all noise levels of one prior, by one eigendecomposition."""
     scale = noise_scale(regression.targets, exponent)
     columns, variances = _design_matrix(regression, prior)
@@ -134,19 +154,18 @@ def _models(regression: Regression, prior: Prior, exponent: float) -> list[_Mode
     means = list(prior.means)
     missed = (regression.targets[:, None] - regression.prior_means[:, means]) / scale[:, None]
     rotated = vectors.T @ missed
-    volume = float(np.log(scale).sum())
-    found = []
-    for noise in NOISE:
-        spread = np.maximum(values, 0.0) + noise**2
-        evidence = -0.5 * (rotated**2 / spread[:, None]).sum(axis=0)
-        evidence -= (
-            0.5 * float(np.log(spread).sum()) + volume + np.log(len(means) / prior.probability)
-        )
-        inverse = (vectors**2 / spread).sum(axis=1)
-        residual = vectors @ (rotated / spread[:, None]) / inverse[:, None] * scale[:, None]
-        variance = scale**2 / inverse
-        found.append(_Model(prior, noise, exponent, evidence, residual, variance))
-    return found
+    precise = 1 / (np.maximum(values, 0.0) + np.square(NOISE)[:, None])  # (levels, networks)
+    volume = float(np.log(scale).sum()) - 0.5 * np.log(precise).sum(axis=1)
+    volume += np.log(len(means) / prior.probability)
+    inverse = precise @ (vectors**2).T
+    residual = vectors @ (precise[:, :, None] * rotated)
+    return _Models(
+        prior,
+        exponent,
+        -0.5 * precise @ rotated**2 - volume[:, None],
+        residual * (scale / inverse)[:, :, None],
+        scale**2 / inverse,
+    )
 
 
 def noise_scale(targets: Vector, exponent: float) -> Vector:
@@ -163,24 +182,22 @@ def _design_matrix(regression: Regression, prior: Prior) -> tuple[Matrix, Vector
     return np.concatenate(columns, axis=1), np.concatenate(variances)
 
 
-def _average_models(
-    regression: Regression, kept: Sequence[tuple[_Model, Vector]]
-) -> tuple[Vector, Matrix]:
+def _average_models(regression: Regression, kept: Sequence[_Share]) -> tuple[Vector, Matrix]:
     """Average the models: mean and covariance of the features' weights over those kept."""
     means: list[Vector] = []
     shares: list[float] = []
     size = regression.prior_mean_weights.shape[1]
     described = np.eye(size) if regression.described is None else regression.described
     covariance: Matrix = np.zeros((len(described), len(described)))
-    for model, share in kept:
+    for model in kept:
         columns, variances = _design_matrix(regression, model.prior)
         used = [n for n in model.prior.variances if n in regression.terms]
         to_weights = np.concatenate([regression.terms[n].weights for n in used])
         variance = model.noise**2 * noise_scale(regression.targets, model.exponent) ** 2
         inside, gain = _condition(columns, variances, variance)
         told = to_weights @ described.T
-        covariance += float(share.sum()) * told.T @ inside @ told
-        for index, each in zip(model.prior.means, share, strict=True):
+        covariance += model.share * told.T @ inside @ told
+        for index, each in zip(model.prior.means, model.of_means, strict=True):
             effects = gain @ (regression.targets - regression.prior_means[:, index])
             means.append(regression.prior_mean_weights[index] + effects @ to_weights)
             shares.append(float(each))
@@ -201,11 +218,16 @@ def _condition(columns: Matrix, prior: Vector, variance: Vector) -> tuple[Matrix
     return inside, np.asarray(inside @ precise.T)
 
 
-def _leave_one_out(regression: Regression, models: Sequence[_Model]) -> tuple[Vector, Vector]:
+def _leave_one_out(regression: Regression, models: Sequence[_Models]) -> tuple[Vector, Vector]:
     """Predict each network from all others: mean and standard deviation."""
-    residual = np.concatenate([m.leave_one_out for m in models], axis=1)
-    variance = np.stack([m.leave_one_out_variance for m in models for _ in m.log_evidence], axis=1)
-    evidence = np.concatenate([m.log_evidence for m in models])
+    count = len(regression.targets)
+    residual = np.concatenate(
+        [np.moveaxis(m.leave_one_out, 1, 0).reshape(count, -1) for m in models], axis=1
+    )
+    variance = np.concatenate(
+        [np.repeat(m.leave_one_out_variance.T, len(m.prior.means), axis=1) for m in models], axis=1
+    )
+    evidence = np.concatenate([m.log_evidence.ravel() for m in models])
     # Without the network itself: its own contribution to the evidence is taken back.
     own = -0.5 * (residual**2 / variance + np.log(variance))
     shares = np.stack([_softmax(row) for row in evidence - own])
@@ -216,17 +238,17 @@ def _leave_one_out(regression: Regression, models: Sequence[_Model]) -> tuple[Ve
 
 
 def _leave_one_out_by_leverage(
-    regression: Regression, kept: Sequence[tuple[_Model, Vector]]
+    regression: Regression, kept: Sequence[_Share]
 ) -> tuple[Vector, Vector]:
     """The same by each network's leverage; one of many does not move the evidence."""
     mean = np.zeros(len(regression.targets))
     spread = np.zeros(len(regression.targets))
-    for model, share in kept:
+    for model in kept:
         columns, variances = _design_matrix(regression, model.prior)
         variance = model.noise**2 * noise_scale(regression.targets, model.exponent) ** 2
         inside, gain = _condition(columns, variances, variance)
         leverage = ((columns @ inside) * columns).sum(axis=1) / variance
-        for index, each in zip(model.prior.means, share, strict=True):
+        for index, each in zip(model.prior.means, model.of_means, strict=True):
             missed = regression.targets - regression.prior_means[:, index]
             residual = (missed - columns @ (gain @ missed)) / np.maximum(1 - leverage, 1e-6)
             mean += each * (regression.targets - residual)
