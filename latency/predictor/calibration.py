@@ -144,7 +144,7 @@ def _fitted_to(
         fitted = network_fit.fit(networks, device.base_ms, borrow, always_ms)
     measured = linked([m.latency_ms for m in networks], fitted.model.link)
     errors = (measured - fitted.leave_one_out) / fitted.leave_one_out_sd
-    quantile = bounds.conformal_quantile([float(error) for error in errors])
+    quantile = bounds.quantile_of_fit([float(error) for error in errors])
     predictions = [
         Prediction(*(float(ms) for ms in each))
         for each in zip(*fitted.leave_one_out_ms(quantile), strict=True)

@@ -5,7 +5,8 @@ means. Nothing is selected: each prior, noise level and mean counts by its evide
 marginal likelihood (MacKay 1992, "Bayesian interpolation"; averaging as Hoeting et al. 1999). So
 with ten measurements no kind of feature is trusted that chance could have made look good.
 Leave-one-out predictions are exact, with the evidence of the others alone (Rasmussen and Williams
-2006, section 5.4.2). With one variance and one mean it would be ridge regression.
+2006, section 5.4.2); their deviations are stated as those of unseen networks are, by the evidence
+of all. With one variance and one mean it would be ridge regression.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,10 @@ Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 Cube = npt.NDArray[np.float64]
 
-NOISE = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)  # at the mean, as a share of it
+# Noise at the mean, as a share of it, with how likely it is beside the others: few clocks are finer
+# than a percent, and as few networks as have parameters fit without any.
+NOISE = (0.0003, 0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+LIKELY = (0.02, 0.04, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 # Noise grows with this power of latency: clocks that tick coarsely, constant, and in proportion.
 NOISE_EXPONENTS = (-1.0, 0.0, 1.0, 2.0)
 NEGLIGIBLE = 1e-3  # share of the evidence below which a model is dropped from the average
@@ -134,7 +138,7 @@ def fit(regression: Regression, priors: Sequence[Prior]) -> Posterior:
     return Posterior(
         weights=weights,
         covariance=covariance,
-        noise=float(np.exp(sum(each.share * np.log(each.noise) for each in kept))),
+        noise=float(np.sqrt(sum(each.share * each.noise**2 for each in kept))),
         exponent=float(sum(each.share * each.exponent for each in kept)),
         leave_one_out=leave_one_out,
         leave_one_out_sd=leave_one_out_sd,
@@ -156,7 +160,7 @@ def _models(regression: Regression, prior: Prior, exponent: float) -> _Models:
     rotated = vectors.T @ missed
     precise = 1 / (np.maximum(values, 0.0) + np.square(NOISE)[:, None])  # (levels, networks)
     volume = float(np.log(scale).sum()) - 0.5 * np.log(precise).sum(axis=1)
-    volume += np.log(len(means) / prior.probability)
+    volume += np.log(len(means) / prior.probability) - np.log(np.array(LIKELY))
     inverse = precise @ (vectors**2).T
     residual = vectors @ (precise[:, :, None] * rotated)
     return _Models(
@@ -219,7 +223,11 @@ def _condition(columns: Matrix, prior: Vector, variance: Vector) -> tuple[Matrix
 
 
 def _leave_one_out(regression: Regression, models: Sequence[_Models]) -> tuple[Vector, Vector]:
-    """Predict each network from all others: mean and standard deviation."""
+    """Predict each network from all others: mean and standard deviation.
+
+    The deviation is what the fit to all states, so that errors over it are of one scale with those
+    of unseen networks: an outlier widens both, and not the others' alone.
+    """
     count = len(regression.targets)
     residual = np.concatenate(
         [np.moveaxis(m.leave_one_out, 1, 0).reshape(count, -1) for m in models], axis=1
@@ -232,9 +240,9 @@ def _leave_one_out(regression: Regression, models: Sequence[_Models]) -> tuple[V
     own = -0.5 * (residual**2 / variance + np.log(variance))
     shares = np.stack([_softmax(row) for row in evidence - own])
     predicted = regression.targets[:, None] - residual
-    mean = (shares * predicted).sum(axis=1)
-    spread = (shares * (variance + (predicted - mean[:, None]) ** 2)).sum(axis=1)
-    return mean, np.sqrt(spread)
+    whole = _softmax(evidence)
+    apart = predicted - (predicted @ whole)[:, None]
+    return (shares * predicted).sum(axis=1), np.sqrt((variance + apart**2) @ whole)
 
 
 def _leave_one_out_by_leverage(

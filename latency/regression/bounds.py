@@ -4,9 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 COVERAGE = 0.9
 PRIOR_ERRORS = 5  # how many left-out errors the spread that a model states counts as
+EVEN = 50  # errors of one fit, from which on their own quantile counts more than Student's
+SHARED = 0.5  # errors' worth that the errors of one fit have in common, and so do not show
 UNVALIDATED = 1.6449  # the normal quantile of COVERAGE
 
 
@@ -17,15 +20,38 @@ def conformal_quantile(errors: Sequence[float], coverage: float = COVERAGE) -> f
     With few, Student's t around the model's own deviation; as they grow, their split-conformal
     quantile with the (n + 1) correction (Lei et al. 2018, arXiv:1604.04173) takes over.
     """
-    from scipy.stats import t
-
     count = len(errors)
     if count == 0:
         return UNVALIDATED
     absolute = np.sort(np.abs(errors))
-    spread = math.sqrt((PRIOR_ERRORS + float((absolute**2).sum())) / (PRIOR_ERRORS + count))
-    student = spread * float(t.ppf(0.5 + coverage / 2, PRIOR_ERRORS + count))
+    student = _student_quantile(absolute, coverage)
     rank = math.ceil((count + 1) * coverage)
     if rank > count:
         return student
     return (PRIOR_ERRORS * student + count * float(absolute[rank - 1])) / (PRIOR_ERRORS + count)
+
+
+def quantile_of_fit(errors: Sequence[float], coverage: float = COVERAGE) -> float:
+    """The same for errors of one linear model, all networks of a space.
+
+    They are of one kind, and Student's t knows their tails better than their own largest do, until
+    there are many. The error that a fit makes in all of them alike is not among them.
+    """
+    count = len(errors)
+    if count == 0:
+        return UNVALIDATED
+    absolute = np.sort(np.abs(errors))
+    place = min((count + 1) * coverage, count) - 1
+    own = float(np.interp(place, np.arange(count), absolute))
+    share = count / (count + EVEN)
+    blended = (1 - share) * _student_quantile(absolute, coverage) + share * own
+    return blended * (1 + SHARED / count)
+
+
+def _student_quantile(absolute: npt.NDArray[np.float64], coverage: float) -> float:
+    """Student's t around the deviation that the model states, which counts as some errors."""
+    from scipy.stats import t
+
+    count = PRIOR_ERRORS + len(absolute)
+    spread = math.sqrt((PRIOR_ERRORS + float((absolute**2).sum())) / count)
+    return spread * float(t.ppf(0.5 + coverage / 2, count))

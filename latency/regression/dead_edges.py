@@ -19,8 +19,8 @@ Variances = dict[str, float]
 # A device may skip what nothing reads, or all that is off every path of a cell.
 SKIPPED = {"read": DEAD[:2], "live": DEAD}
 OF_SOURCES = ("average", "sources")  # terms that stand for sources as if they skipped, too
-SKIPS = 0.03  # how likely a device is to skip either, beside running everything
-SKIPPED_VARIANCE = 0.3  # of what is skipped, where sources say what the rest costs
+SKIPS = 0.1  # how likely a device is to skip either, beside running everything
+SKIPPED_VARIANCE = 0.01  # of what is skipped, where sources say what the rest costs
 
 
 def completed(features: set[Feature]) -> set[Feature]:

@@ -158,18 +158,14 @@ class Design:
         if self.sources is None:
             return {}
         each = np.eye(self.columns.shape[1])[self._first_source :]
-        groups = sorted({name for kind, name in self.features if kind == "group"})
-        saved = self.sources.above_cheapest(groups) / self.source_scale[:, None]
         found = {"": each}
         for term, kinds in dead_edges.skipped(self.features).items():
-            dead = [
-                (saved[:, groups.index(name)], self._unit_vector(1 + i), self.center[i])
-                for i, (kind, name) in enumerate(self.features)
-                if kind in kinds
-            ]
-            rest = each - sum(
-                np.outer(ms, counted + usual * self._unit_vector(0)) for ms, counted, usual in dead
-            )
+            places = [i for i, (kind, _) in enumerate(self.features) if kind in kinds]
+            saved = self.sources.saved_by([self.features[i] for i in places])
+            saved = saved / self.source_scale[:, None]
+            counted = np.eye(self.columns.shape[1])[[1 + i for i in places]]
+            counted[:, 0] = self.center[places]
+            rest = each - saved @ counted
             mean = (self.columns @ rest.T).mean(axis=0)
             found[f" {term}"] = rest / np.maximum(mean, LEAST)[:, None]
         return found

@@ -2,8 +2,8 @@
 
 Each source becomes a function of the network by ridge regression: additive over choice and option,
 with pairwise interactions where held-out rows of that table say that they help. Denoised so, a
-source predicts networks that it never measured, and its noise is not taken for structure. Where its
-networks tell dead edges apart, what it leaves out of those is told apart too, and taken back.
+source predicts networks that it never measured, and its noise is not taken for structure. What it
+would save by skipping dead parts is learned beside, for devices that do.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,6 @@ class Source:
 class Sources:
     """All source devices as regressions, each of mean one over its own table.
 
-    Of networks as if all of their parts ran, whatever the device does with dead ones.
     `additive` (sources, 1 + features): an intercept, then a weight for each feature;
     `interactions` (sources, pairs): a weight for each two choices' options that meet in a network.
     """
@@ -51,6 +50,8 @@ class Sources:
     interactions: Matrix
     center: Vector  # (features,) mean of each feature over the sources' networks
     variance: Vector  # (features,) its variance
+    dead: tuple[Feature, ...]  # every kind of dead part of every group
+    saved: Matrix  # (sources, dead) by not running such a part, as a share of the mean
     networks: int  # in all tables together
 
     def predict(self, networks: Sequence[Workload]) -> Matrix:
@@ -61,22 +62,9 @@ class Sources:
             found = found + interaction_matrix(rows, self.pairs) @ self.interactions.T
         return found
 
-    def above_cheapest(self, groups: Sequence[str]) -> Matrix:
-        """What options cost beyond the cheapest of their choice, (sources, groups).
-
-        In the mean over choices: what a device saves that skips one.
-        """
-        choices: dict[str, list[int]] = {}
-        for index, (_, name) in enumerate(self.features):
-            choices.setdefault(name.partition("=")[0], []).append(index)
-        above = np.zeros((len(self.names), len(self.features)))
-        for places in choices.values():
-            weights = self.additive[:, 1:][:, places]
-            above[:, places] = weights - weights.min(axis=1, keepdims=True)
-        options = [option_of(name) for _, name in self.features]
-        alike = np.array([[option == group for option in options] for group in groups])
-        found: Matrix = above @ alike.T / np.maximum(alike.sum(axis=1), 1)
-        return found
+    def saved_by(self, dead: Sequence[Feature]) -> Matrix:
+        """What each source would save by not running such parts, (sources, dead)."""
+        return _align_columns(self.saved, self.dead, dead)
 
 
 def name_features(network: Workload) -> dict[Feature, float]:
@@ -114,6 +102,7 @@ def learn_sources(sources: Sequence[Source]) -> Sources:
         [_align(one.variance + one.center**2, one.features, features) for one in fitted]
     )
     pairs = tuple(dict.fromkeys(p for one in fitted for p in one.pairs))
+    dead = tuple(dict.fromkeys(part for one in fitted for part in one.dead))
     return Sources(
         names=tuple(name for one in fitted for name in one.names),
         features=features,
@@ -124,6 +113,8 @@ def learn_sources(sources: Sequence[Source]) -> Sources:
         ),
         center=center,
         variance=np.maximum(square - center**2, 0.0),
+        dead=dead,
+        saved=np.concatenate([_align_columns(one.saved, one.dead, dead) for one in fitted]),
         networks=sum(one.networks for one in fitted),
     )
 
@@ -183,16 +174,15 @@ def _fit_table(sources: Sequence[Source]) -> Sources:
         [_winsorized(np.asarray(s.latency_ms, dtype=float)) for s in sources], axis=1
     )
     latency = latency / latency.mean(axis=0)
-    dead = sorted({feature for row in counted for feature in row if feature[0] in DEAD})
     pairs = _estimable_pairs(rows)
-    fitted, width = columns, 1 + len(features)
-    if dead:
-        fitted = _if_better(fitted, design_matrix(counted, dead), latency)
-        width = 1 + fitted.shape[1]
+    interactions = np.zeros((len(sources), 0))
+    weights = _ridge(columns, latency)
+    dead, saved = _savings(counted, features, columns, latency)
     if pairs:
-        fitted = _if_better(fitted, interaction_matrix(rows, pairs), latency)
-    weights = _ridge(fitted, latency)
-    interactions = weights[width:].T
+        both = np.concatenate([columns, interaction_matrix(rows, pairs)], axis=1)
+        if _held_out_error(both, latency) < _held_out_error(columns, latency):
+            weights = _ridge(both, latency)
+            interactions = weights[1 + len(features) :].T
     return Sources(
         names=tuple(source.name for source in sources),
         features=features,
@@ -201,15 +191,35 @@ def _fit_table(sources: Sequence[Source]) -> Sources:
         interactions=interactions,
         center=columns.mean(axis=0),
         variance=columns.var(axis=0),
+        dead=dead,
+        saved=saved,
         networks=len(rows),
     )
 
 
-def _if_better(columns: Matrix, more: Matrix, targets: Matrix) -> Matrix:
-    """The columns with more beside them, where held-out rows are better predicted so."""
-    both = np.concatenate([columns, more], axis=1)
-    better = _held_out_error(both, targets) < _held_out_error(columns, targets)
-    return both if better else columns
+def _savings(
+    rows: Sequence[dict[Feature, float]],
+    features: Sequence[Feature],
+    columns: Matrix,
+    latency: Matrix,
+) -> tuple[tuple[Feature, ...], Matrix]:
+    """What not running a dead part saves by its kind and group, and (sources, kinds and groups).
+
+    What a live one costs beyond the cheapest option of its choice, in the mean over choices, less
+    what the source leaves out of a dead one already.
+    """
+    options = [option_of(name) for _, name in features]
+    groups = sorted(set(options))
+    dead = tuple((kind, group) for kind in DEAD for group in groups)
+    weights = _ridge(np.concatenate([columns, design_matrix(rows, dead)], axis=1), latency)[1:].T
+    above = weights[:, : len(features)].copy()
+    choices = np.array([name.partition("=")[0] for _, name in features])
+    for choice in sorted(set(choices)):
+        above[:, choices == choice] -= above[:, choices == choice].min(axis=1, keepdims=True)
+    alike = np.array([[option == group for option in options] for group in groups], dtype=float)
+    by_group = above @ (alike / alike.sum(axis=1, keepdims=True)).T
+    left_out = -weights[:, len(features) :]
+    return dead, np.maximum(np.tile(by_group, len(DEAD)) - left_out, 0.0)
 
 
 def _estimable_pairs(rows: Sequence[dict[Feature, float]]) -> tuple[Pair, ...]:
@@ -265,6 +275,7 @@ def _align(values: Vector, keys: Sequence[Feature], among: Sequence[Feature]) ->
 
 def _align_columns(values: Matrix, keys: Sequence[object], among: Sequence[object]) -> Matrix:
     position = {key: index for index, key in enumerate(among)}
+    kept = [index for index, key in enumerate(keys) if key in position]
     found = np.zeros((len(values), len(among)))
-    found[:, [position[key] for key in keys]] = values
+    found[:, [position[keys[index]] for index in kept]] = values[:, kept]
     return found
