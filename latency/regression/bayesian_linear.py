@@ -25,7 +25,7 @@ NOISE = (0.0003, 0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 LIKELY = (0.02, 0.04, 0.1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 # Noise grows with this power of latency: clocks that tick coarsely, constant, and in proportion.
 NOISE_EXPONENTS = (-1.0, 0.0, 1.0, 2.0)
-NEGLIGIBLE = 1e-3  # share of the evidence below which a model is dropped from the average
+NEGLIGIBLE = 3e-4  # share of the evidence below which a model is dropped from the average
 EVIDENCE_ROWS = 400  # evidence is weighed on so many networks: it is cubic in them
 
 
@@ -193,22 +193,51 @@ def _average_models(regression: Regression, kept: Sequence[_Share]) -> tuple[Vec
     size = regression.prior_mean_weights.shape[1]
     described = np.eye(size) if regression.described is None else regression.described
     covariance: Matrix = np.zeros((len(described), len(described)))
+    alike: dict[int, list[_Share]] = {}
     for model in kept:
-        columns, variances = _design_matrix(regression, model.prior)
-        used = [n for n in model.prior.variances if n in regression.terms]
-        to_weights = np.concatenate([regression.terms[n].weights for n in used])
-        variance = model.noise**2 * noise_scale(regression.targets, model.exponent) ** 2
-        inside, gain = _condition(columns, variances, variance)
-        told = to_weights @ described.T
-        covariance += model.share * told.T @ inside @ told
-        for index, each in zip(model.prior.means, model.of_means, strict=True):
-            effects = gain @ (regression.targets - regression.prior_means[:, index])
-            means.append(regression.prior_mean_weights[index] + effects @ to_weights)
-            shares.append(float(each))
+        alike.setdefault(id(model.prior), []).append(model)
+    for models in alike.values():
+        inside, gains = _of_prior(regression, models, described)
+        covariance += inside
+        for model, gain in zip(models, gains, strict=True):
+            for index, each in zip(model.prior.means, model.of_means, strict=True):
+                missed = regression.targets - regression.prior_means[:, index]
+                means.append(regression.prior_mean_weights[index] + gain @ missed)
+                shares.append(float(each))
     stacked, weighed = np.stack(means), np.array(shares)
     mean: Vector = weighed @ stacked
     apart = (stacked - mean) @ described.T * np.sqrt(weighed)[:, None]
     return mean, covariance + apart.T @ apart
+
+
+def _of_prior(
+    regression: Regression, models: Sequence[_Share], described: Matrix
+) -> tuple[Matrix, list[Matrix]]:
+    """Condition one prior at some noise levels.
+
+    Returns:
+        Their covariance of what is described, by share and summed; the gain of each, (weights,
+        networks).
+    """
+    prior = models[0].prior
+    columns, variances = _design_matrix(regression, prior)
+    used = [n for n in prior.variances if n in regression.terms]
+    to_weights = np.concatenate([regression.terms[n].weights for n in used])
+    told = to_weights @ described.T
+    noises = [m.noise**2 * noise_scale(regression.targets, m.exponent) ** 2 for m in models]
+    if len(columns) > columns.shape[1]:
+        found = [_condition(columns, variances, noise) for noise in noises]
+        inside = sum(m.share * each for m, (each, _) in zip(models, found, strict=True))
+        return told.T @ inside @ told, [to_weights.T @ gain for _, gain in found]
+    # By the networks' covariance, which is smaller than that of the effects.
+    spread = columns * variances
+    among = spread @ columns.T
+    precise = [np.asarray(np.linalg.inv(among + np.diag(noise))) for noise in noises]
+    shared = sum(m.share * each for m, each in zip(models, precise, strict=True))
+    moved, weighed = spread @ told, (spread @ to_weights).T
+    known = moved.T @ shared @ moved
+    before = sum(m.share for m in models) * (told.T * variances) @ told
+    return before - known, [weighed @ each for each in precise]
 
 
 def _condition(columns: Matrix, prior: Vector, variance: Vector) -> tuple[Matrix, Matrix]:
