@@ -10,7 +10,8 @@ devices and seeds. Variances were set on the devices named in `TUNED_ON`, with t
 judged nor lent; which families of features to try was decided after the test devices' figures of
 early variants had been seen too, so those devices are no blind test of the features. `with graph`
 knows which edges of nb201's cell are off every path (examples/nas_bench_201/cell.json), and learns
-whether a device runs them; how likely that is beforehand was set on `TUNED_ON` alone.
+whether a device runs them. Bounds, and what is expected of dead edges, were set as
+few_shot_by_kind.py says, which judges both with kinds of hardware left out.
 """
 
 import argparse

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 COVERAGE = 0.9
 PRIOR_ERRORS = 5  # how many left-out errors the spread that a model states counts as
-EVEN = 50  # errors of one fit, from which on their own quantile counts more than Student's
-SHARED = 0.5  # errors' worth that the errors of one fit have in common, and so do not show
+# Of the errors of one fit: how many the spread that it states counts as, from how many on their own
+# quantile counts more than Student's, and as how many what they have in common counts.
+STATED, EVEN, SHARED = 1, 50, 1
 UNVALIDATED = 1.6449  # the normal quantile of COVERAGE
 
 
@@ -24,7 +25,7 @@ def conformal_quantile(errors: Sequence[float], coverage: float = COVERAGE) -> f
     if count == 0:
         return UNVALIDATED
     absolute = np.sort(np.abs(errors))
-    student = _student_quantile(absolute, coverage)
+    student = _student_quantile(absolute, coverage, PRIOR_ERRORS)
     rank = math.ceil((count + 1) * coverage)
     if rank > count:
         return student
@@ -44,14 +45,14 @@ def quantile_of_fit(errors: Sequence[float], coverage: float = COVERAGE) -> floa
     place = min((count + 1) * coverage, count) - 1
     own = float(np.interp(place, np.arange(count), absolute))
     share = count / (count + EVEN)
-    blended = (1 - share) * _student_quantile(absolute, coverage) + share * own
+    blended = (1 - share) * _student_quantile(absolute, coverage, STATED) + share * own
     return blended * (1 + SHARED / count)
 
 
-def _student_quantile(absolute: npt.NDArray[np.float64], coverage: float) -> float:
-    """Student's t around the deviation that the model states, which counts as some errors."""
+def _student_quantile(absolute: npt.NDArray[np.float64], coverage: float, stated: int) -> float:
+    """Student's t around the deviation that the model states, which counts as `stated` errors."""
     from scipy.stats import t
 
-    count = PRIOR_ERRORS + len(absolute)
-    spread = math.sqrt((PRIOR_ERRORS + float((absolute**2).sum())) / count)
+    count = stated + len(absolute)
+    spread = math.sqrt((stated + float((absolute**2).sum())) / count)
     return spread * float(t.ppf(0.5 + coverage / 2, count))

@@ -82,6 +82,33 @@ def test_a_device_that_runs_everything_loses_nothing(*, lent: bool) -> None:
         assert with_graph > ranks(set(), graph=False, lent=lent, seed=seed) - 0.002
 
 
+@pytest.mark.slow
+def test_devices_that_run_everything_teach_one_that_does_not() -> None:
+    """What they would save is lent, so that both helps are better than either."""
+    for skipped in ({"unread"}, {"unread", "unfed"}):
+        both, borrowing, graph = (
+            float(np.mean([ranks(skipped, graph=g, lent=lent, seed=s) for s in range(3)]))
+            for g, lent in ((True, True), (False, True), (True, False))
+        )
+        assert both > max(borrowing, graph)
+
+
+def test_what_skipping_saves_is_learned_of_each_device() -> None:
+    many = drawn(600, 2000)
+    found = workloads(many, graph=True)
+    sources = latency.learn_sources(
+        [
+            Source("runs", found, list(running(many, set()))),
+            Source("skips", found, list(running(many, {"unread"}))),
+        ]
+    )
+    mean_ms = running(many, set()).mean()
+    runs, skips = sources.saved_by([("unread", "conv3"), ("unread", "conv1"), ("unread", "skip")])
+    assert runs * mean_ms == pytest.approx([6.0, 2.0, 0.2], abs=0.4)
+    assert skips * mean_ms == pytest.approx([0.0, 0.0, 0.0], abs=0.4)
+    assert sources.saved_by([("unread", "unheard of")]) == pytest.approx(np.zeros((2, 1)))
+
+
 def test_networks_without_dead_edges_are_fitted_as_without_a_graph() -> None:
     seen = [each for each in drawn(60, 0) if not SPACE.dead(each)]
     times_ms = running(seen, set()).tolist()

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 import latency
 from latency import EncodedPredictor, Measurement, Source, Workload, from_choices
 from latency.regression.bayesian_linear import Prior, Regression, Term, fit
+from latency.regression.bounds import quantile_of_fit
 from search_spaces import Choice, InputError, NumericChoice, SearchSpace, encode, read_table
 
 OPTIONS = ("none", "conv", "attention", "pool")
@@ -185,6 +186,70 @@ def test_ten_public_measurements_rank_the_rest(shared_data: Path) -> None:
             ranks[how].append(float(spearmanr(guess[10:], truth(name)[10:]).statistic))
     assert np.mean(ranks["alone"]) > 0.92
     assert np.mean(ranks["borrowing"]) > 0.95
+
+
+def covered(device: latency.Device, unseen: list[Workload], truth: np.ndarray) -> tuple[float, ...]:
+    """How often the bounds hold, and their mean width beside the mean latency."""
+    found = device.predict_all(unseen)
+    low, high = np.array([[p.low_ms, p.high_ms] for p in found]).T
+    inside = (low <= truth) & (truth <= high)
+    return float(inside.mean()), float((high - low).mean() / truth.mean())
+
+
+@pytest.mark.slow
+def test_bounds_hold_on_public_devices_of_every_kind(shared_data: Path) -> None:
+    table = read_table(shared_data / "nb201.csv.gz")
+    spelled = table.decisions[:1000]
+    found = [from_choices(str(row), list(each.items())) for row, each in enumerate(spelled)]
+    held = {}
+    for name in ("titanx_1", "gold_6226", "essential_ph_1", "samsung_s7", "raspi4"):
+        truth = table.metric(f"{name}_latency_ms").to_numpy()[:1000]
+        shares = []
+        for seed in range(8):
+            order = np.random.default_rng(seed).permutation(1000)
+            seen = [Measurement(found[row], float(truth[row])) for row in order[:20]]
+            unseen = [found[row] for row in order[20:]]
+            device = latency.calibrate(seen, name)
+            shares.append(covered(device, unseen, truth[order[20:]])[0])
+        held[name] = float(np.mean(shares))
+    assert 0.86 < np.mean(list(held.values())) < 0.94, held
+    assert 0.8 < min(held.values()) <= max(held.values()) < 0.98, held
+
+
+def test_one_bad_measurement_does_not_make_bounds_useless() -> None:
+    """A network that took three times as long, once: most bounds still tell networks apart."""
+    found, encoded = networks(300)
+    truth = device_ms(encoded, 0) * np.random.default_rng(0).normal(1, 0.02, 300)
+    widths = []
+    for factor in (1.0, 3.0):
+        seen = [
+            Measurement(w, float(ms) * (factor if row == 7 else 1.0))
+            for row, (w, ms) in enumerate(zip(found[:40], truth[:40], strict=True))
+        ]
+        held, width = covered(latency.calibrate(seen, "x"), found[40:], truth[40:])
+        assert held > 0.8
+        widths.append(width)
+    assert widths[0] < 0.2
+    assert widths[1] < 1.0
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=60), st.floats(1, 5))
+def test_bounds_widen_with_the_errors(errors: list[float], factor: float) -> None:
+    quantile = quantile_of_fit(errors)
+    assert quantile > 0
+    assert quantile_of_fit([factor * error for error in errors]) >= quantile
+    assert quantile_of_fit(errors[::-1]) == pytest.approx(quantile)
+    assert quantile_of_fit([-error for error in errors]) == pytest.approx(quantile)
+
+
+@pytest.mark.parametrize("count", [5, 10, 20, 50, 400])
+def test_bounds_of_ordinary_errors_hold_nine_in_ten(count: int) -> None:
+    rng, held = np.random.default_rng(0), []
+    for _ in range(300):
+        spread = rng.uniform(0.7, 1.4)  # of the truth, beside what the model states
+        quantile = quantile_of_fit(list(spread * rng.normal(size=count)))
+        held.append(float((np.abs(spread * rng.normal(size=400)) <= quantile).mean()))
+    assert 0.88 < np.mean(held) < 0.94
 
 
 def test_an_option_that_nothing_held_widens_the_bounds() -> None:

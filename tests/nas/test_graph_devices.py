@@ -26,7 +26,8 @@ def table(tmp_path: Path) -> Path:
         row = {c.name: list(COST_MS)[int(rng.integers(5))] for c in space.choices}
         run = [name for name in row if space.dead(row).get(name, "unfed") == "unfed"]
         latency_ms = 2 + sum(COST_MS[row[name]] for name in run)
-        rows.append({**row, "latency_ms": latency_ms})
+        other_ms = 5 + 2 * sum(COST_MS[option] for option in row.values())  # runs everything
+        rows.append({**row, "latency_ms": latency_ms, "other_latency_ms": other_ms})
     write_rows(tmp_path / "cells.csv", rows)
     return tmp_path / "cells.csv"
 
@@ -44,6 +45,23 @@ def test_with_and_without_the_space_networks_are_predicted_alike(call: Call) -> 
     measured = np.loadtxt("cells.csv", delimiter=",", skiprows=1, usecols=6)
     predicted = [each["latency_ms"] for each in alone["predictions"]]
     assert predicted == pytest.approx(measured.tolist(), rel=0.1, abs=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("table")
+def test_borrowing_and_the_graph_help_together(call: Call) -> None:
+    ranks = []
+    for more in (["--space", CELL], ["--borrow", "other_latency_ms"]):
+        words = ["calibrate", "cells.csv", "--column", "latency_ms", "--samples", "8", *more]
+        ranks.append([*words, "--out", "d.json", "--json"])
+    ranks.append([*ranks[0], "--borrow", "other_latency_ms"])
+    found = []
+    for words in ranks:
+        code, out, err = call(*words)
+        assert code == 0, err
+        found.append(json.loads(out)["validation"]["spearman"])
+    assert found[2] > max(found[:2])
+    assert found[2] > 0.95
 
 
 @pytest.mark.usefixtures("table")
