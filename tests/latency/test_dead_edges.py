@@ -84,17 +84,18 @@ def test_a_device_that_runs_everything_loses_nothing(*, lent: bool) -> None:
 
 @pytest.mark.slow
 def test_devices_that_run_everything_teach_one_that_does_not() -> None:
-    """What they would save is lent, so that both helps are better than either."""
-    for skipped in ({"unread"}, {"unread", "unfed"}):
-        both, borrowing, graph = (
-            float(np.mean([ranks(skipped, graph=g, lent=lent, seed=s) for s in range(3)]))
-            for g, lent in ((True, True), (False, True), (True, False))
-        )
-        assert both > max(borrowing, graph)
+    """What they would save by skipping is lent, too: both helps are better than the graph alone."""
+    both, graph = (
+        float(np.mean([ranks({"unread", "unfed"}, graph=True, lent=lent, seed=s) for s in (0, 1)]))
+        for lent in (True, False)
+    )
+    assert both > graph
+    assert both > 0.98
 
 
+@pytest.mark.slow
 def test_what_skipping_saves_is_learned_of_each_device() -> None:
-    many = drawn(600, 2000)
+    many = drawn(400, 2000)
     found = workloads(many, graph=True)
     sources = latency.learn_sources(
         [
