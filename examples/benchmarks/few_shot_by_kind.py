@@ -7,9 +7,10 @@ Of each device some networks are measured (at random, by seed) and others predic
 `borrowing` from all devices of other kinds of hardware (a GPU from no GPU), and on nb201 knowing
 the `graph` of its cell, or `both`. A device's 90% bounds are meant to hold 85% to 95% in the mean
 over seeds. How wide they are, and what is expected of dead edges, was chosen on the kinds of
-hardware in DEVELOPMENT, and TEST judges it; but that noise below a percent is thought of, and how
-much more bounds are widened where little was measured, when bounds of clean devices of TEST had
-been seen to hold too often. `--skipping` asks for devices as
+hardware in DEVELOPMENT, and TEST judges it; but that noise below a percent is thought of, how
+many errors the spread that a model states counts as, and how much more bounds are widened where
+little was measured, when bounds of clean devices of TEST had been seen to hold too often: they are
+no blind test of these. `--skipping` asks for devices as
 they would be if they skipped dead edges: a network takes what it takes without its edges off every
 path.
 """
