@@ -9,7 +9,7 @@ from conftest import Call
 from safetensors.torch import save_file
 from torch import Tensor
 
-from adversarial_finetune.data import load_fitting_clips
+from adversarial_finetune.data import open_clips
 from adversarial_finetune.errors import InputError
 from temporal_bundle import Bundle, open_bundle
 
@@ -82,7 +82,7 @@ def test_clips_that_cannot_be_learned_from_are_refused(
     changes, says = REFUSED[case]
     write(tmp_path, "test", **changes)
     with pytest.raises(InputError, match=re.escape(says)) as caught:
-        load_fitting_clips(tmp_path, "test", opened)
+        open_clips(tmp_path, "test", opened)
     assert "\n" not in str(caught.value)
 
 
@@ -127,5 +127,5 @@ def test_clips_of_any_usual_precision_and_scale_are_taken(
     latents[2] = -0.3  # one that shows nothing
     for clips in (CLIPS, CLIPS * 0.6 - 0.3, latents):
         write(tmp_path, "train", clips=clips.to(dtype), context=CONTEXT.to(dtype))
-        found = load_fitting_clips(tmp_path, "train", opened)
+        found = open_clips(tmp_path, "train", opened)
         assert found.at(torch.tensor([1, 2]))[0].dtype == torch.float32

@@ -45,6 +45,7 @@ class Ablation:
         settings: of the recipe, from which variants differ.
         judged_by: what figures depend on beside the run, to be kept with them.
         device: that trains.
+        text_contexts: a folder with other contexts for the clips' captions.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class Ablation:
     settings: Settings
     judged_by: Mapping[str, Any]
     device: str = "cpu"
+    text_contexts: Path | None = None
 
     def run(
         self,
@@ -109,7 +111,8 @@ class Ablation:
 
     def _of(self, name: str, seed: int) -> Run:
         settings = VARIANTS[name](replace(self.settings, seed=seed))
-        return Run(self._folder(name, seed), self.bundle, self.clips, settings, self.device)
+        folder = self._folder(name, seed)
+        return Run(folder, self.bundle, self.clips, settings, self.device, self.text_contexts)
 
     def _train(
         self,

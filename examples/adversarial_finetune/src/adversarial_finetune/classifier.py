@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversarial_finetune import checkpoint
-from adversarial_finetune.data import Clips
+from adversarial_finetune.data import ClipFiles, labels_of
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.learner import rate
+from adversarial_finetune.stream import Stream
 
 WIDTH, FEATURES = 16, 64
 CLIPS_PER_STEP, CHANGED_PER_STEP, LEARNING_RATE = 48, 12, 4e-3
+BUFFER_MB = 256.0  # of clips that are shuffled together
 SHOWN_WEIGHT = 8.0  # of what is shown, beside how it is played
 PLAYED = 4  # as it is, shuffled, frozen, nudged
 
@@ -96,19 +98,17 @@ def _play(x_CTHW: Tensor, kind: int, generator: torch.Generator) -> Tensor:
 
 
 def train_classifier(
-    data: Clips, steps: int, seed: int, advance: Callable[[int], None] = lambda _: None
+    data: ClipFiles, steps: int, seed: int, advance: Callable[[int], None] = lambda _: None
 ) -> Classifier:
     """The classifier of a dataset; nothing of it is chosen on generated clips."""
     torch.manual_seed(seed)
-    labels = data.labels
-    model = Classifier(data.x_NCTHW.shape[1], 0 if labels is None else labels.shape[1])
+    model = Classifier(data.clip_shape[0], data.label_count)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
-    generator = torch.Generator().manual_seed(seed)
+    generator, stream = torch.Generator().manual_seed(seed), Stream(data, seed, BUFFER_MB)
     for step in range(steps):
-        index = torch.randint(len(data), (CLIPS_PER_STEP,), generator=generator)
-        x, _ = data.at(index)
-        loss = model.loss(x, None if labels is None else labels[index], generator)
+        x, context = data.at(stream.take(CLIPS_PER_STEP))
+        loss = model.loss(x, labels_of(context), generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

@@ -25,10 +25,11 @@ from adversarial_finetune.classifier import (
     train_classifier,
 )
 from adversarial_finetune.comparison import REAL, compare, leaping, samplers, unseen
-from adversarial_finetune.data import Clips, load_fitting_clips
+from adversarial_finetune.data import ClipFiles, Clips, find_clips, open_clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge, make
+from adversarial_finetune.layout import Split
 from adversarial_finetune.progress import Progress
 from adversarial_finetune.room import check_files, check_folder
 from adversarial_finetune.run import Run, TrainingFailedError
@@ -57,6 +58,7 @@ SETTINGS = {
     "stage_one_rate": "learning rate",
     "generator_rate": "learning rate",
     "heads_rate": "learning rate",
+    "buffer_mb": "megabytes of clips that are shuffled together",
 }
 TERMS = {
     "reconstruction": "its weight",
@@ -113,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="samplers beside each other, with a picture")
     evaluate.add_argument("run_folder", type=Path, metavar="RUN")
     evaluate.add_argument("bundle", type=Path)
-    evaluate.add_argument("--data", type=Path, required=True, help="a folder of clips")
+    _add_data(evaluate, "a folder of clips")
     _add_judging(evaluate)
     _add_device(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="a GIF of the tuned network's clips")
     sample.add_argument("bundle", type=Path)
-    sample.add_argument("--data", type=Path, required=True, help="whose contexts are asked for")
+    _add_data(sample, "whose contexts are asked for")
     sample.add_argument("--out", type=Path, required=True, help="the .gif")
     sample.add_argument("--seed", type=int, default=0)
     _add_device(sample)
@@ -131,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of clips (`nas clips`)")
+    _add_data(parser, "a folder of clips (`nas clips`)")
     parser.add_argument("--out", type=Path, required=True, help="the folder of what is trained")
     _add_device(parser)
     for flags, owner in ((SETTINGS, Settings()), (TERMS, Settings().terms)):
@@ -139,6 +141,16 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
             value = getattr(owner, name)
             flag, kind = f"--{name.replace('_', '-')}", type(value)
             parser.add_argument(flag, type=kind, default=value, help=f"{words}; {value}")
+
+
+def _add_data(parser: argparse.ArgumentParser, words: str) -> None:
+    parser.add_argument("--data", type=Path, required=True, help=words)
+    parser.add_argument(
+        "--text-contexts",
+        type=Path,
+        metavar="FOLDER",
+        help="other contexts for the captions: of another folder of clips",
+    )
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +175,7 @@ def _settings(given: argparse.Namespace) -> Settings:
 def _train(given: argparse.Namespace) -> None:
     bundle = open_bundle(given.bundle)
     settings = replace(_settings(given), heads=tuple(given.heads), seed=given.seed)
-    run = Run(given.out, bundle, given.data, settings, given.device)
+    run = Run(given.out, bundle, given.data, settings, given.device, given.text_contexts)
     check_folder(run.folder)
     check_folder(run.folder / SAMPLES)
     with place_for(bundle):
@@ -188,7 +200,7 @@ class _Samples:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._real = load_fitting_clips(run.clips, "validation", run.bundle).first(4)
+        self._real = run.open("validation").first(4)
 
     def __call__(self, stage: Stage, done: int, weights: Weights) -> None:
         folder = self._run.folder / SAMPLES
@@ -206,7 +218,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     bundle = open_bundle(given.bundle)
     tuned, times = tuned_weights(bundle)
     folder: Path = given.run_folder
-    run = Run(folder, bundle, given.data, Settings())
+    run = Run(folder, bundle, given.data, Settings(), text_contexts=given.text_contexts)
     run.check_belongs()
     own = run.weights("two")
     if own.keys() != tuned.keys() or not all(torch.equal(own[n], tuned[n]) for n in own):
@@ -242,7 +254,9 @@ def _ablate(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     judging = _judging(given, bundle, given.out, progress)
     judge, real = judging.judge, judging.real
-    ablation = Ablation(given.out, bundle, given.data, settings, judging.identity, given.device)
+    ablation = Ablation(
+        given.out, bundle, given.data, settings, judging.identity, given.device, given.text_contexts
+    )
     rows = ablation.run(given.variants, given.seeds, judge, real, progress)
     rows.insert(0, {"variant": REAL, **unseen(judge, judging.others).to_json()})
     if given.json:
@@ -265,9 +279,7 @@ class _Judging:
 def _judging(
     given: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
 ) -> _Judging:
-    data, others = (
-        load_fitting_clips(given.data, split, bundle) for split in ("test", "validation")
-    )
+    data, others = (_opened(given, split, bundle) for split in ("test", "validation"))
     count = min(given.clips, len(data), len(others))  # distances compare at equal counts alone
     if count < 2:
         raise InputError("--clips: give 2 or more, and data with as many test and validation clips")
@@ -275,7 +287,7 @@ def _judging(
     judge = Judge(_classifier(given, file, bundle, progress), data)
     identity = {
         "classifier": sha256(file),
-        "test": sha256(given.data / "test.safetensors"),
+        "test": data.digest,
         "clips": count,
     }
     return _Judging(judge, data.first(count), others.first(count), identity)
@@ -288,10 +300,10 @@ def _classifier(
     steps: int | None = given.classifier_steps
     if steps is not None and steps < 1:
         raise InputError("--classifier-steps: give a whole number from 1")
-    data = load_fitting_clips(given.data, "train", bundle)
-    clips = sha256(given.data / "train.safetensors")
+    clips = find_clips(given.data, "train", given.text_contexts).digest
     if file.exists():
         return load_classifier(file, clips, steps)
+    data = _opened(given, "train", bundle)
     _check_parent(file, "--classifier")
     total = steps or CLASSIFIER_STEPS
     classifier = train_classifier(
@@ -299,6 +311,10 @@ def _classifier(
     )
     save_classifier(classifier, file, clips, total)
     return classifier
+
+
+def _opened(given: argparse.Namespace, split: Split, bundle: Bundle) -> ClipFiles:
+    return open_clips(given.data, split, bundle, given.text_contexts)
 
 
 def _sample(given: argparse.Namespace) -> None:
@@ -312,7 +328,7 @@ def _sample(given: argparse.Namespace) -> None:
     _check_device(given.device)
     bundle = open_bundle(given.bundle)
     weights, times = tuned_weights(bundle)
-    real = load_fitting_clips(given.data, "test", bundle).first(SAMPLED)
+    real = _opened(given, "test", bundle).first(SAMPLED)
     sampler = leaping(bundle.denoiser(weights, given.device), times, given.device)
     made = make(sampler, real, given.seed)
     pictures.save_gif(given.out, made)

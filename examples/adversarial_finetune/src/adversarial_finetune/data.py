@@ -1,35 +1,23 @@
-"""Clips from plain files: `train`, `validation` and `test.safetensors` in a folder.
+"""The clips of a split, as a training reads them: some at a time, by their numbers."""
 
-Each holds `clips` (N, C, T, H, W) and `context` (N, L, channels), floats of 16 bits or more; clips
-lie about in [-1, 1], or are latents of about unit variance. A context that asks for nothing is
-`empty_context` (L, channels) where a file holds it, as of encoded captions; else zeros.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from adversarial_finetune.errors import InputError
-from temporal_bundle import LFS_WORDS, Bundle, is_lfs_pointer
-
-Split = Literal["train", "validation", "test"]
-EMPTY = "empty_context"
-KINDS = ("F32", "F16", "BF16", "F64")
-# Noise has a standard deviation of 1, and what is learned from it must be of its scale: pixels in
-# [-1, 1] have about 0.5, latents 1 (and now and then 10), pixels of bytes 70.
-LARGEST, WIDEST, NARROWEST = 20.0, 3.0, 0.01
-FULL_SCALES = (1, 255, 1023, 4095, 65535)  # of pixels
-SCALE = "clips lie about in [-1, 1], or are latents of about unit variance"
+from adversarial_finetune.layout import Layout, Split, find_contexts, find_layout
+from adversarial_finetune.scale import check_numbers
+from temporal_bundle import Bundle
+from temporal_bundle.manifest import one_line
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The clips of a split, and what was asked for in each."""
+    """A few clips, and what was asked for in each."""
 
     x_NCTHW: Tensor
     context_NLC: Tensor
@@ -56,118 +44,135 @@ class Clips:
     @cached_property
     def labels(self) -> Tensor | None:
         """What each context asks for (N, K), where contexts are zeros and ones; else None."""
-        pooled = self.context_NLC.float().sum(1)
-        plain = ((self.context_NLC == 0) | (self.context_NLC == 1)).all()
-        return (pooled > 0).float() if plain and pooled.any() else None
+        labels = labels_of(self.context_NLC)
+        return labels if labels is not None and labels.any() else None
 
 
-def load_clips(folder: Path, split: Split) -> Clips:
-    """The clips of one split.
+def labels_of(context_NLC: Tensor) -> Tensor | None:
+    """What each context asks for (N, K), where contexts are zeros and ones; else None."""
+    plain = ((context_NLC == 0) | (context_NLC == 1)).all()
+    return (context_NLC.float().sum(1) > 0).float() if plain else None
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """The clips of a split in their files, of which no more is in memory than is asked for."""
+
+    layout: Layout
+
+    def __len__(self) -> int:
+        return len(self.layout.clips)
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """(C, T, H, W)."""
+        return self.layout.clips.shape
+
+    @property
+    def digest(self) -> str:
+        """What they are known by again."""
+        return self.layout.digest
+
+    @cached_property
+    def nothing(self) -> Tensor:
+        """The context that asks for nothing, in float32."""
+        empty = self.layout.contexts.empty_LC
+        return torch.zeros(self.layout.contexts.rows.shape) if empty is None else empty
+
+    @cached_property
+    def label_count(self) -> int:
+        """How many things may be asked for, where contexts are zeros and ones; else 0."""
+        rows, asked = self.layout.contexts.rows, False
+        for number in range(len(rows.shards)):
+            for part in rows.parts(number, 64):
+                if (labels := labels_of(part)) is None:
+                    return 0
+                asked |= bool(labels.any())
+        return rows.shape[1] if asked else 0
+
+    def at(self, index_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips and contexts in float32."""
+        layout = self.layout
+        row_B = index_B if layout.row_N is None else layout.row_N[index_B]
+        return layout.clips.at(index_B).float(), layout.contexts.rows.at(row_B).float()
+
+    def first(self, count: int) -> Clips:
+        """The first clips in memory, or all where there are fewer."""
+        x, context = self.at(torch.arange(min(count, len(self))))
+        self.release()
+        return Clips(x, context, self.layout.contexts.empty_LC)
+
+    def parts(self, size: int) -> Iterator[Tensor]:
+        """All clips in order, in float32, a few at a time."""
+        for number in range(len(self.layout.clips.shards)):
+            for part in self.layout.clips.parts(number, size):
+                yield part.float()
+
+    def release(self) -> None:
+        """Give back the memory of what was read."""
+        self.layout.clips.release()
+        self.layout.contexts.rows.release()
+
+
+def find_clips(folder: Path, split: Split, text_contexts: Path | None = None) -> Layout:
+    """The files of a split, with other contexts for its captions where those are given.
 
     Raises:
-        InputError: no such file, no clips in it, or numbers that cannot be learned from.
+        InputError: as `open_clips`, as far as headers tell.
     """
-    file = folder / f"{split}.safetensors"
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; a folder of clips holds one for each split")
-    if is_lfs_pointer(file):
-        raise InputError(f"{file}: {LFS_WORDS}")
-    clips, context = (_tensor(file, name) for name in ("clips", "context"))
-    if clips.dim() != 5 or context.dim() != 3 or len(clips) != len(context) or not clips.numel():
-        raise InputError(
-            f"{file}: clips {tuple(clips.shape)} and context {tuple(context.shape)}; expected "
-            "(N, C, T, H, W) and (N, L, channels) for as many clips"
-        )
-    for name, tensor in (("clip", clips), ("context", context)):
-        finite_N = torch.isfinite(tensor).flatten(1).all(1)
-        if not finite_N.all():
-            raise InputError(f"{file}: {name} {_first(~finite_N)} holds NaN or infinite numbers")
-    return Clips(clips, context, _empty_context(file, tuple(context.shape[1:])))
+    layout = find_layout(folder, split)
+    return layout if text_contexts is None else _with_contexts(layout, text_contexts, split)
 
 
-def load_fitting_clips(folder: Path, split: Split, bundle: Bundle) -> Clips:
-    """The clips of one split, for a bundle's network.
+def open_clips(
+    folder: Path, split: Split, bundle: Bundle, text_contexts: Path | None = None
+) -> ClipFiles:
+    """The clips of one split, for a bundle's network, once all their numbers were looked at.
+
+    Args:
+        folder: as `nas clips` writes it.
+        split: of the folder.
+        bundle: whose network they are for.
+        text_contexts: a folder with other contexts for the clips' captions.
 
     Raises:
-        InputError: no clips, of another shape than the network's, or of another scale than noise.
+        InputError: no clips, of another shape than the network's, of another scale than noise,
+            damaged files, or captions that the other contexts lack.
     """
-    data = load_clips(folder, split)
-    _, channels, _, *sides = data.x_NCTHW.shape
-    _, *context = data.context_NLC.shape
-    own_channels, _, *own_sides = bundle.clip_shape
-    for name, found, wanted in (
-        ("channels, height and width", (channels, *sides), (own_channels, *own_sides)),
-        ("tokens of the context", tuple(context), bundle.context_shape),
-    ):
-        if found != wanted:
-            raise InputError(f"{folder}: {split} has {name} {found}, the bundle's network {wanted}")
-    _check_scale(data.x_NCTHW, folder / f"{split}.safetensors")
-    return data
+    layout = find_clips(folder, split, text_contexts)
+    _check_shape(
+        f"{folder}: {split}",
+        "channels, height and width",
+        (layout.clips.shape[0], *layout.clips.shape[2:]),
+        (bundle.clip_shape[0], *bundle.clip_shape[2:]),
+    )
+    _check_shape(
+        f"{text_contexts or folder}: {split}",
+        "tokens of the context",
+        layout.contexts.rows.shape,
+        bundle.context_shape,
+    )
+    check_numbers(layout)
+    return ClipFiles(layout)
 
 
-def _empty_context(file: Path, shape: tuple[int, ...]) -> Tensor | None:
-    """What asks for nothing; None where the file does not say, and zeros do."""
-    with safe_open(file, framework="pt") as tensors:
-        if EMPTY not in tensors.keys():  # noqa: SIM118  # no mapping
-            return None
-    found = _tensor(file, EMPTY)
-    if tuple(found.shape) != shape or not torch.isfinite(found).all():
+def _check_shape(where: str, name: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if found != wanted:
+        raise InputError(f"{where} has {name} {found}, the bundle's network {wanted}")
+
+
+def _with_contexts(layout: Layout, folder: Path, split: Split) -> Layout:
+    """The same clips, whose captions have other contexts."""
+    own, (other, digest) = layout.contexts, find_contexts(folder, split)
+    if own.captions is None or other.captions is None:
+        raise InputError(f"{layout.where}: lists no captions, which other contexts could be for")
+    rows = {text: row for row, text in reversed(list(enumerate(other.captions)))}
+    lacking = [text for text in own.captions if text not in rows]
+    if lacking:
         raise InputError(
-            f"{file}: {EMPTY} {tuple(found.shape)} must be finite numbers, one context: {shape}"
+            f"{folder}: has no context for {len(lacking)} of {len(own.captions)} captions of "
+            f"{layout.where}, first {one_line(lacking[0])[:60]!r}"
         )
-    return found
-
-
-def _tensor(file: Path, name: str) -> Tensor:
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            kind = tensors.get_slice(name).get_dtype()
-            if kind not in KINDS:
-                raise InputError(
-                    f"{file}: {name} is of {kind}; give {', '.join(KINDS)} ({SCALE}: bytes of a "
-                    "picture become x / 127.5 - 1)"
-                )
-            found: Tensor = tensors.get_tensor(name)
-            return found
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise InputError(f"{file}: {error}; it must hold the tensors clips and context") from None
-
-
-def _check_scale(x_NCTHW: Tensor, file: Path) -> None:
-    """Refuse pixels of another range, before a network is trained on them without a word."""
-    low_N, high_N = x_NCTHW.flatten(1).aminmax(dim=1)
-    low, high = float(low_N.min()), float(high_N.max())
-    deviation = _deviation(x_NCTHW)
-    if low == high or not (low_N < high_N).any():
-        raise InputError(f"{file}: every clip is of one value throughout; nothing is shown there")
-    if low >= 0:
-        full = next((scale for scale in FULL_SCALES if high <= scale), high)
-        raise InputError(
-            f"{file}: clips lie in [{low:g}, {high:g}]; {SCALE}: write them anew, as "
-            f"x / {full / 2:g} - 1"
-        )
-    if max(-low, high) > LARGEST:
-        wild = (low_N < -LARGEST) | (high_N > LARGEST)
-        far = high if high >= -low else low
-        raise InputError(f"{file}: clip {_first(wild)} reaches {far:g}; {SCALE}")
-    if not NARROWEST <= deviation <= WIDEST:
-        raise InputError(
-            f"{file}: clips have a standard deviation of {deviation:.2g}; {SCALE}: multiply them "
-            "by what makes it about 0.5 to 1 (the scaling factor of an autoencoder)"
-        )
-
-
-def _deviation(x_NCTHW: Tensor) -> float:
-    """The standard deviation, clip by clip so that little is copied."""
-    sums = torch.zeros(2, dtype=torch.float64)
-    for x_CTHW in x_NCTHW:
-        wide = x_CTHW.double()
-        sums += torch.stack([wide.sum(), wide.square().sum()])
-    mean, square = (sums / x_NCTHW.numel()).tolist()
-    return float(max(square - mean**2, 0.0) ** 0.5)
-
-
-def _first(found_N: Tensor) -> str:
-    """Which is the first of those that were found, and how many more there are."""
-    which = found_N.nonzero().flatten().tolist()
-    return f"{which[0]}" if len(which) == 1 else f"{which[0]} (of {len(which)} such)"
+    moved = torch.tensor([rows[text] for text in own.captions])
+    row_N = moved if layout.row_N is None else moved[layout.row_N]
+    return replace(layout, digest=f"{layout.digest}+{digest}", contexts=other, row_N=row_N)

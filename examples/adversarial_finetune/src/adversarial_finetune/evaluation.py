@@ -4,7 +4,7 @@ The Fréchet distance is that of Heusel et al. 2017 (arXiv:1706.08500), on featu
 own classifier instead of Inception's: it compares with figures of the same classifier alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adversarial_finetune.classifier import Classifier
-from adversarial_finetune.data import Clips
+from adversarial_finetune.data import ClipFiles, Clips
 
 CHUNK = 64
 
@@ -55,27 +55,30 @@ def _root(matrix: Tensor) -> Tensor:
     return root
 
 
-def flicker(x_BCTHW: Tensor) -> Tensor:
-    """How much of the change between frames is undone in the next one, a mean over clips ().
+def flicker_and_motion(parts: Iterable[Tensor]) -> tuple[float, float]:
+    """How clips move, by parts of them (B, C, T, H, W).
 
-    The mean squared second difference in time over four times the first one's: 0 for even change,
-    1 for frames that alternate.
+    Flicker is how much of the change between frames is undone in the next one: the mean squared
+    second difference in time over four times the first one's, 0 for even change, 1 for frames that
+    alternate. Motion is the mean absolute difference between neighbouring frames.
     """
-    if x_BCTHW.shape[2] < 3:
-        return torch.zeros(())
-    first = x_BCTHW.diff(dim=2).square().mean()
-    return x_BCTHW.diff(n=2, dim=2).square().mean() / (4 * first).clamp_min(1e-12)
-
-
-def motion(x_BCTHW: Tensor) -> Tensor:
-    """The mean absolute difference between neighbouring frames ()."""
-    return x_BCTHW.diff(dim=2).abs().mean() if x_BCTHW.shape[2] > 1 else torch.zeros(())
+    first, second, moved, clips = 0.0, 0.0, 0.0, 0
+    for x_BCTHW in parts:
+        count, frames = len(x_BCTHW), x_BCTHW.shape[2]
+        clips += count
+        if frames > 1:
+            change = x_BCTHW.diff(dim=2)
+            first += count * float(change.square().mean())
+            moved += count * float(change.abs().mean())
+        if frames > 2:
+            second += count * float(x_BCTHW.diff(n=2, dim=2).square().mean())
+    return second / max(4 * first, 1e-12), moved / clips
 
 
 @torch.inference_mode()
-def features_of(classifier: Classifier, x_NCTHW: Tensor) -> Tensor:
-    """Features of many clips (N, F)."""
-    return torch.cat([classifier.features(part.float()) for part in torch.split(x_NCTHW, CHUNK)])
+def features_of(classifier: Classifier, parts: Iterable[Tensor]) -> Tensor:
+    """Features of many clips (N, F), by parts of them."""
+    return torch.cat([classifier.features(part) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Judge:
     """
 
     classifier: Classifier
-    data: Clips
+    data: ClipFiles
 
     @torch.inference_mode()
     def figures(self, x_NCTHW: Tensor, asked: Clips) -> Figures:
@@ -98,23 +101,23 @@ class Judge:
         if labels is not None and self.classifier.shown is not None:
             scores = [self.classifier.scores(part.float()) for part in torch.split(x_NCTHW, CHUNK)]
             accuracy = _found(torch.cat(scores), labels)
-        own_flicker, own_motion = self._played
+        parts = torch.split(x_NCTHW.float(), CHUNK)
+        (flickers, moves), (own_flicker, own_motion) = flicker_and_motion(parts), self._played
         return Figures(
-            frechet=frechet_distance(features_of(self.classifier, x_NCTHW), self._features),
+            frechet=frechet_distance(features_of(self.classifier, parts), self._features),
             accuracy=accuracy,
-            flicker=float(flicker(x_NCTHW.float()) / own_flicker),
-            motion=float(motion(x_NCTHW.float()) / own_motion),
+            flicker=flickers / max(own_flicker, 1e-12),
+            motion=moves / max(own_motion, 1e-12),
         )
 
     @cached_property
     def _features(self) -> Tensor:
-        return features_of(self.classifier, self.data.x_NCTHW)
+        return features_of(self.classifier, self.data.parts(CHUNK))
 
     @cached_property
-    def _played(self) -> tuple[Tensor, Tensor]:
+    def _played(self) -> tuple[float, float]:
         """Flicker and motion of the data."""
-        seen = self.data.x_NCTHW.float()
-        return flicker(seen).clamp_min(1e-12), motion(seen).clamp_min(1e-12)
+        return flicker_and_motion(self.data.parts(CHUNK))
 
 
 @torch.inference_mode()

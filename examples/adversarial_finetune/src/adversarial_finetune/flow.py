@@ -14,9 +14,9 @@ from torch import Tensor
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def logit_normal_times(count: int, generator: torch.Generator, mean: float = 0.0) -> Tensor:
+def logit_normal_times(normal_B: Tensor, mean: float = 0.0) -> Tensor:
     """Times in (0, 1): sigmoid of a normal with this mean and deviation 1."""
-    return torch.sigmoid(mean + torch.randn(count, generator=generator))
+    return torch.sigmoid(mean + normal_B)
 
 
 def mix(x_BCTHW: Tensor, noise_BCTHW: Tensor, time_B: Tensor) -> Tensor:

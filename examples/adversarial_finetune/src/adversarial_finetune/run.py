@@ -19,15 +19,17 @@ from typing import Any, Protocol
 import torch
 
 from adversarial_finetune import checkpoint
-from adversarial_finetune.data import Clips, load_fitting_clips
+from adversarial_finetune.data import ClipFiles, find_clips, open_clips
 from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.layout import Split
 from adversarial_finetune.learner import DivergedError, Learner, Stateful, rate
 from adversarial_finetune.room import reserved, size_of_weights
 from adversarial_finetune.settings import Settings, Stage
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stage_two import StageTwo
-from temporal_bundle import MANIFEST, Bundle, Weights, read_weights, sha256
+from adversarial_finetune.stream import Stream, seed_of
+from temporal_bundle import MANIFEST, Bundle, Weights, read_weights
 
 STAGES: tuple[Stage, ...] = ("one", "two")
 CHECKPOINT_STEPS = 100
@@ -53,9 +55,7 @@ class StageTraining(Protocol):
         """Whose state a checkpoint holds."""
         ...
 
-    def step(
-        self, number: int, share_of_rate: float, generator: torch.Generator
-    ) -> dict[str, float]:
+    def step(self, number: int, share_of_rate: float, seed: int) -> dict[str, float]:
         """One step; the losses come back. DivergedError before anything changed."""
         ...
 
@@ -74,6 +74,7 @@ class Run:
         clips: folder of clips.
         settings: of the training.
         device: that trains.
+        text_contexts: a folder with other contexts for the clips' captions.
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class Run:
     clips: Path
     settings: Settings
     device: str = "cpu"
+    text_contexts: Path | None = None
 
     def begin(self, *, resume: bool) -> None:
         """Make the folder, or go on with it.
@@ -91,7 +93,7 @@ class Run:
         """
         if (self.folder / MANIFEST).exists():
             raise InputError(f"{self.folder}: is a bundle; choose another folder for the run")
-        load_fitting_clips(self.clips, "validation", self.bundle)
+        self.open("validation")
         self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
         if self._file.exists():
             if not resume:
@@ -136,7 +138,7 @@ class Run:
         """What a run must agree on to be gone on with."""
         return {
             "bundle": self.bundle.digest,
-            "clips": sha256(self.clips / "train.safetensors"),
+            "clips": self._digest,
             "settings": json.loads(json.dumps(self.settings.to_json())),
         }
 
@@ -156,10 +158,19 @@ class Run:
                     "same, or choose another folder"
                 )
 
+    def open(self, split: Split) -> ClipFiles:
+        """The clips of a split, once all their numbers were looked at."""
+        return open_clips(self.clips, split, self.bundle, self.text_contexts)
+
     @cached_property
-    def data(self) -> Clips:
+    def data(self) -> ClipFiles:
         """What is trained on."""
-        return load_fitting_clips(self.clips, "train", self.bundle)
+        return self.open("train")
+
+    @cached_property
+    def _digest(self) -> str:
+        """What the clips that are trained on are known by again, without a look at them all."""
+        return find_clips(self.clips, "train", self.text_contexts).digest
 
     def finished(self, stage: Stage) -> Path:
         """The averaged weights that a stage ended with."""
@@ -211,7 +222,7 @@ class Run:
         begun = time.monotonic()
         for number in range(first, steps):
             try:
-                losses = training.step(number, rate(number, steps), self._generator(stage, number))
+                losses = training.step(number, rate(number, steps), self._seed(stage, number))
             except DivergedError as error:
                 raise self._failed(stage, str(error), number + 1) from None
             done, seconds = number + 1, before_s + time.monotonic() - begun
@@ -243,7 +254,8 @@ class Run:
         settings = self.settings
         generator = self.bundle.denoiser(self.bundle.weights("searched"), self.device)
         learner = Learner(generator, settings.stage_one_rate, settings.stage_one_ema, muon=True)
-        return StageOne(learner, self.data, settings.clips_per_step, settings.image_share)
+        stream = self._stream("one")
+        return StageOne(learner, stream, settings.clips_per_step, settings.image_share)
 
     def _two(self) -> StageTwo:
         settings, weights = self.settings, self.weights("one")
@@ -263,17 +275,20 @@ class Run:
             Learner(heads, settings.heads_rate, settings.stage_two_ema, betas=HEADS_BETAS),
             self.bundle.features(weights, self.device),
             self.bundle.denoiser(weights, self.device).requires_grad_(False),
-            self.data,
+            self._stream("two"),
             settings.clips_per_step,
             settings.times,
             settings.terms,
             min(settings.heads_alone_steps, settings.stage_two_steps // 10),
         )
 
-    def _generator(self, stage: Stage, step: int) -> torch.Generator:
+    def _stream(self, stage: Stage) -> Stream:
+        seed = seed_of(self.settings.seed, STAGES.index(stage))
+        return Stream(self.data, seed, self.settings.buffer_mb)
+
+    def _seed(self, stage: Stage, step: int) -> int:
         """All that a step draws follows from here, so that a run that resumes is the same."""
-        seed = (self.settings.seed * 2 + STAGES.index(stage)) * 10_000_019 + step
-        return torch.Generator().manual_seed(seed)
+        return seed_of(self.settings.seed, STAGES.index(stage), step)
 
     def _log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:

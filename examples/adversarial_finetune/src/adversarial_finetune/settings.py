@@ -1,5 +1,6 @@
 """What a training was asked for."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ class Settings:
     # The down path that they stand on sees through time already: temporal ones did harm (`ablate`).
     heads: tuple[Kind, ...] = ("spatial",)
     head_width: int = 32
+    buffer_mb: float = 256.0  # of clips that are shuffled together
     terms: Terms = field(default_factory=Terms)
     seed: int = 0
 
@@ -46,6 +48,8 @@ class Settings:
                 raise InputError(f"{name}: give a number above 0, {LARGEST_RATE:g} at most")
         if not 0 <= self.seed < MOST_SEEDS:
             raise InputError(f"seed: give a whole number from 0, below {MOST_SEEDS}")
+        if not 0 < self.buffer_mb < math.inf:
+            raise InputError("buffer_mb: give a number above 0")
         if not 0 <= self.image_share <= 1:
             raise InputError("image_share: give a share from 0 to 1")
         if not self.heads or not set(self.heads) <= set(KINDS):

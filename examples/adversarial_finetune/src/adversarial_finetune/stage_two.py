@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor, nn
 
-from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import Heads, fooled, gradient_penalty, hinge
+from adversarial_finetune.draws import Draws
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import guess, guided, logit_normal_times, mix
 from adversarial_finetune.learner import Learner, Stateful
 from adversarial_finetune.rollout import Rollout
+from adversarial_finetune.stream import Stream
 
 R1_EVERY = 4  # steps, each counting as many (Karras et al. 2020, arXiv:1912.04958)
 
@@ -72,7 +73,7 @@ class StageTwo:
     heads: Learner
     features: nn.Module
     teacher: nn.Module
-    data: Clips
+    stream: Stream
     clips_per_step: int
     times: Sequence[float]
     terms: Terms
@@ -80,19 +81,23 @@ class StageTwo:
     rollout: Rollout = field(init=False)
 
     def __post_init__(self) -> None:
-        first = torch.arange(self.clips_per_step // 2) % len(self.data)
-        self.rollout = Rollout.begin(*self.data.at(first), len(self.times))
+        data = self.stream.data
+        first = torch.arange(self.clips_per_step // 2) % len(data)
+        self.rollout = Rollout.begin(*data.at(first), len(self.times))
 
     @property
     def parts(self) -> dict[str, Stateful]:
         """Whose state a checkpoint holds."""
-        return {"generator": self.generator, "heads": self.heads, "rollout": self.rollout}
+        return {
+            "generator": self.generator,
+            "heads": self.heads,
+            "rollout": self.rollout,
+            "stream": self.stream,
+        }
 
-    def step(
-        self, number: int, share_of_rate: float, generator: torch.Generator
-    ) -> dict[str, float]:
+    def step(self, number: int, share_of_rate: float, seed: int) -> dict[str, float]:
         """One step; the losses come back."""
-        batch = self._draw(generator)
+        batch = self._draw(seed)
         alone = number < self.heads_alone_steps
         judged, asked = batch.judged_B, batch.asked_BLC
         with torch.set_grad_enabled(not alone):
@@ -112,14 +117,14 @@ class StageTwo:
         value = self.generator.learn(loss, number, share_of_rate)
         return {**losses, "generator": value, "reconstruction": float(recovered.detach())}
 
-    def _draw(self, generator: torch.Generator) -> _Batch:
-        index = torch.randint(len(self.data), (self.clips_per_step,), generator=generator)
-        x, context = self.data.at(index)
+    def _draw(self, seed: int) -> _Batch:
+        draws = Draws(seed, range(self.clips_per_step))
+        x, context = self.stream.data.at(self.stream.take(self.clips_per_step))
         own = len(self.rollout.call_B)
-        call = torch.randint(len(self.times), (len(x) - own,), generator=generator)
+        call = draws.whole(len(self.times))[own:]
         time = torch.tensor(self.times)[torch.cat([self.rollout.call_B, call])]
-        judged = logit_normal_times(len(x), generator, self.terms.noise_mean)
-        noise, over_real, over_made = (torch.randn(x.shape, generator=generator) for _ in range(3))
+        judged = logit_normal_times(draws.normal(), self.terms.noise_mean)
+        noise, over_real, over_made = (draws.normal(*x.shape[1:]) for _ in range(3))
         noisy = mix(torch.cat([self.rollout.x_BCTHW, x[own:]]), noise, time)
         asked = torch.cat([self.rollout.context_BLC, context[own:]])
         where = next(iter(self.generator.trained.values())).device
@@ -135,7 +140,7 @@ class StageTwo:
         noisy, time, asked = (
             each[:own] for each in (batch.noisy_BCTHW, batch.time_B, batch.asked_BLC)
         )
-        teacher = guided(self.teacher, self.terms.guidance, self.data.nothing)
+        teacher = guided(self.teacher, self.terms.guidance, self.stream.data.nothing)
         told = guess(teacher, noisy, time, asked)
         return torch.cat([told, batch.x_BCTHW[own:]])
 

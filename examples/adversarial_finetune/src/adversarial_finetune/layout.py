@@ -1,0 +1,267 @@
+"""Where the clips of a split lie: in shards that an index lists, or in one safetensors file.
+
+CLIPS/train/index.json, format "temporal-nas/clips", lists the shards with their rows and sha256. A
+shard holds `clips` (n, C, T, H, W), and `context` (n, L, channels), or, where many clips share
+contexts, `context_index` (n,): rows of the distinct `contexts` (m, L, channels), which lie in
+shards of their own. What asks for nothing is `empty_context` (L, channels), or zeros.
+captions.json lists the words of each row of the contexts.
+
+CLIPS/train.safetensors holds all that in one file, without an index.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from adversarial_finetune.errors import InputError
+from adversarial_finetune.rows import COPY_AGAIN, Rows, Shard, tensor_shapes
+from temporal_bundle import BundleError, sha256
+from temporal_bundle.manifest import FILE_NAME, one_line, read_json
+
+Split = Literal["train", "validation", "test"]
+INDEX, FORMAT, MAJOR = "index.json", "temporal-nas/clips", "1"
+CLIPS, CONTEXT, CONTEXTS, NUMBER = "clips", "context", "contexts", "context_index"
+EMPTY = "empty_context"
+KINDS = ("F32", "F16", "BF16", "F64")
+SCALE = "clips lie about in [-1, 1], or are latents of about unit variance"
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """What clips may be asked for.
+
+    Attributes:
+        rows: the contexts (L, channels).
+        empty_LC: what asks for nothing; None: zeros.
+        captions: the words of each row, where they are known.
+    """
+
+    rows: Rows
+    empty_LC: Tensor | None
+    captions: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a split; their headers agree, and none of their numbers was read yet.
+
+    Attributes:
+        where: the folder of the shards, or the one file.
+        digest: sha256 of the index, or of the file.
+        clips: the clips (C, T, H, W).
+        contexts: what is asked for in them.
+        row_N: which row of the contexts is each clip's; None: its own.
+    """
+
+    where: Path
+    digest: str
+    clips: Rows
+    contexts: Contexts
+    row_N: Tensor | None
+
+
+def find_layout(folder: Path, split: Split) -> Layout:
+    """The files of a split in a folder of clips.
+
+    Raises:
+        InputError: no clips there, a damaged index, or shards that are not as it says.
+    """
+    if (folder / split / INDEX).exists():
+        return _sharded(folder / split)
+    file = folder / f"{split}.safetensors"
+    if file.is_file():
+        return _single(file)
+    raise InputError(
+        f"{folder / split}: no such clips; a folder of clips holds some for each split"
+    )
+
+
+def find_contexts(folder: Path, split: Split) -> tuple[Contexts, str]:
+    """A table of captions and their contexts, and its hash: of the folder, or of one of its splits.
+
+    Raises:
+        InputError: it has no captions or contexts, or a damaged index.
+    """
+    where = folder if (folder / INDEX).exists() else folder / split
+    index = _read_index(where)
+    contexts = _table(where, index)
+    if contexts is None or contexts.captions is None:
+        raise InputError(f"{where}: lists no captions with contexts; give a folder that has them")
+    return contexts, sha256(where / INDEX)
+
+
+def _single(file: Path) -> Layout:
+    shapes = _checked(file, tensor_shapes(file))
+    clips, context = (shapes[name][1] for name in (CLIPS, CONTEXT))
+    shard = Shard(file, clips[0])
+    contexts = Contexts(Rows([shard], CONTEXT, context[1:]), _empty(file, context[1:]))
+    return Layout(file, sha256(file), Rows([shard], CLIPS, clips[1:]), contexts, None)
+
+
+def _sharded(where: Path) -> Layout:
+    index = _read_index(where)
+    shards = _shards(where, index, "shards", "clips")
+    clip, context = (_shape(where, index, name) for name in ("clip_shape", "context_shape"))
+    contexts = _table(where, index)
+    for shard in shards:
+        found = _checked(shard.file, tensor_shapes(shard.file), table=contexts is not None)
+        wanted = {CLIPS: (shard.rows, *clip)}
+        wanted |= {NUMBER: (shard.rows,)} if contexts else {CONTEXT: (shard.rows, *context)}
+        for name, shape in wanted.items():
+            if found[name][1] != shape:
+                raise InputError(
+                    f"{shard.file}: {name} {found[name][1]}, and {INDEX} says {shape}; {COPY_AGAIN}"
+                )
+    row_N = None
+    if contexts is None:
+        contexts = Contexts(Rows(shards, CONTEXT, context), _listed_empty(where, index, context))
+    else:
+        row_N = _row_numbers(shards, len(contexts.rows))
+    return Layout(where, sha256(where / INDEX), Rows(shards, CLIPS, clip), contexts, row_N)
+
+
+def _table(where: Path, index: Mapping[str, Any]) -> Contexts | None:
+    """The distinct contexts, where there are shards of them."""
+    if "contexts" not in index:
+        return None
+    shards, shape = _shards(where, index, "contexts", "contexts"), _shape(where, index)
+    for shard in shards:
+        found = tensor_shapes(shard.file).get(CONTEXTS)
+        if found != ("F16", (shard.rows, *shape)):
+            raise InputError(
+                f"{shard.file}: holds no contexts of {(shard.rows, *shape)} in F16, and {INDEX} "
+                f"says so; {COPY_AGAIN}"
+            )
+    rows = Rows(shards, CONTEXTS, shape)
+    empty = _listed_empty(where, index, shape)
+    return Contexts(rows, empty, _captions(where, index, len(rows)))
+
+
+def _checked(
+    file: Path, found: dict[str, tuple[str, tuple[int, ...]]], *, table: bool = False
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The tensors of a file of clips, once their kinds and axes are those of clips."""
+    second = NUMBER if table else CONTEXT
+    if not {CLIPS, second} <= found.keys():
+        raise InputError(f"{file}: it must hold the tensors clips and {second}")
+    kinds = {CLIPS: KINDS, second: ("I32", "I64") if table else KINDS}
+    for name, known in kinds.items():
+        if found[name][0] not in known:
+            raise InputError(
+                f"{file}: {name} is of {found[name][0]}; give {', '.join(known)} ({SCALE}: bytes "
+                "of a picture become x / 127.5 - 1)"
+            )
+    clips, other = found[CLIPS][1], found[second][1]
+    axes = 1 if table else 3
+    if len(clips) != 5 or len(other) != axes or clips[0] != other[0] or 0 in clips:
+        wanted = "(N,)" if table else "(N, L, channels)"
+        raise InputError(
+            f"{file}: clips {clips} and {second} {other}; expected (N, C, T, H, W) and {wanted} "
+            "for as many clips"
+        )
+    return found
+
+
+def _read_index(where: Path) -> dict[str, Any]:
+    file = where / INDEX
+    try:
+        index = read_json(file)
+    except BundleError as error:
+        raise InputError(str(error)) from None
+    if index.get("format") != FORMAT:
+        raise InputError(f"{file}: expected format {FORMAT!r}, found {str(index.get('format'))!r}")
+    if str(index.get("version")).partition(".")[0] != MAJOR:
+        raise InputError(
+            f"{file}: version {str(index.get('version'))[:20]!r} is none of {MAJOR}.x, which this "
+            "version of adversarial-finetune reads"
+        )
+    return index
+
+
+def _shards(where: Path, index: Mapping[str, Any], name: str, rows: str) -> list[Shard]:
+    listed = index.get(name)
+    if not isinstance(listed, list) or not listed:
+        raise InputError(f"{where / INDEX}: {name} must list files; {COPY_AGAIN}")
+    found = []
+    for each in listed:
+        file, sha = _listed(where, each)
+        count = each.get(rows)
+        if type(count) is not int or count < 1:
+            raise InputError(f"{where / INDEX}: says not how many {rows} {file.name} holds")
+        found.append(Shard(file, count, sha))
+    return found
+
+
+def _listed(where: Path, entry: object) -> tuple[Path, str]:
+    """A file beside the index, and the hash that it lists."""
+    name = entry.get("file") if isinstance(entry, dict) else None
+    sha = entry.get("sha256") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or not FILE_NAME.fullmatch(name) or not isinstance(sha, str):
+        raise InputError(f"{where / INDEX}: {str(name)[:80]!a} is no file name with its sha256")
+    return where / name, sha
+
+
+def _shape(where: Path, index: Mapping[str, Any], name: str = "context_shape") -> tuple[int, ...]:
+    found = index.get(name)
+    axes = 4 if name == "clip_shape" else 2
+    if not isinstance(found, list) or len(found) != axes or not all(type(n) is int for n in found):
+        raise InputError(f"{where / INDEX}: {name} must be {axes} sizes; found {str(found)[:60]}")
+    return tuple(found)
+
+
+def _row_numbers(shards: list[Shard], count: int) -> Tensor:
+    parts = []
+    for shard in shards:
+        with safe_open(shard.file, framework="pt") as tensors:
+            part = tensors.get_tensor(NUMBER).long()
+        if int(part.min()) < 0 or int(part.max()) >= count:
+            raise InputError(f"{shard.file}: {NUMBER} names rows that none of {count} contexts is")
+        parts.append(part)
+    return torch.cat(parts)
+
+
+def _listed_empty(where: Path, index: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor | None:
+    if EMPTY not in index:
+        return None
+    file, sha = _listed(where, index[EMPTY])
+    if EMPTY not in tensor_shapes(file):
+        raise InputError(f"{file}: holds no {EMPTY}; {COPY_AGAIN}")
+    Shard(file, 1, sha).check_hash()
+    return _empty(file, shape)
+
+
+def _empty(file: Path, shape: tuple[int, ...]) -> Tensor | None:
+    """What asks for nothing; None where the file does not say, and zeros do."""
+    with safe_open(file, framework="pt") as tensors:
+        if EMPTY not in tensors.keys():  # noqa: SIM118  # no mapping
+            return None
+        found: Tensor = tensors.get_tensor(EMPTY).float()
+    if tuple(found.shape) != shape or not torch.isfinite(found).all():
+        raise InputError(
+            f"{file}: {EMPTY} {tuple(found.shape)} must be finite numbers, one context: {shape}"
+        )
+    return found
+
+
+def _captions(where: Path, index: Mapping[str, Any], count: int) -> list[str] | None:
+    if "captions" not in index:
+        return None
+    file, sha = _listed(where, index["captions"])
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; {COPY_AGAIN}")
+    Shard(file, count, sha).check_hash()
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not valid JSON: {one_line(str(error))}") from None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise InputError(f"{file}: must be a list of texts; {COPY_AGAIN}")
+    if len(found) != count:
+        raise InputError(f"{file}: lists {len(found)} captions for {count} contexts; {COPY_AGAIN}")
+    return found
