@@ -15,10 +15,13 @@ def clips(
     train: Annotated[int, typer.Option(min=1, help="Clips to train on.")] = 8192,
     validation: Annotated[int, typer.Option(min=1, help="Clips to choose on.")] = 1024,
     test: Annotated[int, typer.Option(min=1, help="Clips to judge on.")] = 2048,
+    shard_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes of a file of clips, or of contexts.")
+    ] = 256.0,
     seed: options.Seed = 0,
     json: options.AsJson = False,
 ) -> None:
-    """Write clips to safetensors files that a training package reads by itself."""
+    """Write clips to shards of safetensors that a training package reads by itself."""
     from nas.progress import Progress
     from nas.training.clip_files import write_clips
     from search_spaces.shipped.loading import load_temporal
@@ -26,7 +29,7 @@ def clips(
 
     found = load_temporal(space)
     counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}
-    write_clips(out, found, data, counts, seed, Progress())
+    write_clips(out, found, data, counts, seed, Progress(), shard_mb)
     if json:
         print_json({"clips": str(out), **counts})
     else:

@@ -56,13 +56,23 @@ def content_of(path: Path) -> Content:
     return readers.get(path.suffix, _document)(path)
 
 
+# The file that tells what a folder is.
+MARKERS = (
+    "run.json", "latents.json", "chain.json", "config.json", "architecture.json", "index.json"
+)  # fmt: skip
+
+
 def _folder(path: Path) -> Content:
     """A folder, by the file that tells what it is."""
     if (path / "bundle.json").exists():
         return _bundle(path)
-    for marker in ("run.json", "latents.json", "chain.json", "config.json", "architecture.json"):
+    for marker in MARKERS:
         if (path / marker).exists():
             return _document(path / marker)
+    splits = sorted(path.glob("*/index.json"))
+    if splits:
+        held = {file.parent.name: _document(file) for file in splits}
+        return {"folder of": "clips", **{name: _short(said) for name, said in held.items()}}
     clips = sorted(path.glob("*.safetensors"))
     if clips:
         held = {file.stem: _tensors(file) for file in clips}
@@ -150,9 +160,9 @@ def _tensors(path: Path) -> Content:
         own = checkpoint.read(path).notes
         space = own.get("space") or {}
         return content | {"holds": own.get("holds"), "space": space.get("name"), "numbers": numbers}
-    if notes.get("format") == "temporal-nas/clips":
+    if "clips" in shapes or "contexts" in shapes:
         held = {name: "x".join(map(str, shape)) for name, shape in shapes.items()}
-        return content | {"holds": f"clips, {notes.get('split')}", **held, "numbers": numbers}
+        return content | {"holds": "clips", **held, "numbers": numbers}
     if (path.parent / "bundle.json").exists():
         tuned = path.name.startswith("finetuned")
         whose = "the network as a training package tuned it" if tuned else "the network"
@@ -211,6 +221,7 @@ def _document(path: Path) -> Content:
         "temporal-nas/run": _run,
         "temporal-nas/benchmark": _benchmark,
         "temporal-nas/latents": _latents,
+        "temporal-nas/clips": _clips,
         "temporal-nas/coreml-chain": _chain,
         "temporal-nas/finetuned": _finetuned,
     }
@@ -273,6 +284,15 @@ def _benchmark(found: Content) -> Content:
         finished[run["strategy"]] = finished.get(run["strategy"], 0) + 1
     kept = _some(settings, ("objectives", "known", "at_most", "reference", "goal", "region"))
     return {"benchmark on": settings.get("table"), **kept, "runs of": finished}
+
+
+def _clips(found: Content) -> Content:
+    sizes = {name: "x".join(map(str, found[f"{name}_shape"])) for name in ("clip", "context")}
+    return {
+        "holds": f"clips, {found['split']}",
+        "clips": f"{found['clips']} of {sizes['clip']} in {len(found['shards'])} files",
+        "contexts": f"{sum(each['contexts'] for each in found['contexts'])} of {sizes['context']}",
+    }
 
 
 def _latents(found: Content) -> Content:

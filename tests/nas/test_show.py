@@ -39,7 +39,7 @@ def made(kind: str, call: Call, space: TemporalSpace, device_file: Path, superne
         "net.mlpackage": lambda: save(torch.nn.Conv2d(3, 4, 3), [torch.zeros(1, 3, 8, 8)], path),
     }
     makers |= {"r.json": makers["r.csv"], "r.png": makers["r.csv"]}
-    makers |= {"clips/train.safetensors": makers["clips"]}
+    makers |= dict.fromkeys(("clips/train", "clips/train/00000.safetensors"), makers["clips"])
     if kind.startswith("run"):
         with RunFolder(Path("run"), Settings(), None, resume=False).opened():
             pass
@@ -68,8 +68,9 @@ def made(kind: str, call: Call, space: TemporalSpace, device_file: Path, superne
         ("run", {"state": "unfinished; go on by --resume"}),
         ("run/run.json", {"state": "unfinished; go on by --resume"}),
         ("t.csv.partial.jsonl", {"visits": 1, "settings": {"space": "own"}}),
-        ("clips", {"folder of": "safetensors"}),
-        ("clips/train.safetensors", {"holds": "clips, train", "clips": "2x1x8x16x16"}),
+        ("clips", {"folder of": "clips"}),
+        ("clips/train", {"holds": "clips, train", "clips": "2 of 1x8x16x16 in 1 files"}),
+        ("clips/train/00000.safetensors", {"holds": "clips", "clips": "2x1x8x16x16"}),
         ("net.mlpackage", {"Core ML package": "net.mlpackage", "operations": 1}),
     ],
 )
