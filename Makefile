@@ -38,11 +38,12 @@ test: $(READY)
 tests: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal -m 'not long' $(ARGS)
 	cd examples/temporal_bundle && ../../$(BIN)/pytest -n 2
-	cd examples/adversarial_finetune && ../../$(BIN)/pytest -n 2
+	cd examples/adversarial_finetune && ../../$(BIN)/pytest -n 2 -m 'not long'
 
 # What takes long: kills by the dozen, clusters that lose nodes, whole conversions. CI runs it too.
 test-long: $(READY)
 	$(BIN)/pytest -m long $(ARGS)
+	cd examples/adversarial_finetune && ../../$(BIN)/pytest -m long
 
 # What tells most a second: no searches, no trainings, no conversions to Core ML.
 test-fast: $(READY)

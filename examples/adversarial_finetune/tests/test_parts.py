@@ -15,6 +15,7 @@ from adversarial_finetune.evaluation import _found, flicker_and_motion, frechet_
 from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, mix, step_times
 from adversarial_finetune.layout import find_layout
 from adversarial_finetune.learner import Learner
+from adversarial_finetune.parallel import Batch
 from adversarial_finetune.rollout import Rollout
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stream import Stream
@@ -73,7 +74,7 @@ def test_guidance_leads_away_from_what_asks_for_nothing(tmp_path: Path) -> None:
     clips = {"clips": CLIP, "context": torch.ones(2, 1, 2).half(), "empty_context": empty.half()}
     save_file(clips, tmp_path / "train.safetensors")
     stream = Stream(ClipFiles(find_layout(tmp_path, "train")), 0, 1.0)
-    stage = StageOne(_Noted(asked), stream, clips_per_step=200, image_share=0.0)  # type: ignore[arg-type]
+    stage = StageOne(_Noted(asked), stream, Batch(200), image_share=0.0)  # type: ignore[arg-type]
     asked.clear()
     stage.step(0, 1.0, 0)
     dropped = (asked[0] == empty).flatten(1).all(1)
@@ -88,12 +89,19 @@ class _Noted:
         self.trained = {"weight": torch.zeros(())}
         self._asked = asked
 
-    def module(self, x: Tensor, _: Tensor, context: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, _: Tensor, context: Tensor) -> Tensor:
         self._asked.append(context)
         return torch.zeros_like(x)
 
-    def learn(self, loss: Tensor, _: int, __: float) -> float:
-        return float(loss)
+    def add(self, loss: Tensor, _: float) -> None:
+        self._loss = float(loss)
+
+    def learn(self, _: int, __: float) -> float:
+        return self._loss
+
+
+def begun(x: Tensor, context: Tensor, calls: int) -> Rollout:
+    return Rollout.begin(x, context.clone(), calls, torch.arange(len(x)), len(x))
 
 
 def test_a_rollout_goes_the_samplers_way() -> None:
@@ -105,7 +113,7 @@ def test_a_rollout_goes_the_samplers_way() -> None:
         return towards(x, time, told) / 2 + told.sum()
 
     wanted = leap(half_way, noise, context, times, torch.Generator().manual_seed(1))
-    rollout, generator = Rollout.begin(torch.full_like(CLIP, 9.0), context, 1), torch.Generator()
+    rollout, generator = begun(torch.full_like(CLIP, 9.0), context, 1), torch.Generator()
     generator.manual_seed(1)
     for call, time in enumerate(times):
         assert rollout.call_B.tolist() == [call, call]
@@ -121,7 +129,7 @@ def test_a_rollout_goes_the_samplers_way() -> None:
 
 
 def test_a_rollout_stands_before_all_calls() -> None:
-    rollout = Rollout.begin(torch.zeros(6, 1, 1, 1, 1), torch.zeros(6, 1, 1), 4)
+    rollout = begun(torch.zeros(6, 1, 1, 1, 1), torch.zeros(6, 1, 1), 4)
     assert rollout.call_B.tolist() == [0, 1, 2, 3, 0, 1]
     rollout.move(torch.ones(6, 1, 1, 1, 1), torch.ones(6, 1, 1), 4)
     assert rollout.call_B.tolist() == [1, 2, 3, 0, 1, 2]
@@ -141,13 +149,15 @@ def test_an_optimizer_goes_by_what_weights_mean_and_not_how_they_lie(muon: bool)
         before = {name: p.detach().clone() for name, p in module.named_parameters()}
         learner = Learner(module, 1e-2, 0.9, muon=muon)
         for step in range(3):
-            learner.learn(module(x).square().mean(), step)
+            learner.add(module(x).square().mean())
+            learner.learn(step)
         assert all(not torch.equal(p, before[name]) for name, p in module.named_parameters())
         twin = copy.deepcopy(module)
         other = Learner(twin, 1e-2, 0.9, muon=muon)
         other.restore({name: t.contiguous() for name, t in learner.state().items()})
         for each, network in ((learner, module), (other, twin)):
-            each.learn(network(x).square().mean(), 3)
+            each.add(network(x).square().mean())
+            each.learn(3)
         twins = dict(twin.named_parameters())
         assert all(torch.equal(p, twins[name]) for name, p in module.named_parameters())
         ends.append(torch.cat([(p - before[n]).flatten() for n, p in module.named_parameters()]))

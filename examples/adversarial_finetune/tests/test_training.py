@@ -23,6 +23,7 @@ from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import guess
 from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import Settings
+from adversarial_finetune.stage_two import StageTwo
 from adversarial_finetune.write_back import tuned_weights, write_back
 from temporal_bundle import FINETUNED_FORMAT, BundleError, open_bundle, schema
 from temporal_bundle.closeness import check_close
@@ -257,8 +258,9 @@ def test_half_of_the_clips_follow_the_guided_teacher(
     run = Run(tmp_path / "run", open_bundle(bundle), clips, SHORT)
     run.begin(resume=False)
     run.train()
-    stage = run._two()
-    batch = stage._draw(0)
+    stage = run.begun("two")
+    assert isinstance(stage, StageTwo)
+    (batch,) = stage._draw(0)
     wanted = stage._wanted(batch)
     assert torch.equal(wanted[2:], batch.x_BCTHW[2:])
     free, told = (

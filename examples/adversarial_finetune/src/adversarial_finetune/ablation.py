@@ -18,6 +18,7 @@ from adversarial_finetune.data import Clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge
+from adversarial_finetune.execution import Execution
 from adversarial_finetune.run import OnStep, Run
 from adversarial_finetune.settings import Settings
 from temporal_bundle import Bundle
@@ -44,7 +45,7 @@ class Ablation:
         clips: folder of clips.
         settings: of the recipe, from which variants differ.
         judged_by: what figures depend on beside the run, to be kept with them.
-        device: that trains.
+        execution: how networks compute, and where.
         text_contexts: a folder with other contexts for the clips' captions.
     """
 
@@ -53,7 +54,7 @@ class Ablation:
     clips: Path
     settings: Settings
     judged_by: Mapping[str, Any]
-    device: str = "cpu"
+    execution: Execution = Execution()  # noqa: RUF009  # frozen
     text_contexts: Path | None = None
 
     def run(
@@ -112,7 +113,7 @@ class Ablation:
     def _of(self, name: str, seed: int) -> Run:
         settings = VARIANTS[name](replace(self.settings, seed=seed))
         folder = self._folder(name, seed)
-        return Run(folder, self.bundle, self.clips, settings, self.device, self.text_contexts)
+        return Run(folder, self.bundle, self.clips, settings, self.execution, self.text_contexts)
 
     def _train(
         self,
@@ -149,7 +150,7 @@ class Ablation:
             run.weights("two"),
             run.settings.times,
             real.nothing,
-            self.device,
+            self.execution.device,
         )
         if name != FULL:
             asked = [each for each in asked if each.tuned]

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -16,6 +16,18 @@ from adversarial_finetune.errors import InputError
 from adversarial_finetune.room import check_ordinary
 
 NOTES = "adversarial-finetune"
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that it takes to go on, by name."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state()`."""
+        ...
 
 
 @contextmanager
@@ -61,3 +73,23 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: no such file") from None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path}: no checkpoint of this package: {error}") from None
+
+
+def states_of(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
+    """What it takes to go on with several parts, of all processes; all of them have to ask."""
+    return {
+        f"{name}/{key}": tensor
+        for name, each in parts.items()
+        for key, tensor in each.state().items()
+    }
+
+
+def restore(path: Path, parts: Mapping[str, Stateful]) -> tuple[int, float]:
+    """Go on from what `states_of` was saved: the finished steps, and the seconds that they took."""
+    tensors, notes = load(path)
+    for name, part in parts.items():
+        start = f"{name}/"
+        part.restore(
+            {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}
+        )
+    return int(notes["step"]), float(notes["seconds"])

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from adversarial_finetune import pictures
-from adversarial_finetune.ablation import FULL, VARIANTS, Ablation
+from adversarial_finetune.ablation import FULL, Ablation
 from adversarial_finetune.checkpoint import replacing
 from adversarial_finetune.classifier import (
     Classifier,
@@ -26,16 +26,20 @@ from adversarial_finetune.classifier import (
 )
 from adversarial_finetune.comparison import REAL, compare, leaping, samplers, unseen
 from adversarial_finetune.data import ClipFiles, Clips, find_clips, open_clips
-from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge, make
+from adversarial_finetune.execution import Execution
+from adversarial_finetune.flags import CLASSIFIER_STEPS, SETTINGS, TERMS, parser
 from adversarial_finetune.layout import Split
+from adversarial_finetune.parallel import ProcessLostError, check_alone, first, joined, rank
 from adversarial_finetune.progress import Progress
 from adversarial_finetune.room import check_files, check_folder
 from adversarial_finetune.run import Run, TrainingFailedError
-from adversarial_finetune.settings import Settings, Stage
+from adversarial_finetune.settings import STAGES, Settings, Stage
 from adversarial_finetune.stage_two import Terms
+from adversarial_finetune.stages import Stages
 from adversarial_finetune.tables import shares, table
+from adversarial_finetune.trial import in_words, try_stage
 from adversarial_finetune.write_back import add_figures, place_for, tuned_weights, write_back
 from temporal_bundle import (
     FINETUNED,
@@ -47,36 +51,23 @@ from temporal_bundle import (
     sha256,
 )
 
-SAMPLED, CLASSIFIER_STEPS = 8, 3000
+SAMPLED = 8
 SAMPLES = "samples"  # the folder of pictures in a run
-# Flags of a training, named as the fields that they set.
-SETTINGS = {
-    "stage_one_steps": "steps of flow matching",
-    "stage_two_steps": "adversarial steps",
-    "clips_per_step": "of a batch",
-    "steps": "network calls of the tuned sampler",
-    "stage_one_rate": "learning rate",
-    "generator_rate": "learning rate",
-    "heads_rate": "learning rate",
-    "buffer_mb": "megabytes of clips that are shuffled together",
-}
-TERMS = {
-    "reconstruction": "its weight",
-    "guidance": "of the network that says what to recover",
-    "r1": "its weight",
-    "noise_mean": "of the times at which clips are judged",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what went wrong becomes one line and an exit code."""
-    given = _parser().parse_args(arguments)
+    given = parser(COMMANDS).parse_args(arguments)
     try:
+        if given.run is not _train:
+            check_alone()
         given.run(given)
     except (InputError, BundleError) as error:
         _fail(str(error), 2)
     except (TrainingFailedError, OSError) as error:
         _fail(str(error), 1)
+    except ProcessLostError as error:
+        _fail(f"{error}{given.goes_on}", 1)
     except KeyboardInterrupt:
         _fail(f"stopped{given.goes_on}", 130)
 
@@ -86,113 +77,62 @@ def _fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="adversarial-finetune",
-        description="Fine-tune the network of a temporal-nas bundle to a few denoising steps.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="both stages; tuned weights go into the bundle")
-    _add_training(train)
-    train.add_argument("--resume", action="store_true", help="go on where it was left")
-    train.add_argument(
-        "--heads",
-        choices=KINDS,
-        nargs="+",
-        default=Settings().heads,
-        help=f"of the discriminator, one kind or both; {' '.join(Settings().heads)}",
-    )
-    train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
-    train.set_defaults(run=_train, goes_on="; --resume goes on")
-
-    ablate = commands.add_parser("ablate", help="what each part is worth; the bundle stays")
-    _add_training(ablate)
-    _add_judging(ablate)
-    ablate.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
-    ablate.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
-    ablate.set_defaults(run=_ablate, goes_on="; the same command goes on")
-
-    evaluate = commands.add_parser("evaluate", help="samplers beside each other, with a picture")
-    evaluate.add_argument("run_folder", type=Path, metavar="RUN")
-    evaluate.add_argument("bundle", type=Path)
-    _add_data(evaluate, "a folder of clips")
-    _add_judging(evaluate)
-    _add_device(evaluate)
-    evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
-    evaluate.set_defaults(run=_evaluate, goes_on="")
-
-    sample = commands.add_parser("sample", help="a GIF of the tuned network's clips")
-    sample.add_argument("bundle", type=Path)
-    _add_data(sample, "whose contexts are asked for")
-    sample.add_argument("--out", type=Path, required=True, help="the .gif")
-    sample.add_argument("--seed", type=int, default=0)
-    _add_device(sample)
-    sample.set_defaults(run=_sample, goes_on="")
-    return parser
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path)
-    _add_data(parser, "a folder of clips (`nas clips`)")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of what is trained")
-    _add_device(parser)
-    for flags, owner in ((SETTINGS, Settings()), (TERMS, Settings().terms)):
-        for name, words in flags.items():
-            value = getattr(owner, name)
-            flag, kind = f"--{name.replace('_', '-')}", type(value)
-            parser.add_argument(flag, type=kind, default=value, help=f"{words}; {value}")
-
-
-def _add_data(parser: argparse.ArgumentParser, words: str) -> None:
-    parser.add_argument("--data", type=Path, required=True, help=words)
-    parser.add_argument(
-        "--text-contexts",
-        type=Path,
-        metavar="FOLDER",
-        help="other contexts for the captions: of another folder of clips",
-    )
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
-
-
-def _add_judging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--classifier", type=Path, help="its file; trained there if missing")
-    parser.add_argument(
-        "--classifier-steps", type=int, help=f"that it was trained for; {CLASSIFIER_STEPS} if not"
-    )
-    parser.add_argument("--clips", type=int, default=1024, help="of each sampler that are judged")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-
-
 def _settings(given: argparse.Namespace) -> Settings:
     _check_device(given.device)
     terms = Terms(**{name: getattr(given, name) for name in TERMS})
     return Settings(**{name: getattr(given, name) for name in SETTINGS}, terms=terms)
 
 
+def _execution(given: argparse.Namespace, device: str, accumulate: int = 1) -> Execution:
+    return Execution(device, given.precision, given.checkpointing, accumulate)
+
+
 def _train(given: argparse.Namespace) -> None:
+    with joined(given.device) as device:
+        _train_on(given, device)
+
+
+def _train_on(given: argparse.Namespace, device: str) -> None:
     bundle = open_bundle(given.bundle)
     settings = replace(_settings(given), heads=tuple(given.heads), seed=given.seed)
-    run = Run(given.out, bundle, given.data, settings, given.device, given.text_contexts)
-    check_folder(run.folder)
-    check_folder(run.folder / SAMPLES)
-    with place_for(bundle):
-        run.begin(resume=given.resume)
+    execution = _execution(given, device, given.accumulate)
+    run = Run(given.out, bundle, given.data, settings, execution, given.text_contexts)
+    if given.dry_run:
+        _try_out(run)
+        return
+
+    def begin() -> None:
+        check_folder(run.folder)
+        check_folder(run.folder / SAMPLES)
+        with place_for(bundle):
+            run.begin(resume=given.resume)
+
+    first(begin)
     progress = Progress()
 
     def on_step(stage: Stage, done: int, total: int, losses: Mapping[str, float]) -> None:
         progress(f"stage {stage}", done, total, losses)
 
-    if not pictures.can_draw():
+    draws = pictures.can_draw() and rank() == 0
+    if not pictures.can_draw() and rank() == 0:
         sys.stderr.write("no Pillow here: no pictures while it trains\n")
-    run.train(on_step, _Samples(run) if pictures.can_draw() else lambda *_: None)
+    run.train(on_step, _Samples(run) if draws else lambda *_: None)
+    first(lambda: _write_back(run))
+
+
+def _try_out(run: Run) -> None:
+    data = run.data
+    trials = [try_stage(Stages(run.bundle, data, run.settings, run.execution), s) for s in STAGES]
+    if rank() == 0:
+        print(in_words(trials))
+
+
+def _write_back(run: Run) -> None:
     try:
-        write_back(bundle, run.weights("two"), settings)
+        write_back(run.bundle, run.weights("two"), run.settings)
     except OSError as error:
         raise OSError(f"{error}; it is trained: mend that, and --resume writes it") from None
-    print(f"tuned: {bundle.path / TUNED_WEIGHTS}, {settings.steps} steps")
+    print(f"tuned: {run.bundle.path / TUNED_WEIGHTS}, {run.settings.steps} steps")
 
 
 class _Samples:
@@ -206,8 +146,9 @@ class _Samples:
         folder = self._run.folder / SAMPLES
         folder.mkdir(exist_ok=True)
         times = self._run.settings.times
-        module = self._run.bundle.denoiser(weights, self._run.device)
-        made = make(leaping(module, times, self._run.device), self._real, 0)
+        device = self._run.execution.device
+        module = self._run.bundle.denoiser(weights, device)
+        made = make(leaping(module, times, device), self._real, 0)
         name = f"{len(times)} leaps"
         rows = {REAL: self._real.x_NCTHW, name: made}
         pictures.save_grid(folder / f"stage-{stage}-{done:05}.png", rows)
@@ -255,8 +196,9 @@ def _ablate(given: argparse.Namespace) -> None:
     judging = _judging(given, bundle, given.out, progress)
     judge, real = judging.judge, judging.real
     ablation = Ablation(
-        given.out, bundle, given.data, settings, judging.identity, given.device, given.text_contexts
-    )
+        given.out, bundle, given.data, settings, judging.identity,
+        _execution(given, given.device), given.text_contexts,
+    )  # fmt: skip
     rows = ablation.run(given.variants, given.seeds, judge, real, progress)
     rows.insert(0, {"variant": REAL, **unseen(judge, judging.others).to_json()})
     if given.json:
@@ -348,3 +290,6 @@ def _check_device(name: str) -> None:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
+
+
+COMMANDS = {"train": _train, "ablate": _ablate, "evaluate": _evaluate, "sample": _sample}

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from adversarial_finetune import parallel
+from adversarial_finetune.execution import Network
 from adversarial_finetune.optimizer import Optimizer
 
 WARMUP_STEPS, LAST_RATE = 50, 0.1
@@ -15,18 +17,6 @@ WARMUP_STEPS, LAST_RATE = 50, 0.1
 
 class DivergedError(Exception):
     """A loss or a gradient that is no number; the weights were left as they were."""
-
-
-class Stateful(Protocol):
-    """What a checkpoint can hold."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that it takes to go on, by name."""
-        ...
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state()`."""
-        ...
 
 
 @dataclass
@@ -39,8 +29,10 @@ class Learner:
     betas: tuple[float, float] = (0.9, 0.99)
     gradient_norm: float = 1.0
     muon: bool = False
+    network: Network | None = None  # the module, called in another way
     optimizer: Optimizer = field(init=False)
     averaged: dict[str, Tensor] = field(init=False)
+    _losses: list[float] = field(default_factory=list)  # of the pieces of a step so far
 
     def __post_init__(self) -> None:
         self.optimizer = Optimizer(self.trained, self.betas, muon=self.muon)
@@ -51,17 +43,28 @@ class Learner:
         """The parameters that learn."""
         return {n: p for n, p in self.module.named_parameters() if p.requires_grad}
 
-    def learn(self, loss: Tensor, step: int, share_of_rate: float = 1.0) -> float:
-        """One step down the loss.
+    def __call__(self, *inputs: Any) -> Any:
+        """The network's answers."""
+        return (self.network or self.module)(*inputs)
+
+    def add(self, loss: Tensor, share: float = 1.0) -> None:
+        """Go back from the loss of a piece of the batch, which is a share of it."""
+        if not self._losses:  # other networks' losses may have come through here
+            self.optimizer.clear()
+        self._losses.append(share * float(loss.detach()))
+        (share * loss).backward()  # type: ignore[no-untyped-call]
+
+    def learn(self, step: int, share_of_rate: float = 1.0) -> float:
+        """One step down the losses of all pieces, with all processes; their mean comes back.
 
         Raises:
             DivergedError: before anything changed.
         """
-        value = float(loss.detach())
+        value = parallel.mean(sum(self._losses))
+        self._losses.clear()
         if not math.isfinite(value):
             raise DivergedError(f"the loss is {value}")
-        self.optimizer.clear()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parallel.average([p.grad for p in self.trained.values() if p.grad is not None])
         norm = float(nn.utils.clip_grad_norm_(self.trained.values(), self.gradient_norm))
         if not math.isfinite(norm):
             raise DivergedError(f"the gradient's norm is {norm}")

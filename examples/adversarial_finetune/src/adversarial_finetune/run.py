@@ -14,27 +14,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from adversarial_finetune import checkpoint
 from adversarial_finetune.data import ClipFiles, find_clips, open_clips
-from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.execution import Execution
 from adversarial_finetune.layout import Split
-from adversarial_finetune.learner import DivergedError, Learner, Stateful, rate
+from adversarial_finetune.learner import DivergedError, rate
+from adversarial_finetune.parallel import Batch, first, rank
 from adversarial_finetune.room import reserved, size_of_weights
-from adversarial_finetune.settings import Settings, Stage
-from adversarial_finetune.stage_one import StageOne
-from adversarial_finetune.stage_two import StageTwo
-from adversarial_finetune.stream import Stream, seed_of
+from adversarial_finetune.settings import STAGES, Settings, Stage
+from adversarial_finetune.stages import Stages, StageTraining
+from adversarial_finetune.stream import seed_of
 from temporal_bundle import MANIFEST, Bundle, Weights, read_weights
 
-STAGES: tuple[Stage, ...] = ("one", "two")
 CHECKPOINT_STEPS = 100
-GENERATOR_BETAS = (0.0, 0.99)  # without momentum: it chases heads that move
-HEADS_BETAS = (0.5, 0.99)
 
 # Told of a stage's progress: stage, finished steps, all steps, losses.
 OnStep = Callable[[Stage, int, int, Mapping[str, float]], None]
@@ -42,22 +39,13 @@ OnStep = Callable[[Stage, int, int, Mapping[str, float]], None]
 OnSamples = Callable[[Stage, int, Weights], None]
 
 
-class StageTraining(Protocol):
-    """What both stages are to a run."""
+@dataclass(frozen=True)
+class _Told:
+    """Who is told of a training."""
 
-    @property
-    def generator(self) -> Learner:
-        """The network that learns."""
-        ...
-
-    @property
-    def parts(self) -> dict[str, Stateful]:
-        """Whose state a checkpoint holds."""
-        ...
-
-    def step(self, number: int, share_of_rate: float, seed: int) -> dict[str, float]:
-        """One step; the losses come back. DivergedError before anything changed."""
-        ...
+    on_step: OnStep
+    on_samples: OnSamples
+    samples_every: int
 
 
 class TrainingFailedError(Exception):
@@ -73,7 +61,7 @@ class Run:
         bundle: that is tuned.
         clips: folder of clips.
         settings: of the training.
-        device: that trains.
+        execution: how networks compute, and where.
         text_contexts: a folder with other contexts for the clips' captions.
     """
 
@@ -81,7 +69,7 @@ class Run:
     bundle: Bundle
     clips: Path
     settings: Settings
-    device: str = "cpu"
+    execution: Execution = Execution()  # noqa: RUF009  # frozen
     text_contexts: Path | None = None
 
     def begin(self, *, resume: bool) -> None:
@@ -93,6 +81,7 @@ class Run:
         """
         if (self.folder / MANIFEST).exists():
             raise InputError(f"{self.folder}: is a bundle; choose another folder for the run")
+        _ = Batch(self.settings.clips_per_step, self.execution.accumulate)
         self.open("validation")
         self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
         if self._file.exists():
@@ -164,8 +153,10 @@ class Run:
 
     @cached_property
     def data(self) -> ClipFiles:
-        """What is trained on."""
-        return self.open("train")
+        """What is trained on; the first process looks at its numbers."""
+        if rank() == 0:
+            return self.open("train")
+        return ClipFiles(find_clips(self.clips, "train", self.text_contexts))
 
     @cached_property
     def _digest(self) -> str:
@@ -192,7 +183,7 @@ class Run:
         samples_every: int = 200,
         checkpoint_every: int = CHECKPOINT_STEPS,
     ) -> None:
-        """Train what is not finished yet.
+        """Train what is not finished yet; of several processes the first one writes and tells.
 
         Args:
             on_step: told of every step.
@@ -203,41 +194,63 @@ class Run:
         Raises:
             TrainingFailedError: a loss is no number; the last good checkpoint stays.
         """
+        told = _Told(on_step, on_samples, samples_every)
         for stage in STAGES:
             if not self.finished(stage).exists():
-                self._train(stage, on_step, on_samples, samples_every, checkpoint_every)
+                self._train(stage, told, checkpoint_every)
 
-    def _train(
-        self,
-        stage: Stage,
-        on_step: OnStep,
-        on_samples: OnSamples,
-        samples_every: int,
-        checkpoint_every: int,
-    ) -> None:
-        torch.manual_seed(self.settings.seed)  # fresh heads
-        training = self._one() if stage == "one" else self._two()
+    def begun(self, stage: Stage) -> StageTraining:
+        """A stage before its first step."""
+        stages = Stages(self.bundle, self.data, self.settings, self.execution)
+        weights = self.bundle.weights("searched") if stage == "one" else self.weights("one")
+        return stages.begin(stage, weights)
+
+    def _train(self, stage: Stage, told: "_Told", checkpoint_every: int) -> None:
+        training = self.begun(stage)
         state, steps = self._checkpoint(stage), self.settings.steps_of(stage)
-        first, before_s = _restore(state, training.parts) if state.exists() else (0, 0.0)
+        done, before_s = checkpoint.restore(state, training.parts) if state.exists() else (0, 0.0)
         begun = time.monotonic()
-        for number in range(first, steps):
+        for number in range(done, steps):
             try:
                 losses = training.step(number, rate(number, steps), self._seed(stage, number))
             except DivergedError as error:
                 raise self._failed(stage, str(error), number + 1) from None
             done, seconds = number + 1, before_s + time.monotonic() - begun
-            on_step(stage, done, steps, losses)
-            if done % samples_every == 0 or done == steps:
-                self._log({"stage": stage, "step": done, "seconds": round(seconds, 1), **losses})
-                on_samples(stage, done, training.generator.weights())
+            if rank() == 0:
+                self._tell(stage, done, seconds, losses, training, told)
             if done % checkpoint_every == 0 or done == steps:
-                if not _is_finite(training.parts):  # a step that was too long, whose loss was none
-                    raise self._failed(stage, "the weights hold no numbers", done)
-                if done < steps:
-                    _save(state, training.parts, {"step": done, "seconds": seconds})
+                self._keep(stage, training, done, seconds)
         notes = {"stage": stage, "seconds": before_s + time.monotonic() - begun}
-        checkpoint.save(self.finished(stage), training.generator.weights(), notes)
-        state.unlink(missing_ok=True)
+        first(lambda: self._finish(stage, training.generator.weights(), notes))
+
+    def _finish(self, stage: Stage, weights: Weights, notes: dict[str, Any]) -> None:
+        checkpoint.save(self.finished(stage), weights, notes)
+        self._checkpoint(stage).unlink(missing_ok=True)
+
+    def _tell(
+        self,
+        stage: Stage,
+        done: int,
+        seconds: float,
+        losses: Mapping[str, float],
+        training: StageTraining,
+        told: "_Told",
+    ) -> None:
+        steps = self.settings.steps_of(stage)
+        told.on_step(stage, done, steps, losses)
+        if done % told.samples_every == 0 or done == steps:
+            self._log({"stage": stage, "step": done, "seconds": round(seconds, 1), **losses})
+            told.on_samples(stage, done, training.generator.weights())
+
+    def _keep(self, stage: Stage, training: StageTraining, done: int, seconds: float) -> None:
+        """Write a checkpoint, if the stage goes on and its weights are numbers."""
+        states = checkpoint.states_of(training.parts)
+        if not all(torch.isfinite(tensor).all() for tensor in states.values()):
+            # A step that was too long, whose loss was a number.
+            raise self._failed(stage, "the weights hold no numbers", done)
+        if done < self.settings.steps_of(stage) and rank() == 0:
+            notes = {"step": done, "seconds": seconds}
+            checkpoint.save(self._checkpoint(stage), states, notes)
 
     def _checkpoint(self, stage: Stage) -> Path:
         return self.folder / f"stage-{stage}.checkpoint"
@@ -250,42 +263,6 @@ class Run:
             "begin another run with a lower learning rate"
         )
 
-    def _one(self) -> StageOne:
-        settings = self.settings
-        generator = self.bundle.denoiser(self.bundle.weights("searched"), self.device)
-        learner = Learner(generator, settings.stage_one_rate, settings.stage_one_ema, muon=True)
-        stream = self._stream("one")
-        return StageOne(learner, stream, settings.clips_per_step, settings.image_share)
-
-    def _two(self) -> StageTwo:
-        settings, weights = self.settings, self.weights("one")
-        heads = Heads(
-            self.bundle.feature_channels,
-            self.bundle.context_shape[1],
-            settings.head_width,
-            settings.heads,
-        ).to(self.device)
-        return StageTwo(
-            Learner(
-                self.bundle.denoiser(weights, self.device),
-                settings.generator_rate,
-                settings.stage_two_ema,
-                betas=GENERATOR_BETAS,
-            ),
-            Learner(heads, settings.heads_rate, settings.stage_two_ema, betas=HEADS_BETAS),
-            self.bundle.features(weights, self.device),
-            self.bundle.denoiser(weights, self.device).requires_grad_(False),
-            self._stream("two"),
-            settings.clips_per_step,
-            settings.times,
-            settings.terms,
-            min(settings.heads_alone_steps, settings.stage_two_steps // 10),
-        )
-
-    def _stream(self, stage: Stage) -> Stream:
-        seed = seed_of(self.settings.seed, STAGES.index(stage))
-        return Stream(self.data, seed, self.settings.buffer_mb)
-
     def _seed(self, stage: Stage, step: int) -> int:
         """All that a step draws follows from here, so that a run that resumes is the same."""
         return seed_of(self.settings.seed, STAGES.index(stage), step)
@@ -293,30 +270,6 @@ class Run:
     def _log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-
-
-def _save(path: Path, parts: Mapping[str, Stateful], notes: dict[str, Any]) -> None:
-    tensors = {
-        f"{name}/{key}": tensor
-        for name, each in parts.items()
-        for key, tensor in each.state().items()
-    }
-    checkpoint.save(path, tensors, notes)
-
-
-def _is_finite(parts: Mapping[str, Stateful]) -> bool:
-    return all(torch.isfinite(t).all() for each in parts.values() for t in each.state().values())
-
-
-def _restore(path: Path, parts: Mapping[str, Stateful]) -> tuple[int, float]:
-    """The finished steps, and the seconds that they took."""
-    tensors, notes = checkpoint.load(path)
-    for name, part in parts.items():
-        start = f"{name}/"
-        part.restore(
-            {key.removeprefix(start): t for key, t in tensors.items() if key.startswith(start)}
-        )
-    return int(notes["step"]), float(notes["seconds"])
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from adversarial_finetune.stage_two import Terms
 from temporal_bundle.manifest import MOST_CLIPS
 
 Stage = Literal["one", "two"]
+STAGES: tuple[Stage, ...] = ("one", "two")
 MOST_SEEDS = 2**32
 LARGEST_RATE = 1e30  # that optimizers still compute with
 

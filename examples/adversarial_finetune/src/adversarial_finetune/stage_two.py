@@ -8,17 +8,21 @@ the guided network of stage one says what to recover.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from adversarial_finetune.discriminator import Heads, fooled, gradient_penalty, hinge
+from adversarial_finetune import parallel
+from adversarial_finetune.checkpoint import Stateful
+from adversarial_finetune.discriminator import fooled, gradient_penalty, hinge
 from adversarial_finetune.draws import Draws
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.execution import Network
 from adversarial_finetune.flow import guess, guided, logit_normal_times, mix
-from adversarial_finetune.learner import Learner, Stateful
+from adversarial_finetune.learner import Learner
+from adversarial_finetune.parallel import Batch
 from adversarial_finetune.rollout import Rollout
 from adversarial_finetune.stream import Stream
 
@@ -47,6 +51,7 @@ class Terms:
 class _Batch:
     """What a step works on, all of it where the networks are."""
 
+    guesses: slice  # which of the rollout's come first
     x_BCTHW: Tensor  # data
     context_BLC: Tensor  # asked for in it
     noisy_BCTHW: Tensor  # what the generator is shown: guesses of its own first, then data
@@ -56,12 +61,18 @@ class _Batch:
     over_real_BCTHW: Tensor  # noise, for that
     over_made_BCTHW: Tensor
 
+    @property
+    def own(self) -> int:
+        """How many clips are guesses of the generator's own."""
+        return int(self.guesses.stop - self.guesses.start)
+
 
 @dataclass
 class StageTwo:
     """One step of the discriminator and one of the generator, on the same clips.
 
     Args:
+        batch: the clips of a step; the first half of them are guesses of the generator's own.
         features: the frozen down path of stage one: (clip, time, context) to stages.
         teacher: the frozen network of stage one.
         times: of the sampler's network calls.
@@ -71,10 +82,10 @@ class StageTwo:
 
     generator: Learner
     heads: Learner
-    features: nn.Module
-    teacher: nn.Module
+    features: Network
+    teacher: Network
     stream: Stream
-    clips_per_step: int
+    batch: Batch
     times: Sequence[float]
     terms: Terms
     heads_alone_steps: int = 0
@@ -82,8 +93,11 @@ class StageTwo:
 
     def __post_init__(self) -> None:
         data = self.stream.data
-        first = torch.arange(self.clips_per_step // 2) % len(data)
-        self.rollout = Rollout.begin(*data.at(first), len(self.times))
+        half = self.batch.clips // 2
+        own = torch.tensor([p for places in self.batch.pieces for p in places if p < half])
+        place_B = own.long()  # of none, too
+        first = data.at(place_B % len(data))
+        self.rollout = Rollout.begin(*first, len(self.times), place_B, half)
 
     @property
     def parts(self) -> dict[str, Stateful]:
@@ -97,44 +111,69 @@ class StageTwo:
 
     def step(self, number: int, share_of_rate: float, seed: int) -> dict[str, float]:
         """One step; the losses come back."""
-        batch = self._draw(seed)
-        alone = number < self.heads_alone_steps
-        judged, asked = batch.judged_B, batch.asked_BLC
-        with torch.set_grad_enabled(not alone):
-            made = guess(self.generator.module, batch.noisy_BCTHW, batch.time_B, asked)
-            seen_made = self.features(mix(made, batch.over_made_BCTHW, judged), judged, asked)
-        with torch.no_grad():
-            noised = mix(batch.x_BCTHW, batch.over_real_BCTHW, judged)
-            seen_real = self.features(noised, judged, batch.context_BLC)
-        own = len(self.rollout.call_B)
-        self.rollout.move(made[:own], batch.context_BLC[:own].cpu(), len(self.times))
-        losses = self._tell_apart(batch, seen_real, seen_made, number, share_of_rate)
-        if alone:
-            return losses
-        loss = self.terms.adversarial * fooled(self.heads.module(seen_made, judged, asked))
-        recovered = pseudo_huber(made, self._wanted(batch))
-        loss = loss + self.terms.reconstruction * recovered
-        value = self.generator.learn(loss, number, share_of_rate)
-        return {**losses, "generator": value, "reconstruction": float(recovered.detach())}
+        batches = self._draw(seed)
+        share, alone = 1 / len(batches), number < self.heads_alone_steps
+        # Of several pieces no graph is kept until the heads have learned from all of them.
+        keeps = not alone and len(batches) == 1
+        told, looks = dict[str, float](), []
+        for batch in batches:
+            made, seen = self._look(batch, learns=keeps)
+            fresh = batch.context_BLC[: batch.own].cpu()
+            self.rollout.move(made[: batch.own], fresh, len(self.times), batch.guesses)
+            _add(told, self._tell_apart(batch, seen, number, share))
+            looks.append((made, seen) if keeps else None)
+        self.heads.learn(number, share_of_rate)
+        if not alone:
+            for batch, look in zip(batches, looks, strict=True):
+                made, seen = look or self._look(batch, learns=True)
+                _add(told, self._fool(batch, made, seen, share))
+            told["generator"] = self.generator.learn(number, share_of_rate)
+        return {name: parallel.mean(value) for name, value in told.items()}
 
-    def _draw(self, seed: int) -> _Batch:
-        draws = Draws(seed, range(self.clips_per_step))
-        x, context = self.stream.data.at(self.stream.take(self.clips_per_step))
-        own = len(self.rollout.call_B)
+    def _look(self, batch: _Batch, *, learns: bool) -> tuple[Tensor, Sequence[Tensor]]:
+        """What the generator makes, and what the frozen down path sees in it."""
+        judged, asked = batch.judged_B, batch.asked_BLC
+        with torch.set_grad_enabled(learns):
+            made = guess(self.generator, batch.noisy_BCTHW, batch.time_B, asked)
+            noised = mix(made, batch.over_made_BCTHW, judged)
+            return made, self.features(noised, judged, asked)
+
+    def _fool(
+        self, batch: _Batch, made: Tensor, seen: Sequence[Tensor], share: float
+    ) -> dict[str, float]:
+        says = self.heads(seen, batch.judged_B, batch.asked_BLC)
+        recovered = pseudo_huber(made, self._wanted(batch))
+        loss = self.terms.adversarial * fooled(says) + self.terms.reconstruction * recovered
+        self.generator.add(loss, share)
+        return {"reconstruction": share * float(recovered.detach())}
+
+    def _draw(self, seed: int) -> list[_Batch]:
+        """The pieces of a batch."""
+        clips, first, found = self.stream.take(self.batch.clips), 0, []
+        for places in self.batch.pieces:
+            own = sum(place < self.rollout.places for place in places)
+            piece = self._piece(clips[list(places)], Draws(seed, places), slice(first, first + own))
+            found.append(piece)
+            first += own
+        return found
+
+    def _piece(self, clip_B: Tensor, draws: Draws, guesses: slice) -> _Batch:
+        x, context = self.stream.data.at(clip_B)
+        own = guesses.stop - guesses.start
         call = draws.whole(len(self.times))[own:]
-        time = torch.tensor(self.times)[torch.cat([self.rollout.call_B, call])]
+        time = torch.tensor(self.times)[torch.cat([self.rollout.call_B[guesses], call])]
         judged = logit_normal_times(draws.normal(), self.terms.noise_mean)
         noise, over_real, over_made = (draws.normal(*x.shape[1:]) for _ in range(3))
-        noisy = mix(torch.cat([self.rollout.x_BCTHW, x[own:]]), noise, time)
-        asked = torch.cat([self.rollout.context_BLC, context[own:]])
+        noisy = mix(torch.cat([self.rollout.x_BCTHW[guesses], x[own:]]), noise, time)
+        asked = torch.cat([self.rollout.context_BLC[guesses], context[own:]])
         where = next(iter(self.generator.trained.values())).device
         tensors = (x, context, noisy, time, asked, judged, over_real, over_made)
-        return _Batch(*(each.to(where) for each in tensors))
+        return _Batch(guesses, *(each.to(where) for each in tensors))
 
     @torch.no_grad()
     def _wanted(self, batch: _Batch) -> Tensor:
         """What the guesses should recover: the teacher's for its own clips, else the data."""
-        own = len(self.rollout.call_B)
+        own = batch.own
         if not own:  # of a batch of one clip, that is data
             return batch.x_BCTHW
         noisy, time, asked = (
@@ -147,25 +186,31 @@ class StageTwo:
     def _tell_apart(
         self,
         batch: _Batch,
-        real: Sequence[Tensor],
         made: Sequence[Tensor],
         number: int,
-        share_of_rate: float,
+        share: float,
     ) -> dict[str, float]:
-        assert isinstance(self.heads.module, Heads)
+        with torch.no_grad():
+            noised = mix(batch.x_BCTHW, batch.over_real_BCTHW, batch.judged_B)
+            real = self.features(noised, batch.judged_B, batch.context_BLC)
         punished = bool(self.terms.r1) and number % R1_EVERY == 0
         real = [each.detach().requires_grad_(punished) for each in real]
         made = [each.detach() for each in made]
-        says_real = self.heads.module(real, batch.judged_B, batch.context_BLC)
-        says_made = self.heads.module(made, batch.judged_B, batch.asked_BLC)
+        says_real = self.heads(real, batch.judged_B, batch.context_BLC)
+        says_made = self.heads(made, batch.judged_B, batch.asked_BLC)
         loss = hinge(says_real, says_made)
-        losses = {"discriminator": float(loss.detach())}
+        losses = {"discriminator": share * float(loss.detach())}
         if punished:
             penalty = gradient_penalty(says_real, real)
             loss = loss + R1_EVERY * self.terms.r1 * penalty
-            losses["r1"] = float(penalty.detach())
-        self.heads.learn(loss, number, share_of_rate)
+            losses["r1"] = share * float(penalty.detach())
+        self.heads.add(loss, share)
         return losses
+
+
+def _add(told: dict[str, float], more: Mapping[str, float]) -> None:
+    for name, value in more.items():
+        told[name] = told.get(name, 0.0) + value
 
 
 def pseudo_huber(made_BCTHW: Tensor, wanted_BCTHW: Tensor) -> Tensor:
