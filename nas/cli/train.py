@@ -42,12 +42,16 @@ def train(
     ray: Annotated[
         str | None, typer.Option(help="Address of the Ray cluster that the workers run on.")
     ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="A folder for TensorBoard's event files.")
+    ] = None,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     json: options.AsJson = False,
 ) -> None:
     """Train a supernet: the image U-Net on frames, then the temporal blocks on clips."""
     from nas.progress import Progress
+    from nas.training.events import written_to
     from nas.training.training import trained_supernet
     from nas.training.training_workers import Job
     from search_spaces.shipped.loading import load_temporal
@@ -72,13 +76,16 @@ def train(
     execution = Execution(bf16, checkpointing, compiled, "cuda" if gpu else "cpu")
     with resumable():
         if workers > 1 or ray is not None:
+            if tensorboard is not None:
+                raise InputError("--tensorboard: is written by one process; leave out --workers")
             job = Job(chosen, plan, recipe, backbone_file.resolve(), out.resolve(), execution)
             job.run(workers, ray)
         else:
-            progress = Progress(stages=2)
-            trained_supernet(
-                chosen, plan, loaded_recipe, backbone_file, out, progress, execution=execution
-            )
+            with written_to(tensorboard) as on_loss:
+                trained_supernet(
+                    chosen, plan, loaded_recipe, backbone_file, out, Progress(stages=2),
+                    execution=execution, on_loss=on_loss,
+                )  # fmt: skip
     if json:
         print_json({"supernet": str(out), "backbone": str(backbone_file)})
     else:

@@ -18,10 +18,15 @@ from supernet import (
 )
 from supernet.training.execution import Execution
 from supernet.training.recipes import Recipe
+from supernet.training.training import OnStep
 
 EXECUTION = Execution()
 IMAGE_STAGE, VIDEO_STAGE = "train the image U-Net", "train the supernet"
 WINNER_STAGE = "train the winner on"
+
+
+# Told of a stage's progress: its name, finished steps, the loss.
+OnLoss = Callable[[str, int, float], None]
 
 
 def trained_supernet(
@@ -33,6 +38,7 @@ def trained_supernet(
     progress: Progress,
     timed: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     execution: Execution = EXECUTION,
+    on_loss: OnLoss = lambda *_: None,
 ) -> Supernet:
     """The image U-Net, then the supernet; each from its file where it was trained before.
 
@@ -47,15 +53,24 @@ def trained_supernet(
     else:
         with timed(IMAGE_STAGE), progress.stage(IMAGE_STAGE, plan.image_steps) as advance:
             backbone = train_backbone(
-                space, plan, backbone_file, lambda done, _: advance(done), execution
+                space, plan, backbone_file, _both(advance, IMAGE_STAGE, on_loss), execution
             )
     if supernet_file.exists():
         progress.skip(VIDEO_STAGE, "trained before")
         return load_supernet(supernet_file, space)
     with timed(VIDEO_STAGE), progress.stage(VIDEO_STAGE, plan.video_steps) as advance:
         return train_supernet(
-            space, backbone, plan, supernet_file, lambda done, _: advance(done), recipe, execution
-        )
+            space, backbone, plan, supernet_file, _both(advance, VIDEO_STAGE, on_loss), recipe,
+            execution,
+        )  # fmt: skip
+
+
+def _both(advance: Callable[[int], None], stage: str, on_loss: OnLoss) -> OnStep:
+    def tell(done: int, loss: float) -> None:
+        advance(done)
+        on_loss(stage, done, loss)
+
+    return tell
 
 
 def trained_network(

@@ -28,6 +28,7 @@ from adversarial_finetune.comparison import REAL, compare, leaping, samplers, un
 from adversarial_finetune.data import ClipFiles, Clips, find_clips, open_clips
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.evaluation import Judge, make
+from adversarial_finetune.events import Events, check_installed
 from adversarial_finetune.execution import Execution
 from adversarial_finetune.flags import CLASSIFIER_STEPS, SETTINGS, TERMS, parser
 from adversarial_finetune.layout import Split
@@ -102,22 +103,38 @@ def _train_on(given: argparse.Namespace, device: str) -> None:
         return
 
     def begin() -> None:
+        if given.tensorboard:
+            check_installed()
         check_folder(run.folder)
         check_folder(run.folder / SAMPLES)
         with place_for(bundle):
             run.begin(resume=given.resume)
 
     first(begin)
+    if rank() == 0:
+        _tell_of(run, given)
+    else:
+        run.train()
+    first(lambda: _write_back(run))
+
+
+def _tell_of(run: Run, given: argparse.Namespace) -> None:
+    """Train, and say how far it is."""
     progress = Progress()
+    events = Events(run.folder, run.settings) if given.tensorboard else None
 
     def on_step(stage: Stage, done: int, total: int, losses: Mapping[str, float]) -> None:
         progress(f"stage {stage}", done, total, losses)
+        if events is not None:
+            events.step(stage, done, total, losses)
 
-    draws = pictures.can_draw() and rank() == 0
-    if not pictures.can_draw() and rank() == 0:
+    if not pictures.can_draw():
         sys.stderr.write("no Pillow here: no pictures while it trains\n")
-    run.train(on_step, _Samples(run) if draws else lambda *_: None)
-    first(lambda: _write_back(run))
+    try:
+        run.train(on_step, _Samples(run, events) if pictures.can_draw() else lambda *_: None)
+    finally:
+        if events is not None:
+            events.close()
 
 
 def _try_out(run: Run) -> None:
@@ -138,8 +155,8 @@ def _write_back(run: Run) -> None:
 class _Samples:
     """Clips of the network as it learns: RUN/samples/stage-one-00200.png ..."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, events: Events | None) -> None:
+        self._run, self._events = run, events
         self._real = run.open("validation").first(4)
 
     def __call__(self, stage: Stage, done: int, weights: Weights) -> None:
@@ -151,7 +168,10 @@ class _Samples:
         made = make(leaping(module, times, device), self._real, 0)
         name = f"{len(times)} leaps"
         rows = {REAL: self._real.x_NCTHW, name: made}
-        pictures.save_grid(folder / f"stage-{stage}-{done:05}.png", rows)
+        file = folder / f"stage-{stage}-{done:05}.png"
+        pictures.save_grid(file, rows)
+        if self._events is not None:
+            self._events.picture(stage, done, file)
 
 
 def _evaluate(given: argparse.Namespace) -> None:

@@ -55,6 +55,9 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         help="work on a process's clips in N pieces, one after the other",
     )
     train.add_argument(
+        "--tensorboard", action="store_true", help="write event files to RUN/tensorboard, too"
+    )
+    train.add_argument(
         "--dry-run",
         action="store_true",
         help="say what it takes, by its first steps, and write nothing",
