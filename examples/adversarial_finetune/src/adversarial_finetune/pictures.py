@@ -11,6 +11,7 @@ from torch import Tensor
 from adversarial_finetune.checkpoint import replacing
 
 CELL, GAP, LABEL = 48, 3, 130
+LARGE = 192  # a clip of a GIF, which moves and is looked at by itself
 FRAME_MS = 160
 
 
@@ -52,18 +53,18 @@ def save_gif(path: Path, x_NCTHW: Tensor, columns: int = 4) -> None:
     rows = -(-len(x_NCTHW) // columns)
     frames = []
     for at in range(x_NCTHW.shape[2]):
-        sheet = Image.new("RGB", (columns * (CELL + GAP), rows * (CELL + GAP)), (40, 40, 40))
+        sheet = Image.new("RGB", (columns * (LARGE + GAP), rows * (LARGE + GAP)), (40, 40, 40))
         for index, x_CTHW in enumerate(x_NCTHW):
-            place = (index % columns * (CELL + GAP), index // columns * (CELL + GAP))
-            sheet.paste(_image(x_CTHW[:, at]), place)
+            place = (index % columns * (LARGE + GAP), index // columns * (LARGE + GAP))
+            sheet.paste(_image(x_CTHW[:, at], LARGE), place)
         frames.append(sheet)
     more = {"append_images": frames[1:], "duration": FRAME_MS, "loop": 0}
     with replacing(path) as temporary:
         frames[0].save(temporary, format="GIF", save_all=True, **more)
 
 
-def _image(x_CHW: Tensor) -> Any:
-    """CELL x CELL pixels; what is neither grey nor RGB is shown by its first channel."""
+def _image(x_CHW: Tensor, side: int = CELL) -> Any:
+    """So many pixels a side; what is neither grey nor RGB is shown by its first channel."""
     from PIL import Image
 
     channels = x_CHW if x_CHW.shape[0] == 3 else x_CHW[:1].expand(3, -1, -1)
@@ -71,4 +72,4 @@ def _image(x_CHW: Tensor) -> Any:
     height, width = pixels.shape[1:]
     data = bytes(pixels.permute(1, 2, 0).flatten().tolist())
     image = Image.frombytes("RGB", (width, height), data)
-    return image.resize((CELL, CELL), Image.Resampling.NEAREST)
+    return image.resize((side, side), Image.Resampling.NEAREST)
