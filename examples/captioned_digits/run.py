@@ -80,7 +80,7 @@ def run(asked: argparse.Namespace) -> None:
     call(package, "evaluate", tuned, bundle, "--data", clips, *short_judging)
     asking = [word for prompt in PROMPTS for word in ("--prompt", prompt)]
     call("nas", "sample", bundle, "--text-encoder", text, *asking, "--out", out / "prompts.gif")
-    run_python(f"{HERE}.judge", bundle, *(("--clips", "16") if asked.quick else ()))
+    run_python(f"{HERE}.judge", bundle, *(("--clips", "4") if asked.quick else ()))
 
 
 if __name__ == "__main__":
