@@ -3,11 +3,13 @@
     python examples/tiny_text_encoder.py FOLDER
 
 It understands nothing, and tells different captions apart: enough to try what takes one. Its
-vocabulary is bytes and a few words.
+vocabulary is bytes and a few words, each a token of its own.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +24,60 @@ CONFIG = ClipTextConfig(
 )  # fmt: skip
 
 
-def byte_letters() -> list[str]:
-    """The 256 letters that stand for bytes in a byte-level vocabulary."""
+WORDS = ("the", "and", "one", "red")
+BEGIN, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def byte_letters() -> dict[int, str]:
+    """The letter that stands for each byte in a byte-level vocabulary."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
-    return [chr(byte) for byte in plain] + [chr(256 + place) for place in range(len(others))]
+    letters = [chr(byte) for byte in plain] + [chr(256 + place) for place in range(len(others))]
+    return dict(zip([*plain, *others], letters, strict=True))
 
 
-def vocabulary() -> tuple[dict[str, int], list[str]]:
-    """Words by number, and merges: bytes, bytes that end a word, a few pairs, begin and end."""
+def pieces(word: str, merges: Sequence[str]) -> list[str]:
+    """Byte-pair encoding of a word: of the pairs that are there, the earliest merge joins first."""
     letters = byte_letters()
-    merges = ["t h", "th e</w>", "a n", "an d</w>", "o n", "on e</w>", "r e", "re d</w>"]
-    words = [*letters, *(f"{letter}</w>" for letter in letters)]
-    words += ["".join(merge.split()) for merge in merges]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    return {word: number for number, word in enumerate(words)}, merges
+    *parts, last = (letters[byte] for byte in word.encode())
+    parts = [*parts, f"{last}</w>"]
+    rank = {merge: place for place, merge in enumerate(merges)}
+    while True:
+        pairs = [" ".join(pair) for pair in pairwise(parts)]
+        first = min((pair for pair in pairs if pair in rank), key=rank.__getitem__, default=None)
+        if first is None:
+            return parts
+        at = pairs.index(first)
+        parts[at : at + 2] = [first.replace(" ", "")]
 
 
-def write_tokenizer(folder: Path, length: int = 12, pad: str | None = None) -> Path:
+def vocabulary(of: Sequence[str] = WORDS) -> tuple[dict[str, int], list[str]]:
+    """Tokens by number, and merges: bytes, bytes that end a word, words, begin and end."""
+    letters = list(byte_letters().values())
+    merges: list[str] = []
+    for word in of:
+        # What comes later joins later, so that the words before stay whole.
+        while len(parts := pieces(word, merges)) > 1:
+            merges.append(" ".join(parts[:2]))
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    tokens += [merge.replace(" ", "") for merge in merges]
+    tokens += [BEGIN, END]
+    return {token: number for number, token in enumerate(tokens)}, merges
+
+
+def tiny_model(config: ClipTextConfig = CONFIG) -> ClipText:
+    """The text model, with the same weights at random each time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ClipText(config).eval().requires_grad_(requires_grad=False)
+
+
+def write_tokenizer(
+    folder: Path, length: int = 12, pad: str | None = None, of: Sequence[str] = WORDS
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    words, merges = vocabulary()
-    (folder / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
+    tokens, merges = vocabulary(of)
+    (folder / "vocab.json").write_text(json.dumps(tokens), encoding="utf-8")
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     notes: dict[str, Any] = {"tokenizer_class": "CLIPTokenizer", "model_max_length": length}
     if pad is not None:
@@ -53,18 +88,19 @@ def write_tokenizer(folder: Path, length: int = 12, pad: str | None = None) -> P
 
 def write_model(folder: Path, config: ClipTextConfig = CONFIG, prefix: str = "text_model.") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    weights = {f"{prefix}{name}": t for name, t in ClipText(config).state_dict().items()}
+    weights = {f"{prefix}{name}": t for name, t in tiny_model(config).state_dict().items()}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     document = {"model_type": "clip_text_model", "architectures": ["CLIPTextModel"], **vars(config)}
     (folder / "config.json").write_text(json.dumps(document))
     return folder
 
 
-def write_pipeline(folder: Path, config: ClipTextConfig = CONFIG) -> Path:
+def write_pipeline(
+    folder: Path, config: ClipTextConfig = CONFIG, of: Sequence[str] = WORDS
+) -> Path:
     """`text_encoder` and `tokenizer`, as a pipeline of diffusers has them."""
     write_model(folder / "text_encoder", config)
-    write_tokenizer(folder / "tokenizer", config.max_position_embeddings)
+    write_tokenizer(folder / "tokenizer", config.max_position_embeddings, of=of)
     return folder
 
 

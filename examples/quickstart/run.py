@@ -76,17 +76,25 @@ def check_wishes(out: Path, wishes: dict[str, object]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(wishes) + "\n", encoding="utf-8")
     elif (before := json.loads(file.read_text(encoding="utf-8"))) != wishes:
-        print(f"quickstart: {out} was begun for {before}; choose another folder", file=sys.stderr)
+        print(f"{out}: was begun for {before}; choose another folder", file=sys.stderr)
         sys.exit(2)
 
 
 def call(program: str, *arguments: str | Path) -> None:
     """Run a command of this environment, and say it."""
-    words = [str(each) for each in arguments]
-    print(f"$ {shlex.join([program, *words])}", file=sys.stderr, flush=True)
     home = program.replace("-", "_")
-    code = f"from {home}.cli import main; main()"
-    subprocess.run([sys.executable, "-c", code, *words], check=True)  # noqa: S603
+    _run([program], ["-c", f"from {home}.cli import main; main()"], arguments)
+
+
+def run_python(module: str, *arguments: str | Path) -> None:
+    """Run a module of this environment, and say it."""
+    _run(["python", "-m", module], ["-m", module], arguments)
+
+
+def _run(shown: list[str], typed: list[str], arguments: tuple[str | Path, ...]) -> None:
+    words = [str(each) for each in arguments]
+    print(f"$ {shlex.join([*shown, *words])}", file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, *typed, *words], check=True)  # noqa: S603
 
 
 if __name__ == "__main__":
