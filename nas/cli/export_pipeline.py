@@ -50,9 +50,7 @@ def wished(
     from nas.sampling.sampler import sampler_of
 
     if text_encoder is None:
-        raise InputError(
-            "--pipeline: give the text encoder that prompts go through: --text-encoder"
-        )
+        raise InputError("--pipeline: prompts go through a text encoder; give --text-encoder")
     tuned = told["which"] == "tuned"
     sampler = sampler_of(opened, tuned=tuned, steps=steps, guidance=guidance)
     return Wishes(text_encoder, sampler=sampler, tuned=tuned, weights=told, **others)
