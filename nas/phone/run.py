@@ -163,7 +163,9 @@ def video(
         most = pipeline["tokenizer"]["length"] - 2
         print(f"only the first {most} tokens of the prompt are seen", file=sys.stderr)
     encode = load(folder, pipeline["text_encoder"], units)
-    context, free = encode(words.ids(prompt)), encode(words.ids(""))
+    context = encode(words.ids(prompt))
+    guided = pipeline["sampler"]["guidance"] != 1
+    free = encode(words.ids("")) if guided else context
     del encode
     told("text")
     generator = np.random.default_rng(seed)

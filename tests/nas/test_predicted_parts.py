@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Call
+from runs import SMALL
 
 from examples.tiny_text_encoder import CONFIG, write_model
 from latency import Device
@@ -171,3 +172,36 @@ def test_costs_of_a_pipeline_are_a_table(call: Call, text: PartFolder, decoder: 
     assert code == 0, said
     assert "a clip by the fastest network: " in printed
     assert "predicted by what small.safetensors is" in " ".join(printed.split())
+
+
+@pytest.mark.long
+def test_a_search_with_a_traced_part_says_so_everywhere(
+    call: Call, device_file: Path, supernet_file: Path, tmp_path: Path
+) -> None:
+    """Of moving digits, whose context has 2 tokens of 10 channels."""
+    write_model(tmp_path / "text", replace(CONFIG, hidden_size=10, intermediate_size=20))
+    asked = ["search", "--out", "run", "--device", str(device_file)]
+    parts = ["--part", f"text-encoder={tmp_path}/text", "--part", "decoder=3"]
+    words = [*asked, "--supernet", str(supernet_file), *SMALL, *parts]
+    code, printed, said = call(*words)
+    assert code == 0, said
+    printed = " ".join(printed.split())
+    assert "text-encoder" in said
+    assert "ms (predicted), decoder 3 ms (given); the " in printed
+    report = Path("run/report.html").read_text()
+    assert "predicted by what text is: 2 tokens" in report
+    assert "MB while it runs" in report
+    pipeline = json.loads(Path("run/run.json").read_text())["results"]["pipeline"]
+    text, decoder = pipeline["parts"]
+    assert (text["kind"], decoder["kind"]) == ("predicted", "given")
+    assert pipeline["high_ms"] == pytest.approx(pipeline["network_high_ms"] + text["high_ms"] + 3)
+    latency = json.loads(Path("run/bundle/latency.json").read_text())
+    assert latency["parts"] == pipeline["parts"]
+    manifest = Path("run/bundle/bundle.json").read_text()
+    assert str(tmp_path) not in manifest
+    code, _, said = call(*words, "--resume")
+    assert code == 0, said
+    code, _, said = call("bundle", "run", "--trial", "1")
+    assert code == 0, said
+    handed = json.loads(Path("run/trial-1/latency.json").read_text())
+    assert handed["parts"] == pipeline["parts"]
