@@ -65,6 +65,7 @@ def export_network(
     notes: Notes | None = None,
     replace: bool = False,
     progress: Progress | None = None,
+    title: str = "export to Core ML",
 ) -> ExportReport:
     """Write a network as a Core ML package for its inputs, float16, iOS 18 and later.
 
@@ -79,7 +80,8 @@ def export_network(
         chunk_mb: instead, the most MB of weights in each.
         notes: for the packages' metadata.
         replace: whether packages that stand there may go.
-        progress: who is told.
+        progress: who is told, and ...
+        title: ... of what.
 
     Raises:
         InputError: settings that contradict each other, no room on the disk.
@@ -90,7 +92,7 @@ def export_network(
         check_writable(target)
     begun = time.monotonic()
     progress = progress or Progress()
-    with progress.stage("export to Core ML", 3) as advance:
+    with progress.stage(title, 3) as advance:
         wanted = trace(network.module, *network.inputs)
         found = export_program(network.module, network.inputs, network.part_of, network.names)
         parts = _split(found, palettise, chunks, chunk_mb)

@@ -69,19 +69,19 @@ def leap(
     noise_BCTHW: Tensor,
     context_BLC: Tensor,
     times: Sequence[float],
-    generator: torch.Generator,
+    draw: Callable[[], Tensor],
 ) -> Tensor:
     """Clips by guesses of the end, each noised again to the next time: one call a step.
 
     What an adversarially tuned network is trained for (Sauer et al. 2023, arXiv:2311.17042).
+    `draw` makes the noise that they are noised with.
     """
     x = noise_BCTHW
     for time, after in itertools.pairwise([*times, 0.0]):
         time_B = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
         x = x - time * denoiser(x, time_B, context_BLC)
         if after:
-            fresh = torch.randn(x.shape, generator=generator).to(x)
-            x = mix(x, fresh, torch.full((len(x),), after, dtype=x.dtype, device=x.device))
+            x = mix(x, draw().to(x), torch.full((len(x),), after, dtype=x.dtype, device=x.device))
     return x
 
 

@@ -11,6 +11,7 @@ from nas.cli import app
 from nas.cli.flags import FIELD, in_flags
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = ROOT / "nas" / "phone" / "run.py"  # stands alone, with flags of its own
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def texts(*, docstrings: bool) -> Iterator[tuple[Path, str]]:
     """Every string of the libraries; what an f-string is filled with is X."""
     for package in ("search_spaces", "latency", "supernet", "nas"):
         for file in (ROOT / package).rglob("*.py"):
-            if ROOT / "nas" / "cli" in file.parents:
+            if ROOT / "nas" / "cli" in file.parents or file == PROGRAM:
                 continue
             tree = ast.parse(file.read_text())
             said = {e.value for e in ast.walk(tree) if isinstance(e, ast.Expr)}

@@ -89,9 +89,7 @@ def convert_program(found: Exported, target: str = "iOS18", package: Path | None
         return coremltools.convert(
             found.program,
             inputs=[
-                coremltools.TensorType(
-                    name, _shape(node), dtype=np.float32 if node.name in float32 else np.float16
-                )
+                coremltools.TensorType(name, _shape(node), dtype=_type(node, float32))
                 for name, node in zip(found.inputs, given, strict=True)
             ],
             outputs=[coremltools.TensorType(name, dtype=np.float16) for name in found.outputs],
@@ -110,6 +108,13 @@ def inputs_and_outputs(program: Any) -> tuple[list[Node], list[Node]]:
     signature = program.graph_signature
     given = [nodes[name] for name in signature.user_inputs]
     return given, [nodes[name] for name in signature.user_outputs]
+
+
+def _type(node: Node, float32: frozenset[str]) -> type[np.generic]:
+    """The type of an input; ids of tokens are beyond float16's whole numbers."""
+    if not node.meta["val"].is_floating_point():
+        return np.int32
+    return np.float32 if node.name in float32 else np.float16
 
 
 def _shape(node: Node) -> tuple[int, ...]:

@@ -38,12 +38,23 @@ def read_package(path: Path, function: str | None = None) -> Workload:
 
 
 @dataclass(frozen=True)
+class Feature:
+    """An input or an output of a package, as whoever runs it must give or takes it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str  # float16, float32, int32; another kind than an array has the kind's name
+
+
+@dataclass(frozen=True)
 class Opened:
     """What was read of a package."""
 
     workload: Workload
     calls: tuple[Call, ...]  # every operation that runs, in order
     metadata: Mapping[str, str]  # what the package's author noted
+    inputs: tuple[Feature, ...]
+    outputs: tuple[Feature, ...]
 
 
 def open_package(path: Path, function: str | None = None) -> Opened:
@@ -62,7 +73,24 @@ def _read(path: Path, function: str | None) -> Opened:
         raise InputError(f"function {short(name)} has no program for its own opset; {AGAIN}")
     reader = Reader(_Weights(path, file.parent).check)
     workload = reader.read(path.name, chosen, chosen.block_specializations[chosen.opset])
-    return Opened(workload, tuple(reader.calls), dict(model.description.metadata.userDefined))
+    said = model.description
+    return Opened(
+        workload,
+        tuple(reader.calls),
+        dict(said.metadata.userDefined),
+        tuple(map(_feature, said.input)),
+        tuple(map(_feature, said.output)),
+    )
+
+
+def _feature(said: Any) -> Feature:
+    """An input or an output by its description (FeatureTypes.proto's ArrayFeatureType)."""
+    kind = said.type.WhichOneof("Type") or "nothing"
+    if kind != "multiArrayType":
+        return Feature(said.name, (), kind.removesuffix("Type"))
+    array = said.type.multiArrayType
+    number = array.ArrayDataType.Name(array.dataType).lower()
+    return Feature(said.name, tuple(array.shape), number)
 
 
 def model_file(package: Path) -> Path:

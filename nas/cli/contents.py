@@ -58,7 +58,8 @@ def content_of(path: Path) -> Content:
 
 # The file that tells what a folder is.
 MARKERS = (
-    "run.json", "latents.json", "chain.json", "config.json", "architecture.json", "index.json"
+    "run.json", "latents.json", "chain.json", "config.json", "architecture.json", "index.json",
+    "pipeline.json",
 )  # fmt: skip
 
 
@@ -84,6 +85,22 @@ def _folder(path: Path) -> Content:
         f"{path}: no folder that temporal-nas writes or reads: a run, a bundle, latents, clips, "
         "videos, a Core ML package, a U-Net of diffusers"
     )
+
+
+def _pipeline(path: Path) -> Content:
+    from nas.phone.manifest import read_pipeline
+
+    found = read_pipeline(path)
+    parts = [found[name] for name in ("text_encoder", "denoiser", "decoder") if found[name]]
+    return {
+        "pipeline for a phone": str(path),
+        "packages": [part["package"] for part in parts],
+        "hashes": "every file is as it was when the pipeline was written (not: by whom)",
+        "weights": found["weights"],
+        "sampler": found["sampler"],
+        "video": found["video"],
+        "what": "python run.py in it makes a video on a Mac",
+    }
 
 
 def _short(content: Mapping[str, Any]) -> str:
@@ -214,8 +231,9 @@ def _document(path: Path) -> Content:
     whole = {"temporal-nas/device": _device, "temporal-nas/search-space": _space}
     if kind in whole:
         return whole[kind](path)
-    if kind == "temporal-nas/bundle":
-        return _bundle(path.parent)
+    beside = {"temporal-nas/bundle": _bundle, "temporal-nas/pipeline": _pipeline}
+    if kind in beside:
+        return beside[kind](path.parent)
     said = {
         "temporal-nas/architecture": _architecture,
         "temporal-nas/run": _run,

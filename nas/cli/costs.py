@@ -20,6 +20,10 @@ def costs(
     memory_mb: Annotated[
         float | None, typer.Option(help="Budget: weights and activations; default: the device's.")
     ] = None,
+    part: options.Parts = None,
+    steps: Annotated[
+        int, typer.Option(min=1, help="How often a pipeline with --part runs the network.")
+    ] = 4,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -31,6 +35,7 @@ def costs(
     """Say what blocks, or a task's networks, cost on a device: latency, parameters, memory."""
     from latency.predictor.shipped import load_device
     from nas.calibration.validated import status, trust
+    from nas.cli.costs_of_pipeline import pipeline_of, print_pipeline
     from nas.costs.block_costs import BlockCosts
     from nas.costs.workloads import SpaceCosts
     from nas.progress import Progress
@@ -40,6 +45,8 @@ def costs(
     own = tasks.priced_task(task, space=space, build=build, shape=shape)
     _check(memory_mb, out, device)
     if own is not None:
+        if part:
+            raise InputError("--part is of a pipeline of clips, and this space has none; leave it")
         if memory_mb is not None:
             raise InputError("--memory-mb excludes blocks, and this space has none; leave it out")
         print_costs(own, device, out, json=json)
@@ -49,6 +56,7 @@ def costs(
     with Progress().stage("trace the blocks", len(space_costs.pieces)) as advance:
         space_costs.trace_all(advance)
     every = BlockCosts(space_costs, known)
+    whole = pipeline_of(every, part, steps, memory_mb) if part else None
     limit_mb = known.memory_limit_mb if memory_mb is None else memory_mb
     excluded = set() if limit_mb is None else set(every.too_large(limit_mb))
     rows = [
@@ -60,7 +68,7 @@ def costs(
     if json:
         image = {"latency_ms": every.image_ms, "parameters": every.table.image_parameters}
         image["memory_mb"] = every.table.image_mb
-        print_json({"device": known.name, "image": image, "blocks": rows})
+        print_json({"device": known.name, "image": image, "pipeline": whole, "blocks": rows})
         return
     print_line(f"{known.name}: {status(known)}; {trust(known)}")
     print_line(
@@ -75,6 +83,8 @@ def costs(
         print_note(f"{known.name} names no memory limit, so nothing is excluded: --memory-mb")
     elif excluded:
         print_line(f"excluded, as they pass {limit_mb:g} MB: {', '.join(sorted(excluded))}")
+    if whole is not None:
+        print_pipeline(whole)
     if out is not None:
         print_line(f"every block: {out}")
 

@@ -4,7 +4,7 @@ import json as json_
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,15 +37,15 @@ FINETUNED = {Which.best: None, Which.tuned: True, Which.searched: False}
 
 def export(
     bundle: Annotated[Path, typer.Argument(help="A bundle, the folder that a search leaves.")],
-    to: Annotated[Format, typer.Option(help="The format to write.")],  # noqa: ARG001
     out: Annotated[
         Path,
         typer.Option(
             "--out",
-            help="The .mlpackage to write.",
+            help="The .mlpackage to write; of --pipeline, a folder.",
             callback=options.checked_folder,
         ),
     ],
+    to: Annotated[Format, typer.Option(help="The format to write.")] = Format.coreml,  # noqa: ARG001
     palettise: Annotated[
         int, typer.Option(help="Bits of a palettised weight: 8, 6 or 4; 0 is float16.")
     ] = 0,
@@ -63,9 +63,51 @@ def export(
         bool, typer.Option("--replace", help="Put it in the place of a package that stands there.")
     ] = False,
     space: options.MaybeSpace = None,
+    pipeline: Annotated[
+        bool,
+        typer.Option(
+            "--pipeline",
+            help="All that makes a video of a prompt: text encoder, network, decoder, tokenizer "
+            "and a run.py that needs none of this toolkit.",
+        ),
+    ] = False,
+    text_encoder: Annotated[
+        Path | None, typer.Option(help="Of --pipeline: as nas sample takes it.")
+    ] = None,
+    vae: Annotated[Path | None, typer.Option(help="Of --pipeline: as nas sample takes it.")] = None,
+    decoder_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="Of --pipeline: the most MB that the decoder may take; it decodes as many frames "
+            "a call as fit. One by one without it."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of --pipeline: guided steps of weights that were not tuned: 25."),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Of --pipeline: of these steps: 4; 1 for none.")
+    ] = None,
+    fps: Annotated[float, typer.Option(min=1, max=240, help="Of --pipeline: frames a second.")] = 8,
     json: options.AsJson = False,
 ) -> None:
-    """Write a bundle's network as a Core ML package, read it back and look it over."""
+    """Write a bundle's network as a Core ML package, or a whole pipeline, and look it over."""
+    asked = {
+        "text_encoder": text_encoder,
+        "vae": vae,
+        "decoder_mb": decoder_mb,
+        "steps": steps,
+        "guidance": guidance,
+    }
+    if pipeline:
+        if chunks > 1 or chunk_mb is not None or space is not None:
+            raise InputError("--pipeline: takes neither --chunks, --chunk-mb nor --space")
+        asked |= {"fps": fps, "palettise": palettise}
+        _pipeline(bundle, out, weights, asked, replace=replace, json=json)
+        return
+    if strange := [name for name, value in asked.items() if value is not None]:
+        raise InputError(f"`{strange[0]}=`: is of a whole pipeline; give --pipeline, too")
     from nas.export import WEIGHTS_KEY, ExportError, check_settings, export_network
     from nas.progress import Progress
 
@@ -96,6 +138,27 @@ def export(
     )
     print_line(f"weights: {told['says']}")
     _print_lint(report.lint)
+
+
+def _pipeline(
+    bundle: Path,
+    out: Path,
+    weights: Which,
+    asked: dict[str, Any],
+    *,
+    replace: bool,
+    json: bool,
+) -> None:
+    """All that makes a video, in a folder."""
+    from nas.bundle import Bundle
+    from nas.cli.export_pipeline import export_pipeline, wished
+
+    opened = Bundle.load(bundle)
+    told = _told(opened, weights)
+    wishes = wished(opened, told, **asked)
+    report = export_pipeline(opened, out, wishes, replace=replace, json=json)
+    if not json:
+        _print_lint(report.lint)
 
 
 def _opened(path: Path, weights: Which, space: str | None) -> "tuple[Runnable, dict[str, str]]":

@@ -51,6 +51,15 @@ ChoiceColumns = Annotated[
         help="Columns that are choices though their names end in a unit or are reserved: A,B.",
     ),
 ]
+Parts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--part",
+        help="What the pipeline runs once a clip beside the network, in place of what is published "
+        "under that name: NAME=MS (decoder=540), or the folder of what it is, which is predicted "
+        "(text-encoder=sd15, decoder=vae); several times. none=0 for no parts.",
+    ),
+]
 ImageSteps = Annotated[int, typer.Option(min=1, help="Training steps of the image U-Net.")]
 VideoSteps = Annotated[
     int, typer.Option(min=1, help="Training of the supernet: steps of one path each.")

@@ -63,13 +63,7 @@ def search(
         int | None,
         typer.Option(min=1, help="How often the network runs: denoising steps (4; of a task, 1)."),
     ] = None,
-    part: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What the pipeline runs once a clip beside the network, NAME=MS (decoder=540), in "
-            "place of what is published under that name; several times. none=0 for no parts."
-        ),
-    ] = None,
+    part: options.Parts = None,
     energy: Annotated[
         Path | None,
         typer.Option(help="A device file calibrated on a column in _mj, for energy_mj."),

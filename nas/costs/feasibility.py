@@ -48,7 +48,7 @@ def rows(limits: Limits) -> list[Row]:
         Row(
             target.objective,
             _table(target.costs).ms,
-            target.network_ms(budget.steps) - _table(target.costs).image_ms,
+            target.network_ms(budget) - _table(target.costs).image_ms,
         )
         for target in limits.targets
         if math.isfinite(target.latency_ms)

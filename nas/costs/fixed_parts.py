@@ -1,7 +1,8 @@
 """What a pipeline runs once a clip beside the denoising network: a text encoder, a decoder.
 
-Their times come from a user, or from publications (`fixed_parts.csv`): one device each. On another
-device they are scaled as the predicted time of the image U-Net is.
+Their times come from a user, are predicted of what a user's folders hold
+(`nas.costs.predicted_parts`), or come from publications (`fixed_parts.csv`): one device each. On
+another device these are scaled as the predicted time of the image U-Net is.
 """
 
 import csv
@@ -16,7 +17,8 @@ from latency.predictor.shipped import load_device
 from search_spaces import InputError, TemporalSpace, load
 
 TABLE = Path(__file__).with_name("fixed_parts.csv")
-NOTHING = "none"
+NOTHING, GIVEN = "none", "given"
+TRACED = ("text encoder", "decoder")  # the parts that are predicted by what they are
 FRAME_PIXELS = 4096  # of the latent frames that the table's decoders were timed on: 64 x 64
 
 
@@ -26,7 +28,7 @@ class FixedPart:
 
     name: str
     latency_ms: float
-    source: str = "given"
+    source: str = GIVEN
 
     def __post_init__(self) -> None:
         if not self.name or not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
@@ -35,16 +37,45 @@ class FixedPart:
                 "NAME=MS, as decoder=540"
             )
 
+    @property
+    def kind(self) -> str:
+        """Where its time comes from."""
+        return GIVEN if self.source == GIVEN else "published"
 
-def parse_part(text: str) -> FixedPart:
-    """A part as a user spells it: NAME=MS."""
-    name, _, number = text.partition("=")
+    @property
+    def bounds_ms(self) -> tuple[float, float]:
+        """From where to where it may take: no further than it is said to."""
+        return self.latency_ms, self.latency_ms
+
+
+@dataclass(frozen=True)
+class PartFolder:
+    """A part as what it is: a folder, or a file, whose network is traced and predicted."""
+
+    name: str
+    path: str
+
+    def __post_init__(self) -> None:
+        if plain_name(self.name) not in TRACED:
+            raise InputError(
+                f"part {self.name}={self.path} of the pipeline: only {' and '.join(TRACED)} are "
+                "predicted by what they are; give NAME=MS, as decoder=540"
+            )
+
+
+def parse_part(text: str) -> FixedPart | PartFolder:
+    """A part as a user spells it: NAME=MS, or NAME=FOLDER of what it is."""
+    name, _, value = text.partition("=")
     try:
-        return FixedPart(name.strip(), float(number))
+        return FixedPart(name.strip(), float(value))
     except ValueError:
-        raise InputError(
-            f"part {text!r} of the pipeline: expected NAME=MS, as decoder=540"
-        ) from None
+        pass
+    if name.strip() and value and Path(value).exists():
+        return PartFolder(name.strip(), value)
+    raise InputError(
+        f"part {text!r} of the pipeline: expected NAME=MS, as decoder=540, or the text encoder's "
+        "or decoder's folder, as decoder=vae"
+    )
 
 
 def parts_of(
@@ -61,15 +92,16 @@ def parts_of(
     Raises:
         InputError: `none` with a time, or beside other parts.
     """
-    named = {_plain(part.name): part for part in given or ()}
+    named = {plain_name(part.name): part for part in given or ()}
     if NOTHING in named:
         if len(named) > 1 or named[NOTHING].latency_ms:
             raise InputError("part none=0 stands for no parts at all: give it alone, with 0")
         return ()
-    return tuple(({_plain(part.name): part for part in published} | named).values())
+    return tuple(({plain_name(part.name): part for part in published} | named).values())
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name as it is compared: `text-encoder` is the text encoder."""
     return name.replace("-", " ").replace("_", " ").lower()
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from nas.costs.contract import Costs, Meter, Sized
-from nas.costs.fixed_parts import FixedPart
+from nas.costs.fixed_parts import FixedPart, PartFolder
 from nas.problem.goal import FRONT, Goal
 from nas.problem.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError, SearchSpace
@@ -28,7 +28,8 @@ class Budget:
     `latency` is in ms for the whole pipeline ("4120") or a share of the slowest network's ("60%"),
     on every device, or on the first where `other_latency` says it of the others. `energy_mj` is of
     all denoising steps. `parts` run once a clip, on every device, in place of those that are
-    published of the space under the same names. `bound` says what of a latency counts: the
+    published of the space under the same names; those given as folders are predicted by what they
+    are. `bound` says what of a latency counts: the
     prediction, or its upper 90% bound.
     """
 
@@ -37,7 +38,7 @@ class Budget:
     memory_mb: float | None = None
     energy_mj: float | None = None
     steps: int = 4
-    parts: tuple[FixedPart, ...] | None = None
+    parts: tuple[FixedPart | PartFolder, ...] | None = None
     other_latency: tuple[str, ...] = ()
     bound: Bound = "prediction"
 
@@ -73,9 +74,19 @@ class Target:
         """What the fixed parts take together."""
         return math.fsum(part.latency_ms for part in self.parts)
 
-    def network_ms(self, steps: int) -> float:
+    @property
+    def fixed_bounds_ms(self) -> tuple[float, float]:
+        """From where to where they may take together: all of them at their bounds at once."""
+        low, high = (math.fsum(part.bounds_ms[side] for part in self.parts) for side in (0, 1))
+        return low, high
+
+    def counted_ms(self, bound: Bound) -> float:
+        """What a latency limit counts of them."""
+        return self.fixed_ms if bound == "prediction" else self.fixed_bounds_ms[1]
+
+    def network_ms(self, budget: Budget) -> float:
         """What the budget leaves for one call of the network; infinite without a budget."""
-        return (self.latency_ms - self.fixed_ms) / steps
+        return (self.latency_ms - self.counted_ms(budget.bound)) / budget.steps
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,8 @@ class Limits:
         """What the latency limit counts, (n,): the prediction, or its upper bound."""
         if self.budget.bound == "prediction":
             return self.pipelines_ms(architectures, target)
-        return self.budget.steps * target.costs.upper_ms(architectures) + target.fixed_ms
+        upper_ms = target.costs.upper_ms(architectures)
+        return self.budget.steps * upper_ms + target.counted_ms("upper")
 
     def memories_mb(self, architectures: Sequence[Architecture]) -> Vector:
         """On the device that needs most, (n,)."""

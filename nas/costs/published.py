@@ -26,17 +26,14 @@ def published_beside(costs: BlockCosts, limits: Limits) -> dict[str, Any] | None
     for name, blocks in published.layouts.items():
         architecture = space.arranged(space.parse_block(block) for block in blocks)
         network = costs.network_ms(architecture)
-        low_ms, predicted_ms, high_ms = (
-            steps * call_ms + target.fixed_ms
-            for call_ms in (network.low_ms, network.latency_ms, network.high_ms)
-        )
+        fixed_low_ms, fixed_high_ms = target.fixed_bounds_ms
         rows.append(
             {
                 "layout": name,
                 "blocks": dict(zip((slot.name for slot in space.slots), blocks, strict=True)),
-                "latency_ms": predicted_ms,
-                "low_ms": low_ms,
-                "high_ms": high_ms,
+                "latency_ms": steps * network.latency_ms + target.fixed_ms,
+                "low_ms": steps * network.low_ms + fixed_low_ms,
+                "high_ms": steps * network.high_ms + fixed_high_ms,
                 "parameters": costs.parameters(architecture),
                 "memory_mb": costs.memory_mb(architecture),
             }

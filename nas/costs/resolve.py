@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from nas.costs import extremes
 from nas.costs.contract import Costs, Sized
-from nas.costs.fixed_parts import parts_of
+from nas.costs.fixed_parts import FixedPart, PartFolder, parts_of
 from nas.costs.limits import Budget, Limits, Target, parse_latency
+from nas.costs.predicted_parts import predicted
 from search_spaces import Architecture, InputError
 
 
@@ -96,7 +97,7 @@ def _check_known(budget: Budget, costs: Sequence[Costs], sized: Sized | None) ->
 
 def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -> Target:
     """A device with its limit in ms; InputError where its fastest network passes it."""
-    parts = parts_of(costs.published_parts, budget.parts)
+    parts = parts_of(costs.published_parts, _given_parts(budget, costs))
     free = Target(costs, math.inf, objective, parts)
     if latency is None:
         return free
@@ -113,6 +114,17 @@ def _target(budget: Budget, costs: Costs, latency: str | None, objective: str) -
             f"{_counted(budget.steps, listed)} on {costs.device.name}; raise `latency=`"
         )
     return replace(free, latency_ms=latency_ms)
+
+
+def _given_parts(budget: Budget, costs: Costs) -> tuple[FixedPart, ...]:
+    """The parts that a user gives, those in folders priced by what they are."""
+    most = [mb for mb in (budget.memory_mb, _memory_limit_mb(costs)) if mb is not None]
+    return tuple(
+        predicted(part, costs.space, costs.device, min(most, default=None))
+        if isinstance(part, PartFolder)
+        else part
+        for part in budget.parts or ()
+    )
 
 
 def _at_most(budget: Budget) -> str:

@@ -1,5 +1,6 @@
 """Any other point of a finished run's front, handed over as its winner was."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -98,14 +99,24 @@ def _as(kind: Any, plain: Any) -> Any:
         return kind(**{n: _as(hints[n], value) for n, value in plain.items() if n in known})
     if plain is None:
         return None
-    inner = next((each for each in get_args(kind) if each is not type(None)), None)
     if isinstance(plain, list):
-        while inner is not None and not is_dataclass(inner) and get_args(inner):
-            inner = get_args(inner)[0]
-        return tuple(_as(inner, each) if is_dataclass(inner) else _listed(each) for each in plain)
+        kinds = _dataclasses(kind)
+        return tuple(_as(_fitting(kinds, each), each) if kinds else _listed(each) for each in plain)
     if isinstance(plain, dict):
         return {name: _listed(value) for name, value in plain.items()}
     return plain
+
+
+def _dataclasses(kind: Any) -> list[Any]:
+    """Those that a type names, however deep: of a tuple of two kinds of parts, both."""
+    if is_dataclass(kind):
+        return [kind]
+    return [found for each in get_args(kind) for found in _dataclasses(each)]
+
+
+def _fitting(kinds: Sequence[Any], plain: Mapping[str, Any]) -> Any:
+    """The one of several dataclasses whose fields these are."""
+    return next((k for k in kinds if plain.keys() <= {f.name for f in fields(k)}), kinds[0])
 
 
 def _listed(value: Any) -> Any:

@@ -154,11 +154,13 @@ def _wondered_at(limits: Limits) -> Iterator[str]:
 def pipeline_line(limits: Limits) -> str:
     """The pipeline on the main device, and what its budget leaves for the network."""
     target, steps = limits.targets[0], limits.budget.steps
-    parts = "".join(f" + {part.name} {part.latency_ms:.4g} ms" for part in target.parts)
+    parts = "".join(
+        f" + {part.name} {part.latency_ms:.4g} ms ({part.kind})" for part in target.parts
+    )
     network = "network" if steps == 1 else f"{steps} x network"
     line = f"pipeline on {target.costs.device.name}: {network}{parts}"
     if np.isfinite(target.latency_ms):
-        left_ms = target.network_ms(steps)
+        left_ms = target.network_ms(limits.budget)
         line += f"; {target.latency_ms:.5g} ms leave {left_ms:.4g} ms for a call of the network"
         if limits.budget.bound == "upper":
             line += "'s upper bound"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from nas.calibration.validated import status, trust
 from nas.costs.limits import Limits
+from nas.costs.part_rows import part_rows
 from nas.pipeline.contract import Outcome
 from nas.problem.problem import Problem
 from nas.run.looks import seen
@@ -168,12 +169,17 @@ def _pipeline(limits: Limits, architecture: Architecture) -> dict[str, Any]:
     """All steps on the main device, with bounds, and what the budget leaves for the network."""
     target, steps = limits.targets[0], limits.budget.steps
     network = target.costs.network_ms(architecture)
+    fixed_low_ms, fixed_high_ms = target.fixed_bounds_ms
+    memory = target.costs.sizes.get("memory_mb")
     return {
-        "parts": [asdict(part) for part in target.parts],
+        "parts": part_rows(target.parts),
         "fixed_ms": target.fixed_ms,
-        "low_ms": steps * network.low_ms + target.fixed_ms,
-        "high_ms": steps * network.high_ms + target.fixed_ms,
-        "network_budget_ms": finite(target.network_ms(steps)),
+        "low_ms": steps * network.low_ms + fixed_low_ms,
+        "high_ms": steps * network.high_ms + fixed_high_ms,
+        "network_low_ms": steps * network.low_ms,
+        "network_high_ms": steps * network.high_ms,
+        "network_mb": None if memory is None else float(memory([architecture])[0]),
+        "network_budget_ms": finite(target.network_ms(limits.budget)),
     }
 
 
@@ -189,4 +195,7 @@ def public(settings: SearchSettings, paths: tuple[str, ...]) -> dict[str, Any]:
         value = plain[name]
         plain[name] = Path(value).name if isinstance(value, str) else value
     plain["other_devices"] = [Path(name).name for name in settings.other_devices]
+    for part in plain["budget"]["parts"] or ():
+        if "path" in part:
+            part["path"] = Path(part["path"]).name
     return plain

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.costs.part_rows import most_memory
 from nas.problem.problem import Problem
 from nas.report.pictures import best_so_far_png, pareto_picture, prediction_png
 from nas.run.looks import seen_in_words
@@ -64,10 +65,12 @@ def rendered(
     )
     environment.filters["in_words"] = in_words
     environment.filters["seen_in_words"] = seen_in_words
+    environment.filters["mb"] = lambda mb: "" if mb is None else f"{mb:,.0f}"
     html = environment.get_template(template.name).render(
         results=results,
         settings=folder.settings,
         seconds=folder.seconds,
+        most_memory=most_memory(results["pipeline"]) if results["pipeline"] else None,
         facts=host_line(),
         origins=ORIGINS,
         accuracy=accuracy(unseen) if unseen else None,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nas.bundle import Bundle
 from nas.progress import Progress
+from nas.sampling.noise import drawn
 from nas.sampling.prompts import Asker, Digits, Texts
 from nas.sampling.sampler import Sampler
 from search_spaces import InputError
@@ -84,19 +85,13 @@ class Maker:
         with progress.stage("sample", len(prompts)) as advance:
             for place, context_LC in enumerate(contexts):
                 with clock("network"):
-                    noise = self._noise(seed + place)
-                    made = self.sampler.clips(
-                        denoiser, context_LC[None], empty, noise, seed + place
-                    )
+                    draw = drawn(seed + place, (1, *self.bundle.opened.clip_shape), self.device)
+                    made = self.sampler.clips(denoiser, context_LC[None], empty, draw)
                 with clock("decoder"):
                     clips.append(self._pixels(made[:, :, :frames]).float().cpu())
                 advance(place + 1)
         cut = self.asker.cut(prompts)
         return Made(torch.cat(clips).clamp(-1, 1), list(prompts), cut, clock.seconds)
-
-    def _noise(self, seed: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(1, *self.bundle.opened.clip_shape, generator=generator).to(self.device)
 
     def _denoiser(self) -> nn.Module:
         """The network, built anew: a program takes seconds to open, but knows any operator."""

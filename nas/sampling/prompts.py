@@ -4,13 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from search_spaces import InputError
 from supernet.data.digits import CLASSES
+
+if TYPE_CHECKING:
+    from supernet.text.opening import ClipTextEncoder
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NUMERAL = re.compile(rf"\b(?:[0-9]|{'|'.join(NAMES)})\b", re.IGNORECASE)
@@ -71,16 +74,7 @@ class Texts:
         Raises:
             InputError: none there, or of other tokens than the network's context.
         """
-        from supernet.text.opening import open_text_encoder
-
-        self._encoder = open_text_encoder(folder)
-        found = (self._encoder.tokens, self._encoder.width)
-        if found != context_shape:
-            raise InputError(
-                f"{folder}: makes {found[0]} tokens of {found[1]} channels, and the bundle's "
-                f"network takes {context_shape[0]} of {context_shape[1]}; give the text encoder "
-                "that its clips were encoded by"
-            )
+        self._encoder = opened_text_encoder(folder, context_shape)
         self._encoder.to(torch.device(device))
 
     def contexts(self, prompts: Sequence[str]) -> Tensor:
@@ -94,6 +88,25 @@ class Texts:
     def cut(self, prompts: Sequence[str]) -> list[str]:
         """Those that are longer than what is encoded."""
         return [prompt for prompt in prompts if self._encoder.is_cut(prompt)]
+
+
+def opened_text_encoder(folder: Path, context_shape: tuple[int, int]) -> "ClipTextEncoder":
+    """The text encoder of a bundle's contexts.
+
+    Raises:
+        InputError: none there, or of other tokens than the network's context.
+    """
+    from supernet.text.opening import open_text_encoder
+
+    encoder = open_text_encoder(folder)
+    found = (encoder.tokens, encoder.width)
+    if found != context_shape:
+        raise InputError(
+            f"{folder}: makes {found[0]} tokens of {found[1]} channels, and the bundle's network "
+            f"takes {context_shape[0]} of {context_shape[1]}; give the text encoder that its clips "
+            "were encoded by"
+        )
+    return encoder
 
 
 def read_prompts(prompts: Sequence[str], file: Path | None) -> list[str]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nas.bundle import Bundle
+from nas.sampling.noise import Draw
 from search_spaces import InputError
 from supernet.evaluation.sampling import GUIDANCE, STEPS
 from supernet.flow_matching import Denoiser, generate, leap, step_times
@@ -38,14 +38,12 @@ class Sampler:
         return f"{len(self.times)} steps of {self.kind!r}{guided}"
 
     def clips(
-        self, denoiser: Denoiser, context_BLC: Tensor, empty_LC: Tensor, noise_BCTHW: Tensor,
-        seed: int,
-    ) -> Tensor:  # fmt: skip
-        """Clips (B, C, T, H, W) of noise; `seed` draws what is noised again on the way."""
+        self, denoiser: Denoiser, context_BLC: Tensor, empty_LC: Tensor, draw: Draw
+    ) -> Tensor:
+        """Clips (B, C, T, H, W) of noise as `draw` makes it; a leap draws more on the way."""
         if self.kind == "leap":
-            generator = torch.Generator().manual_seed(seed)
-            return leap(denoiser, noise_BCTHW, context_BLC, self.times, generator)
-        return generate(denoiser, noise_BCTHW, context_BLC, self.times, self.guidance, empty_LC)
+            return leap(denoiser, draw(), context_BLC, self.times, draw)
+        return generate(denoiser, draw(), context_BLC, self.times, self.guidance, empty_LC)
 
 
 def sampler_of(

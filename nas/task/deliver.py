@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.costs.limits import Limits
+from nas.costs.part_rows import part_rows
 from nas.pipeline.contract import Outcome
 from nas.pipeline.summary import finite, named_values, public, summary_of, write_trials
 from nas.pipeline.verdict import verdict
@@ -225,7 +226,7 @@ def latency_of(architecture: Architecture, limits: Limits) -> dict[str, Any]:
         "facts": limits.costs.device.facts,
         "network": asdict(limits.costs.network_ms(architecture)),
         "steps": limits.budget.steps,
-        "parts": [asdict(part) for part in limits.targets[0].parts],
+        "parts": part_rows(limits.targets[0].parts),
         "pipeline_ms": limits.pipeline_ms(architecture),
         **_costs(architecture, limits),
     }

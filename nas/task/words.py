@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from nas.costs.part_rows import parts_in_words
 from nas.pipeline.contract import Told
 from nas.pipeline.summary import began_in_words
 from nas.run.looks import seen_in_words
@@ -38,6 +39,8 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
             f"{pipeline['low_ms']:.5g} to {pipeline['high_ms']:.5g}; {summary['device']}: "
             f"{summary['device_status']}"
         )
+        if parts := parts_in_words(pipeline):
+            lines.append(parts)
     if network := summary["network"]:
         lines.append(
             f"the winner: {network['parameters']:,} parameters, {network['gflops']:.4g} GFLOPs, "

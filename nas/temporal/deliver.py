@@ -9,6 +9,7 @@ import torch
 from nas import bundle
 from nas.costs.block_costs import BlockCosts, layout
 from nas.costs.limits import Limits
+from nas.costs.part_rows import part_rows
 from nas.costs.published import published_beside
 from nas.pipeline.contract import Outcome
 from nas.pipeline.summary import public, summary_of, write_trials
@@ -170,7 +171,7 @@ def latency_of(architecture: Architecture, costs: BlockCosts, limits: Limits) ->
         "facts": costs.device.facts,
         "network": asdict(costs.network_ms(architecture)),
         "steps": limits.budget.steps,
-        "parts": [asdict(part) for part in limits.targets[0].parts],
+        "parts": part_rows(limits.targets[0].parts),
         "pipeline_ms": limits.pipeline_ms(architecture),
         "image_ms": costs.image_ms,
         "slots": {

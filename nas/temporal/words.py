@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from nas.costs.part_rows import parts_in_words
 from nas.pipeline.contract import Told
 from nas.pipeline.summary import began_in_words
 from nas.run.looks import seen_in_words
@@ -36,6 +37,8 @@ def _lines(summary: dict[str, Any], out: Path) -> list[str]:
         f"{summary['device_status']}"
     )
     lines = [first]
+    if parts := parts_in_words(pipeline):
+        lines.append(parts)
     if summary["weights"] != INHERITED:
         lines.append(f"weights of the bundle: {summary['weights']}")
     if summary["published"]:

@@ -7,7 +7,7 @@ W / factor).
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces import InputError
 
@@ -23,6 +23,21 @@ class Autoencoder(Protocol):
     @property
     def factor(self) -> int:
         """How many pixels high and wide one latent is."""
+        ...
+
+    @property
+    def scaling(self) -> float:
+        """By what latents are larger than what the decoder's network takes."""
+        ...
+
+    @property
+    def shift(self) -> float:
+        """What the decoder's network wants added to them, scaled back."""
+        ...
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The network in `decode`: `latents / scaling + shift` to images, not yet clamped."""
         ...
 
     def encode(self, x_NCHW: Tensor) -> Tensor:

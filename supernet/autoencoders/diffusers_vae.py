@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_spaces import InputError
 from search_spaces.files.document import finite, positive
@@ -47,12 +47,30 @@ class DiffusersVAE:
     @torch.no_grad()
     def decode(self, latents_NCHW: Tensor) -> Tensor:
         """Images in [-1, 1]."""
-        decoded: Tensor = self.vae.decode(latents_NCHW / self.scaling + self.shift).sample
+        decoded: Tensor = self.decoder(latents_NCHW / self.scaling + self.shift)
         return decoded.clamp(-1, 1)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The network in `decode`."""
+        return _Decoder(self.vae)
 
     def to(self, device: torch.device) -> object:
         """Move the weights; images and latents are given and returned there, too."""
         return self.vae.to(device)
+
+
+class _Decoder(nn.Module):
+    """The half of a VAE that decodes; tensors in and out, as torch.export wants them."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.before: nn.Module = vae.post_quant_conv or nn.Identity()
+        self.body: nn.Module = vae.decoder
+
+    def forward(self, latents_NCHW: Tensor) -> Tensor:
+        found: Tensor = self.body(self.before(latents_NCHW))
+        return found
 
 
 def open_vae(folder: Path) -> DiffusersVAE:

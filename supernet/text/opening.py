@@ -12,7 +12,6 @@ from search_spaces import InputError
 from supernet.checkpoint import file_sha256
 from supernet.text.clip_text import CONFIG, ClipText, clip_text_files, open_clip_text
 from supernet.text.clip_tokenizer import ClipTokenizer, open_tokenizer, tokenizer_files
-from supernet.text.contract import TextEncoder
 
 MODEL, TOKENIZER = "text_encoder", "tokenizer"  # folders of a pipeline of diffusers
 CHUNK = 16  # texts at a time
@@ -52,7 +51,7 @@ class ClipTextEncoder:
         return self.model.to(device)
 
 
-def open_text_encoder(folder: Path) -> TextEncoder:
+def open_text_encoder(folder: Path) -> ClipTextEncoder:
     """A text encoder, of which nothing but numbers and words is read.
 
     Args:

@@ -14,8 +14,9 @@ from runs import NAS
 
 import nas
 from examples.tiny_text_encoder import write_pipeline
+from nas.sampling.noise import drawn
 from nas.sampling.prompts import Digits
-from nas.sampling.sampler import sampler_of
+from nas.sampling.sampler import Sampler, sampler_of
 from supernet.flow_matching import generate, step_times
 from temporal_bundle.testing import write_tuning
 
@@ -57,9 +58,7 @@ def test_a_prompt_becomes_a_film(bundle: Path, tmp_path: Path) -> None:
     assert min(told["pixels"]) >= 256, "large enough to look at"
     context = torch.zeros(1, 2, 10)
     context[0, 0, 3] = context[0, 1, 5] = 1
-    noise = torch.randn(
-        1, channels, count, height, width, generator=torch.Generator().manual_seed(0)
-    )
+    noise = drawn(0, (1, channels, count, height, width))()
     made = generate(opened.denoiser(), noise, context, step_times(3), 2.0)[0, 0].clamp(-1, 1)
     for shown, own in zip(frames, made, strict=True):
         large = torch.nn.functional.interpolate(own[None, None], shown.shape[:2], mode="bicubic")
@@ -111,6 +110,17 @@ def test_a_leap_takes_each_guess_and_noises_it_again(bundle: Path) -> None:
     opened = nas.Bundle.load(bundle)
     sampler = sampler_of(opened, tuned=False, steps=None, guidance=None)
     assert sampler.calls == 50, "25 guided steps, as previews are made"
+    leaping, shape, seen = Sampler("leap", (1.0, 0.25)), (1, 1, 2, 3, 3), []
+
+    def at_once(x: torch.Tensor, time: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return x / time[:, None, None, None, None]  # whatever is shown, the data is zeros
+
+    made = leaping.clips(at_once, context := torch.zeros(1, 2, 10), context[0], drawn(7, shape))
+    first, second = (draw() for draw in [drawn(7, shape)] * 2)
+    assert torch.equal(seen[0], first)
+    assert torch.equal(seen[1], second * 0.25), "noise that is drawn anew"
+    assert not made.any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""`nas export --pipeline`: a text encoder, a bundle's network and a decoder for a phone."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.output import print_json, print_line, print_note, print_table
+from search_spaces.files.errors import InputError
+
+if TYPE_CHECKING:
+    from nas.bundle import Bundle
+    from nas.phone.writing import PipelineReport, Wishes
+
+
+def export_pipeline(
+    opened: "Bundle", out: Path, wishes: "Wishes", *, replace: bool, json: bool
+) -> "PipelineReport":
+    """Write the folder, and say what is in it."""
+    from nas.export import ExportError
+    from nas.phone.writing import export_pipeline as write
+    from nas.progress import Progress
+
+    try:
+        report = write(opened, out, wishes, replace=replace, progress=Progress(3))
+    except ExportError as error:
+        print_note(str(error))
+        sys.exit(1)
+    if json:
+        print_json(report.to_json())
+    else:
+        _print(report, wishes)
+    return report
+
+
+def wished(
+    opened: "Bundle",
+    told: dict[str, str],
+    *,
+    text_encoder: Path | None,
+    steps: int | None,
+    guidance: float | None,
+    **others: Any,
+) -> "Wishes":
+    """What the flags ask for; `told` says which weights of the bundle are taken.
+
+    Raises:
+        InputError: no text encoder, or a sampler that the weights are not for.
+    """
+    from nas.phone.writing import Wishes
+    from nas.sampling.sampler import sampler_of
+
+    if text_encoder is None:
+        raise InputError("--pipeline: prompts go through a text encoder; give --text-encoder")
+    tuned = told["which"] == "tuned"
+    sampler = sampler_of(opened, tuned=tuned, steps=steps, guidance=guidance)
+    return Wishes(text_encoder, sampler=sampler, tuned=tuned, weights=told, **others)
+
+
+def _print(report: "PipelineReport", wishes: "Wishes") -> None:
+    print_table(
+        ["part", ">MB", ">products", ">GFLOPs a call", ">calls", ">seconds"],
+        (
+            (
+                part.packages[0].name,
+                f"{part.size_mb:.1f}",
+                part.products,
+                f"{part.flops / 1e9:.2f}",
+                _calls(name, report, wishes),
+                f"{part.seconds:.0f}",
+            )
+            for name, part in report.parts.items()
+        ),
+    )
+    size_mb = sum(part.size_mb for part in report.parts.values())
+    print_line(
+        f"{report.folder}: {size_mb:.1f} MB, {report.seconds:.0f} s, peak {report.peak_gb:.1f} GB "
+        "of memory; every package was read back: as traced"
+    )
+    print_line(f"weights: {wishes.weights['says']}; {wishes.sampler.words}")
+    print_line(f"on a Mac: python {report.folder / 'run.py'} --prompt TEXT --out clip.mp4")
+
+
+def _calls(name: str, report: "PipelineReport", wishes: "Wishes") -> int:
+    """How often a part runs for one clip."""
+    if name == "denoiser":
+        return wishes.sampler.calls
+    if name == "decoder":
+        frames, a_call = (int(report.manifest[of]["frames"]) for of in ("video", "decoder"))
+        return -(-frames // a_call)
+    return 1 if wishes.sampler.guidance == 1 else 2

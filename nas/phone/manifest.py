@@ -1,0 +1,68 @@
+"""pipeline.json: what a phone needs to know of its pipeline's parts, and the hash of each file.
+
+A hash shows that nothing changed since a file was written, not who wrote it.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from search_spaces import InputError
+from search_spaces.files import document
+from search_spaces.files.document import Json
+from temporal_bundle import sha256
+from temporal_bundle.manifest import one_line
+
+FORMAT, VERSION, MAJOR = "temporal-nas/pipeline", "1.0", 1
+MANIFEST = "pipeline.json"
+SCHEMA = Path(__file__).with_name("pipeline.schema.json")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of every file but the manifest, by its path in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: sha256(path) for name, path in names.items() if name != MANIFEST}
+
+
+def write_manifest(folder: Path, content: Json) -> Json:
+    """Write the manifest of a folder whose other files are there; it comes back whole."""
+    whole = {"format": FORMAT, "version": VERSION, "files": hashes(folder), **content}
+    check(whole, folder / MANIFEST)
+    (folder / MANIFEST).write_text(document.dumps(whole), encoding="utf-8")
+    return whole
+
+
+def read_pipeline(folder: Path) -> Json:
+    """The manifest of a pipeline's folder, whose files are as it says.
+
+    Raises:
+        InputError: no pipeline, a newer one, a missing or a changed file.
+    """
+    file = folder / MANIFEST
+    manifest = document.read(file, FORMAT, MAJOR)
+    check(manifest, file)
+    for name, wanted in manifest["files"].items():
+        path = folder / name
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path}: is missing, and {MANIFEST} lists it; export it again")
+        if sha256(path) != wanted:
+            raise InputError(
+                f"{path}: is not the file that {MANIFEST} was written for; export it again"
+            )
+    return manifest
+
+
+def check(manifest: Json, file: Path) -> None:
+    """Hold a manifest against the schema; InputError with where it differs."""
+    for error in _validator().iter_errors(manifest):
+        where = ".".join(map(str, error.absolute_path)) or "the document"
+        raise InputError(f"{file}: {one_line(where)}: {one_line(error.message)}")
+
+
+@lru_cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))

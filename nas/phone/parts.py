@@ -1,0 +1,85 @@
+"""The networks of a pipeline beside a bundle's denoiser: opened, and held against it."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from latency.tracing.tracing import trace
+from nas.bundle import Bundle
+from nas.bundle.runnable import Runnable
+from nas.costs.predicted_parts import stretch
+from nas.sampling.making import opened_decoder
+from nas.sampling.prompts import opened_text_encoder
+from search_spaces import InputError
+from supernet.autoencoders.contract import Autoencoder
+from supernet.text.opening import ClipTextEncoder
+
+TEXT, DENOISER, DECODER = "text_encoder", "denoiser", "decoder"
+FLOAT16 = 2  # bytes of a number
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What stands beside the denoiser.
+
+    Args:
+        text: of prompts.
+        decoder: of latents; None for a network of pixels.
+        clip_shape: (channels, frames, height, width) of what the denoiser makes.
+    """
+
+    text: ClipTextEncoder
+    decoder: Autoencoder | None
+    clip_shape: tuple[int, int, int, int]
+
+    def text_network(self) -> Runnable:
+        """Ids of one text to the states of its tokens."""
+        ids_NL = torch.zeros(1, self.text.tokens, dtype=torch.long)
+        return Runnable(self.text.model, (ids_NL,), ("ids",), lambda _: TEXT)
+
+    def decoder_network(self, frames: int) -> Runnable:
+        """So many latents to images, not clamped."""
+        assert self.decoder is not None
+        channels, _, height, width = self.clip_shape
+        latents_NCHW = torch.zeros(frames, channels, height, width)
+        return Runnable(self.decoder.decoder, (latents_NCHW,), ("latents",), lambda _: DECODER)
+
+    def decoder_frames(self, most_mb: float | None) -> int:
+        """How many frames the decoder takes a call, in float16.
+
+        Args:
+            most_mb: its weights and activations; None for frame by frame.
+
+        Raises:
+            InputError: not even one fits.
+        """
+        if most_mb is None:
+            return 1
+        network = self.decoder_network(1)
+        one = trace(network.module, *network.inputs, name=DECODER)
+        weights_mb, frame_mb = (
+            number_bytes / one.number_bytes * FLOAT16 / MB
+            for number_bytes in (one.weight_bytes, one.peak_bytes)
+        )
+        if weights_mb + frame_mb > most_mb:
+            least = math.ceil(weights_mb + frame_mb)
+            raise InputError(
+                f"`decoder_mb={most_mb:g}`: the decoder needs {least} MB for one frame; give as "
+                "much, or a smaller decoder"
+            )
+        return stretch(self.clip_shape[1], weights_mb, frame_mb, most_mb)
+
+
+def open_parts(bundle: Bundle, text_encoder: Path, vae: Path | None) -> Parts:
+    """Open what stands beside a bundle's denoiser.
+
+    Raises:
+        InputError: nothing there, of another width or other channels than the denoiser has, a
+            tokenizer of another model, or no decoder where one is needed.
+    """
+    shape = bundle.opened.clip_shape
+    text = opened_text_encoder(text_encoder, bundle.opened.context_shape)
+    return Parts(text, opened_decoder(bundle, vae), shape)
