@@ -106,10 +106,14 @@ class _Series:
 
     @staticmethod
     def of(jobs: Jobs) -> "_Series":
-        """What all jobs take in each round, so that long ones count most, as networks do."""
-        at_s = np.array([[each.at_s for each in rounds] for rounds in jobs])
+        """What all jobs take in each round, so that long ones count most, as networks do.
+
+        In the order of time: a clock may be set back, and a table be written by hand.
+        """
+        at_s = np.array([[each.at_s for each in rounds] for rounds in jobs]).mean(axis=0)
         total_ms = np.array([[each.latency_ms for each in rounds] for rounds in jobs]).sum(axis=0)
-        return _Series(at_s.mean(axis=0), np.log(total_ms))
+        order = np.argsort(at_s)
+        return _Series(at_s[order], np.log(total_ms[order]))
 
     @property
     def step_s(self) -> float:

@@ -2,9 +2,11 @@
 
 import io
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from av.error import FFmpegError
 from PIL import Image
 from torch import Tensor
 
@@ -12,8 +14,8 @@ from nas.sampling.grid import gif_bytes, grid_frames
 from search_spaces import InputError
 from search_spaces.files.document import write_atomically
 
-COLUMNS = 4
 LEAST_PX = 256  # of a clip's height in the file: small ones are enlarged
+SHORTEST_MS = 20  # of a frame: what shows a GIF shows no faster
 MP4, GIF = ".mp4", ".gif"
 CODEC, OPTIONS = "libx264", {"crf": "18"}
 OTHER_CODEC = "mpeg4"  # where FFmpeg was built without the usual one
@@ -29,18 +31,25 @@ def write_clips(path: Path, x_BCTHW: Tensor, words: list[str], fps: float) -> tu
     """Write clips side by side, several with what was asked for below; the file's width and height.
 
     Raises:
-        InputError: a name of another kind of file.
+        InputError: a name of another kind of file, or pictures that no MP4 holds.
     """
     check_suffix(path)
     several = len(x_BCTHW) > 1
-    columns = min(COLUMNS, math.ceil(math.sqrt(len(x_BCTHW))))
+    columns = math.ceil(math.sqrt(len(x_BCTHW)))
     tallest = max(LEAST_PX, x_BCTHW.shape[3])
     frames = grid_frames(x_BCTHW, words if several else [""], columns, tallest)
     if path.suffix.lower() == GIF:
-        frame_ms = round(1000 / fps)
+        frame_ms = max(SHORTEST_MS, round(1000 / fps))
         data = gif_bytes(frames, frame_ms, frame_ms)
     else:
-        data = _mp4_bytes(frames, fps)
+        try:
+            data = _mp4_bytes(frames, fps)
+        except FFmpegError as error:
+            width, height = frames[0].size
+            raise InputError(
+                f"{path}: FFmpeg makes no video of {width} x {height} pixels ({error}); give fewer "
+                "prompts, or a name that ends in .gif"
+            ) from None
     write_atomically(path, data)
     return frames[0].size
 
@@ -53,7 +62,9 @@ def _mp4_bytes(frames: list[Image.Image], fps: float) -> bytes:
     buffer = io.BytesIO()
     codec = CODEC if CODEC in av.codecs_available else OTHER_CODEC
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=round(fps), options=OPTIONS)
+        stream = container.add_stream(
+            codec, rate=Fraction(fps).limit_denominator(1000), options=OPTIONS
+        )
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for each in frames:

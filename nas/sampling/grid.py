@@ -68,8 +68,9 @@ def _grid(images_BCHW: Tensor, words: Sequence[str], columns: int, tallest: int)
 
 def _fitting(text: str, width: int, font: Font) -> str:
     """As much of a text as stands below a picture."""
-    if font.getlength(text) <= width:
+    if len(text) <= width and font.getlength(text) <= width:
         return text
+    text = text[:width]  # no letter is narrower than a pixel
     while text and font.getlength(f"{text}\u2026") > width:
         text = text[:-1]
     return f"{text.rstrip()}\u2026"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from search_spaces import InputError
+from supernet.data.captions import plain
 from supernet.data.digits import CLASSES
 
 if TYPE_CHECKING:
@@ -115,13 +116,13 @@ def read_prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
     Raises:
         InputError: no prompt at all, or a file that is no text.
     """
-    found = list(prompts)
+    found = [plain(prompt, "the prompt") for prompt in prompts]
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: is no file of prompts: {error}") from None
-        found += [line.strip() for line in lines if line.strip()]
+        found += [plain(line, str(file)) for line in lines if line.strip()]
     if not found:
         raise InputError("say what to make: `prompt=TEXT`, or `prompt_file=FILE` with one a line")
     return found

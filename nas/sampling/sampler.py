@@ -1,5 +1,6 @@
 """How clips are made of a bundle's weights: by guided steps, or by the few that tuning left."""
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -58,8 +59,11 @@ def sampler_of(
         guidance: of these; None for 4.
 
     Raises:
-        InputError: steps or guidance of tuned weights, which were tuned for theirs.
+        InputError: guidance that is no number; steps or guidance of tuned weights, which were tuned
+            for theirs.
     """
+    if guidance is not None and not math.isfinite(guidance):
+        raise InputError(f"`guidance={guidance}`: expected a number, 1 for none")
     if tuned and bundle.finetuned is not None:
         if steps is not None or guidance is not None:
             raise InputError(

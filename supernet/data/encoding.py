@@ -4,6 +4,7 @@ Each video becomes one file in a folder beside the one that is wanted. A folder 
 unfinished is gone on with, video by video; it takes its name when it is whole.
 """
 
+import hashlib
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -198,6 +199,11 @@ class Encoding:
         for number in range(len(sources)):
             both.films.extend((dict(entry), text) for entry, text in found[number].films)
             both.uncaptioned.extend(found[number].uncaptioned)
+        if both.uncaptioned and not any(text for _, text in both.films):
+            raise InputError(
+                f"{self.videos}: none of its {len(both.uncaptioned)} films has a caption; put "
+                "NAME.txt beside each, or metadata.csv with file_name and text"
+            )
         if not both.films:
             count = len(sources)
             raise InputError(f"{self.videos}: none of its {count} videos can be decoded")
@@ -244,7 +250,7 @@ class Encoding:
             "format": FORMAT, "version": f"{MAJOR}.{int(self.captions is not None)}",
             "channels": coder_of(self._coding).channels,
             "height": self.height, "width": self.width, "factor": coder_of(self._coding).factor,
-            "fps": self.fps, "files": entries,
+            "fps": self.fps, "files": entries, **self._told_sources,
             "autoencoder": {
                 "name": self.autoencoder.resolve().name,
                 "sha256": self._settings["autoencoder"], "file": own,
@@ -266,13 +272,33 @@ class Encoding:
             raise InputError(
                 f"{out}: exists, and holds no latents; choose another `out=`"
             ) from None
-        # Of a film without a whole frame there is nothing; of shards, only a reading would tell.
-        films = {film_file_name(film) for film in self._found.films}
-        if found != self._settings or not (self._found.has_shards or listed <= films):
+        if "sources" in index:
+            same = index["sources"] == self._sources_sha256
+        else:  # of a film without a whole frame there is nothing
+            same = listed <= {film_file_name(film) for film in self._found.films}
+        if found != self._settings or not same:
             raise InputError(
                 f"{out}: holds latents of other videos or settings; choose another `out=`"
             )
         return index
+
+    @property
+    def _told_sources(self) -> Json:
+        """Of what the latents are, where their files' names do not say it."""
+        if self.captions is None and not self._found.has_shards:
+            return {}
+        return {"sources": self._sources_sha256}
+
+    @cached_property
+    def _sources_sha256(self) -> str:
+        """What tells films with their captions, and shards, from others."""
+        told = [
+            f"{film_file_name(each)} {each.caption}"
+            if isinstance(each, FilmFile)
+            else file_sha256(each.path)
+            for each in self._found.sources
+        ]
+        return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()
 
     @cached_property
     def _coding(self) -> Coding:

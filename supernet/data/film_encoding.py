@@ -115,7 +115,7 @@ def encode_source(
     """
     if isinstance(source, FilmFile):
         return _encode_films(coding, folder, iter([_film(source)]), report)
-    told = f"{source.source}\n{video_digest(source.path)}"
+    told = f"{source.source}\n{file_sha256(source.path)}"  # a caption may be all that was changed
     note = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.shard.json"
     if note.exists():
         found = Encoded(**json.loads(note.read_text(encoding="utf-8")))

@@ -73,6 +73,15 @@ def test_tables_of_one_go_are_one_and_those_of_two_are_two() -> None:
     assert drift_of([[], [()]]) is None
 
 
+def test_a_clock_that_is_set_back_makes_a_device_that_opens() -> None:
+    at_s = np.array([300.0, 100, 0, 200, 400])
+    back = drift_of([table(at_s, np.array([0.0, 0.01, 0.02, 0.0, 0.01]))])
+    order = np.argsort(at_s)
+    assert back == drift_of([table(at_s[order], np.array([0.02, 0.01, 0.0, 0.0, 0.01]))])
+    assert back is not None
+    assert back.span_s == 400
+
+
 def test_a_stiller_machine_has_the_narrower_bounds() -> None:
     at_s = np.arange(8) * 20.0
     shape = np.array([0.0, 1, -1, 2, 0, 1, -2, -1])

@@ -68,7 +68,7 @@ def test_a_prompt_becomes_a_film(bundle: Path, tmp_path: Path) -> None:
 def test_several_prompts_are_a_grid_that_the_seed_alone_decides(
     bundle: Path, call: Call, tmp_path: Path
 ) -> None:
-    (tmp_path / "prompts.txt").write_text("seven\n\n0 and 9\n", encoding="utf-8")
+    (tmp_path / "prompts.txt").write_text("seven\r\n\r\n0 and  9\r\n", encoding="utf-8-sig")
     asked = ["--prompt", "4", "--prompt-file", "prompts.txt", "--steps", "2", "--frames", "5"]
     for name, seed in (("a.gif", "3"), ("b.gif", "3"), ("c.gif", "4")):
         code, _, err = call("sample", str(bundle), *asked, "--seed", seed, "--out", name)
@@ -133,6 +133,8 @@ def test_a_leap_takes_each_guess_and_noises_it_again(bundle: Path) -> None:
         (("--prompt", "1", "--out", "a.avi"), "give a name that ends in .mp4 or .gif"),
         (("--prompt", "1", "--text-encoder", "nowhere"), "nowhere"),
         (("--prompt", "1", "--vae", "nowhere"), "nowhere"),
+        (("--prompt", "1", "--guidance", "nan"), "--guidance nan: expected a number"),
+        (("--prompt", "caf\udce9"), "is no Unicode text"),
         (("--prompt-file", "nowhere.txt"), "nowhere.txt: is no file of prompts"),
         (("--prompt", "1", "--weights", "tuned"), "holds no tuned weights"),
     ],
