@@ -16,6 +16,7 @@ from torch import Tensor
 from examples.captioned_digits.data import open_clips
 from examples.captioned_digits.space import UNET
 from nas.bundle import Bundle
+from nas.sampling.noise import drawn
 from nas.sampling.sampler import sampler_of
 from supernet.evaluation.sampling import Samples
 
@@ -45,16 +46,11 @@ def generated(bundle: Bundle, samples: Samples, *, tuned: bool) -> Tensor:
     """Clips for the contexts of test clips, by the sampler that the weights are for."""
     sampler = sampler_of(bundle, tuned=tuned, steps=None, guidance=None)
     network = bundle.network(finetuned=tuned)
-    noise = torch.randn(
-        samples.real.x_BCTHW.shape, generator=torch.Generator().manual_seed(samples.seed)
-    )
-    both = zip(torch.split(samples.real.context_BLC, CHUNK), torch.split(noise, CHUNK), strict=True)
-    return torch.cat(
-        [
-            sampler.clips(network, context, samples.empty, part, samples.seed + place)
-            for place, (context, part) in enumerate(both)
-        ]
-    )
+    made = []
+    for place, context_BLC in enumerate(torch.split(samples.real.context_BLC, CHUNK)):
+        draw = drawn(samples.seed + place, (len(context_BLC), *samples.real.x_BCTHW.shape[1:]))
+        made.append(sampler.clips(network, context_BLC, samples.empty, draw))
+    return torch.cat(made)
 
 
 def _found(samples: Samples, x_BCTHW: Tensor) -> str:

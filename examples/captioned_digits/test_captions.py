@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from adversarial_finetune.data import find_clips
 from examples.captioned_digits.data import asked, captions, open_clips, states
 from examples.captioned_digits.space import SPACE, UNET
 from examples.captioned_digits.text import WORDS, text_encoder, write_text_encoder
@@ -66,8 +66,9 @@ def test_what_asks_for_nothing_is_the_empty_caption(tmp_path: Path) -> None:
     dropped = (batch.context_BLC == empty).all(-1).all(-1)
     assert 0 < dropped.sum() < 20
     write_clips(tmp_path / "clips", SPACE, DATA, {"train": 2, "validation": 1, "test": 1})
-    stored = load_file(tmp_path / "clips" / "train.safetensors")["empty_context"]
-    check_close(stored.float(), empty.half().float())
+    handed_on = find_clips(tmp_path / "clips", "train").contexts.empty_LC
+    assert handed_on is not None
+    check_close(handed_on.float(), empty.half().float())
 
 
 def test_a_prompt_is_the_context_of_the_same_words(folder: Path) -> None:
