@@ -86,7 +86,7 @@ def made(made_once: Made) -> Given:
     def fill(folder: Path) -> None:
         write_parts(folder)
         write_bundle(folder / "pixels", 1)
-        write_tuning(folder / "pixels")
+        tune(folder / "pixels")
 
     return Given(made_once("pipeline", fill))
 
