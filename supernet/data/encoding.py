@@ -34,7 +34,7 @@ from supernet.data.film_encoding import (
     encode_source,
     film_file_name,
 )
-from supernet.data.film_sources import FilmFile, Found, Source, find_sources
+from supernet.data.film_sources import FilmFile, Found, Shard, Source, find_sources
 from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR
 from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
@@ -246,11 +246,14 @@ class Encoding:
 
     def _index(self, entries: list[Json]) -> Json:
         own = None if self.autoencoder.is_dir() else AUTOENCODER
+        told: Json = {}  # names of files say which films they are of, not which captions and shards
+        if self.captions is not None or self._found.has_shards:
+            told["sources"] = self._sources_sha256({entry["file"] for entry in entries})
         return {
             "format": FORMAT, "version": f"{MAJOR}.{int(self.captions is not None)}",
             "channels": coder_of(self._coding).channels,
             "height": self.height, "width": self.width, "factor": coder_of(self._coding).factor,
-            "fps": self.fps, "files": entries, **self._told_sources,
+            "fps": self.fps, "files": entries, **told,
             "autoencoder": {
                 "name": self.autoencoder.resolve().name,
                 "sha256": self._settings["autoencoder"], "file": own,
@@ -273,7 +276,7 @@ class Encoding:
                 f"{out}: exists, and holds no latents; choose another `out=`"
             ) from None
         if "sources" in index:
-            same = index["sources"] == self._sources_sha256
+            same = index["sources"] == self._sources_sha256(listed)
         else:  # of a film without a whole frame there is nothing
             same = listed <= {film_file_name(film) for film in self._found.films}
         if found != self._settings or not same:
@@ -282,22 +285,11 @@ class Encoding:
             )
         return index
 
-    @property
-    def _told_sources(self) -> Json:
-        """Of what the latents are, where their files' names do not say it."""
-        if self.captions is None and not self._found.has_shards:
-            return {}
-        return {"sources": self._sources_sha256}
-
-    @cached_property
-    def _sources_sha256(self) -> str:
-        """What tells films with their captions, and shards, from others."""
-        told = [
-            f"{film_file_name(each)} {each.caption}"
-            if isinstance(each, FilmFile)
-            else file_sha256(each.path)
-            for each in self._found.sources
-        ]
+    def _sources_sha256(self, listed: set[str]) -> str:
+        """What tells the films that are listed, with their captions, and shards from others."""
+        told = [file_sha256(each.path) for each in self._found.sources if isinstance(each, Shard)]
+        films = {film_file_name(film): film.caption for film in self._found.films}
+        told += [f"{name} {caption}" for name, caption in films.items() if name in listed]
         return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()
 
     @cached_property
