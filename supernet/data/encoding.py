@@ -199,7 +199,9 @@ class Encoding:
         for number in range(len(sources)):
             both.films.extend((dict(entry), text) for entry, text in found[number].films)
             both.uncaptioned.extend(found[number].uncaptioned)
-        if both.uncaptioned and not any(text for _, text in both.films):
+        skips = self.captions is not None and self.captions.uncaptioned == SKIP
+        asked_for = any(text for _, text in both.films)
+        if both.uncaptioned and not asked_for and (both.films or skips):
             raise InputError(
                 f"{self.videos}: none of its {len(both.uncaptioned)} films has a caption; put "
                 "NAME.txt beside each, or metadata.csv with file_name and text"

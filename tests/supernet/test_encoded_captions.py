@@ -227,6 +227,21 @@ def test_shards_make_what_their_films_make(place: Path) -> None:
     assert contents(place / "again") == contents(place / "out")
 
 
+def test_what_only_shards_or_captions_tell_apart_is_told_apart(place: Path) -> None:
+    pytest.importorskip("webdataset")
+    packed(place, (0, 1), "a.tar")
+    encoding(place, "shards").run(place / "out")
+    packed(place, (2, 3), "a.tar")
+    with pytest.raises(InputError, match="holds latents of other videos or settings"):
+        encoding(place, "shards").run(place / "out")
+    for film in (place / "shards").glob("*.tar"):
+        with tarfile.open(film, "w") as tar:
+            tar.add(next(place.rglob("0.mkv")), "a.mkv")
+    for uncaptioned in ("zeros", "skip"):
+        with pytest.raises(InputError, match="none of its 1 films has a caption"):
+            encoding(place, "shards", uncaptioned=uncaptioned).run(place / uncaptioned)
+
+
 def test_a_torn_shard_leaves_nothing(place: Path) -> None:
     pytest.importorskip("webdataset")
     packed(place, (0, 1), "a.tar")
