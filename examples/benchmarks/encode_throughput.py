@@ -14,6 +14,7 @@ show what their storing takes.
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -120,7 +121,8 @@ def share_of_worker(asked: argparse.Namespace, folder: Path) -> float:
 
 def encoder_alone(asked: argparse.Namespace, autoencoder: Path) -> float:
     """Clips a second of as many processes at once."""
-    with ProcessPoolExecutor(asked.workers) as pool:
+    fresh = multiprocessing.get_context("spawn")  # a fork of torch's threads may never answer
+    with ProcessPoolExecutor(asked.workers, mp_context=fresh) as pool:
         job = (autoencoder, asked.frames, asked.latents * FACTOR, asked.alone)
         done = [pool.submit(clips_per_s, *job) for _ in range(asked.workers)]
         return sum(each.result() for each in done)
