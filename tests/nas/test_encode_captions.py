@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import tarfile
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from processes import kill_when
+from processes import kill_when, killed_once
 from safetensors.torch import load_file
 from test_clip_files import read
 
@@ -133,14 +131,6 @@ def test_workers_make_what_one_process_makes(place: Path, call: Call) -> None:
     assert code == 0, words
     assert json.loads(out)["videos"] == FILMS
     assert contents(place / "two") == contents(place / "one")
-
-
-def killed_once(path: Path) -> str:
-    """A task whose worker dies the first time."""
-    if not path.exists():
-        path.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return path.name
 
 
 @pytest.mark.long
