@@ -47,6 +47,10 @@ class CaptionedDigits:
         """The caption of a context; empty where nothing is asked for."""
         return captions()[int(nearest(context_LC[None]))]
 
+    def labels(self, context_BLC: Tensor) -> Tensor:
+        """Which digits contexts ask for, zeros and ones (B, CLASSES)."""
+        return asked(context_BLC).amax(1)
+
     def empty_context(self) -> Tensor:
         """The states of the empty caption."""
         return states()[-1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adversarial_finetune.data import find_clips
+from adversarial_finetune.data import ClipFiles, find_clips
 from examples.captioned_digits.data import asked, captions, open_clips, states
 from examples.captioned_digits.space import SPACE, UNET
 from examples.captioned_digits.text import WORDS, text_encoder, write_text_encoder
@@ -45,6 +45,13 @@ def test_every_caption_is_told_from_every_other() -> None:
     assert len(set(captions())) == len(captions()) == 10 * 11 * 4 + 1
     assert [open_clips(UNET, "test").caption(each.half()) for each in states()] == captions()
     assert not any(text_encoder().is_cut(caption) for caption in captions())
+
+
+def test_the_training_package_is_told_which_digits_are_asked_for(tmp_path: Path) -> None:
+    write_clips(tmp_path / "clips", SPACE, DATA, {"train": 8, "validation": 1, "test": 1})
+    told = ClipFiles(find_clips(tmp_path / "clips", "train")).labels_at(torch.arange(8))
+    digits = MovingDigits(ONE_HOT, "train").clips(8, 0).context_BLC
+    assert torch.equal(torch.as_tensor(told), digits.amax(1))
 
 
 @pytest.mark.slow

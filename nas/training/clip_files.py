@@ -5,6 +5,7 @@ A folder holds `train`, `validation` and `test`, each with
     index.json                     what is there: shapes, and each file with its rows and sha256
     00000.safetensors ...          clips (n, C, T, H, W), context_index (n,)
     contexts-00000.safetensors ... contexts (m, L, channels), each distinct one once
+                                   and labels (m, K): what each asks for, where the source tells
     captions.json                  the words of each context, where the source has some
     empty_context.safetensors      empty_context (L, channels), where what asks for nothing is none
                                    of zeros
@@ -27,7 +28,7 @@ from search_spaces import InputError, TemporalSpace
 from search_spaces.files import document
 from search_spaces.files.document import Json
 from supernet.checkpoint import file_sha256
-from supernet.data.clips import Clips, ClipSource, captions, empty_context
+from supernet.data.clips import Clips, ClipSource, captions, empty_context, labels
 from supernet.data.loading import load_clips
 from supernet.data.splits import Split
 
@@ -89,6 +90,7 @@ class _Writer:
         self._contexts = _Shards(folder, "contexts-", "contexts", shard_bytes)
         self._rows: dict[bytes, int] = {}  # of the contexts so far, by hash
         self._captions: list[str] = []
+        self._labels_shape: list[int] = []
         self._empty_LC = torch.empty(0)
 
     def add(self, drawn: Clips) -> None:
@@ -104,8 +106,13 @@ class _Writer:
         known = sha256(context_LC.numpy().tobytes()).digest()
         if known not in self._rows:
             self._rows[known] = len(self._rows)
-            self._contexts.add({"contexts": context_LC})
-            self._captions += captions(self._source, context_LC[None].float())
+            context_BLC = context_LC[None].float()
+            told_BK, row = labels(self._source, context_BLC), {"contexts": context_LC}
+            if told_BK is not None:
+                row["labels"] = told_BK[0].to(torch.uint8)
+                self._labels_shape = list(row["labels"].shape)
+            self._contexts.add(row)
+            self._captions += captions(self._source, context_BLC)
         return self._rows[known]
 
     def finish(self, split: Split, seed: int) -> None:
@@ -117,6 +124,8 @@ class _Writer:
             "clip_shape": self._clips.shape, "context_shape": self._contexts.shape,
             "shards": clips, "contexts": contexts,
         }  # fmt: skip
+        if self._labels_shape:
+            index["labels_shape"] = self._labels_shape
         if any(self._captions):
             file = self._folder / CAPTIONS
             file.write_text(json.dumps(self._captions, ensure_ascii=False), encoding="utf-8")

@@ -42,6 +42,8 @@ class ClipSource(Protocol):
       frame, where that costs no more than a clip;
     - `places: int`: how many clips differ, where they are so many and no more;
     - `caption(context_LC) -> str`: what a clip was asked for, in words;
+    - `labels(context_BLC) -> Tensor`: which of K things contexts ask for, zeros and ones (B, K),
+      where their numbers do not say so;
     - `empty_context() -> Tensor | None`: the context (L, channels) of a clip that was asked for
       nothing; None, as without it, is zeros;
     - `recogniser() -> Recogniser`: what finds in clips what was asked for. It has seen no clip of
@@ -79,6 +81,12 @@ def captions(source: ClipSource, context_BLC: Tensor) -> list[str]:
     """What each clip was asked for, in words; empty where the source has none."""
     caption: Callable[[Tensor], str] = getattr(source, "caption", lambda _: "")
     return [caption(context_LC) for context_LC in context_BLC]
+
+
+def labels(source: ClipSource, context_BLC: Tensor) -> Tensor | None:
+    """What contexts ask for (B, K), in zeros and ones; None where the source does not say."""
+    told: Callable[[Tensor], Tensor] | None = getattr(source, "labels", None)
+    return None if told is None else told(context_BLC)
 
 
 def empty_context(source: ClipSource, context_BLC: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from toy import WORDS, bars, changed_index, contexts, listed, saved, write_index, write_shards
 
 from adversarial_finetune.data import ClipFiles, open_clips
+from adversarial_finetune.errors import InputError
 from adversarial_finetune.stream import Stream
 from temporal_bundle import Bundle, open_bundle
 
@@ -40,6 +41,27 @@ def test_shards_hold_what_one_file_does(opened: Bundle, clips: Path, shards: Pat
     assert torch.equal(torch.cat(list(many.parts(7))), torch.cat(list(one.parts(7))))
     assert many.label_count == one.label_count == 3
     assert not many.nothing.any()
+
+
+def test_labels_beside_contexts_say_what_they_ask_for(opened: Bundle, shards: Path) -> None:
+    one_hot = open_clips(shards, "train", opened)
+    index_B = torch.tensor([5, 63, 0])
+    wanted = one_hot.labels_at(index_B)
+    assert wanted is not None
+    for split in ("train", "validation"):
+        where = shards / split
+        tensors = {"contexts": contexts() * 0.3, "labels": torch.eye(3, dtype=torch.uint8)}
+        table = saved(where / "contexts-00000.safetensors", tensors)
+        changed_index(where, contexts=[table | {"contexts": 3}], labels_shape=[3])
+    words = open_clips(shards, "train", opened)
+    assert words.label_count == 3
+    assert torch.equal(torch.as_tensor(words.labels_at(index_B)), wanted)
+    # Other contexts for the captions change nothing of what clips show.
+    other = open_clips(shards, "train", opened, shards)
+    assert torch.equal(torch.as_tensor(other.labels_at(index_B)), wanted)
+    changed_index(shards / "train", labels_shape=[4])
+    with pytest.raises(InputError, match=r"holds no labels of \(3, 4\) in U8"):
+        open_clips(shards, "train", opened)
 
 
 def order(data: ClipFiles, seed: int, count: int, buffer_mb: float = 0.005) -> list[int]:

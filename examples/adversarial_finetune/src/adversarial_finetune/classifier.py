@@ -1,6 +1,6 @@
 """The judge of generated clips: a small video classifier, trained on the same data, then frozen.
 
-It learns two things: what a clip shows (where contexts say so in zeros and ones), and whether its
+It learns two things: what a clip shows (where labels or contexts say so), and whether its
 frames were left as they are, shuffled, frozen, or each nudged to and fro; so that its features see
 contents and motion alike.
 """
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversarial_finetune import checkpoint
-from adversarial_finetune.data import ClipFiles, labels_of
+from adversarial_finetune.data import ClipFiles
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.learner import rate
 from adversarial_finetune.stream import Stream
@@ -107,8 +107,8 @@ def train_classifier(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))
     generator, stream = torch.Generator().manual_seed(seed), Stream(data, seed, BUFFER_MB)
     for step in range(steps):
-        x, context = data.at(stream.take(CLIPS_PER_STEP))
-        loss = model.loss(x, labels_of(context), generator)
+        index_B = stream.take(CLIPS_PER_STEP)
+        loss = model.loss(data.at(index_B)[0], data.labels_at(index_B), generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

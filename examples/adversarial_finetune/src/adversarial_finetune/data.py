@@ -22,6 +22,7 @@ class Clips:
     x_NCTHW: Tensor
     context_NLC: Tensor
     empty_LC: Tensor | None = None
+    labels_NK: Tensor | None = None  # what each asks for, where that is known
 
     def __len__(self) -> int:
         return len(self.x_NCTHW)
@@ -32,7 +33,8 @@ class Clips:
 
     def first(self, count: int) -> "Clips":
         """The first clips, or all where there are fewer."""
-        return Clips(self.x_NCTHW[:count], self.context_NLC[:count], self.empty_LC)
+        labels = None if self.labels_NK is None else self.labels_NK[:count]
+        return Clips(self.x_NCTHW[:count], self.context_NLC[:count], self.empty_LC, labels)
 
     @property
     def nothing(self) -> Tensor:
@@ -41,17 +43,15 @@ class Clips:
             return torch.zeros(self.context_NLC.shape[1:])
         return self.empty_LC.float()
 
-    @cached_property
-    def labels(self) -> Tensor | None:
-        """What each context asks for (N, K), where contexts are zeros and ones; else None."""
-        labels = labels_of(self.context_NLC)
-        return labels if labels is not None and labels.any() else None
 
+def labels_of(rows: Tensor) -> Tensor | None:
+    """What each row asks for (N, K): labels already, or contexts (N, L, K) of zeros and ones.
 
-def labels_of(context_NLC: Tensor) -> Tensor | None:
-    """What each context asks for (N, K), where contexts are zeros and ones; else None."""
-    plain = ((context_NLC == 0) | (context_NLC == 1)).all()
-    return (context_NLC.float().sum(1) > 0).float() if plain else None
+    None where they are neither.
+    """
+    if not ((rows == 0) | (rows == 1)).all():
+        return None
+    return rows.float() if rows.dim() == 2 else (rows.float().sum(1) > 0).float()
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,21 @@ class ClipFiles:
 
     @cached_property
     def label_count(self) -> int:
-        """How many things may be asked for, where contexts are zeros and ones; else 0."""
-        rows, asked = self.layout.contexts.rows, False
+        """How many things may be asked for, where labels or contexts say which; else 0."""
+        rows, asked = self.layout.labels, False
         for number in range(len(rows.shards)):
             for part in rows.parts(number, 64):
                 if (labels := labels_of(part)) is None:
                     return 0
                 asked |= bool(labels.any())
-        return rows.shape[1] if asked else 0
+        return rows.shape[-1] if asked else 0
+
+    def labels_at(self, index_B: Tensor) -> Tensor | None:
+        """What some clips were drawn for (B, K); None where that is not known."""
+        if not self.label_count:
+            return None
+        row_N = self.layout.label_row_N
+        return labels_of(self.layout.labels.at(index_B if row_N is None else row_N[index_B]))
 
     def at(self, index_B: Tensor) -> tuple[Tensor, Tensor]:
         """Clips and contexts in float32."""
@@ -98,9 +105,10 @@ class ClipFiles:
 
     def first(self, count: int) -> Clips:
         """The first clips in memory, or all where there are fewer."""
-        x, context = self.at(torch.arange(min(count, len(self))))
+        index_B = torch.arange(min(count, len(self)))
+        (x, context), labels = self.at(index_B), self.labels_at(index_B)
         self.release()
-        return Clips(x, context, self.layout.contexts.empty_LC)
+        return Clips(x, context, self.layout.contexts.empty_LC, labels)
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """All clips in order, in float32, a few at a time."""
@@ -112,6 +120,7 @@ class ClipFiles:
         """Give back the memory of what was read."""
         self.layout.clips.release()
         self.layout.contexts.rows.release()
+        self.layout.labels.release()
 
 
 def find_clips(folder: Path, split: Split, text_contexts: Path | None = None) -> Layout:

@@ -97,7 +97,7 @@ class Judge:
     @torch.inference_mode()
     def figures(self, x_NCTHW: Tensor, asked: Clips) -> Figures:
         """Of clips that were made for the contexts of others."""
-        labels, accuracy = asked.labels, None
+        labels, accuracy = asked.labels_NK, None
         if labels is not None and self.classifier.shown is not None:
             scores = [self.classifier.scores(part.float()) for part in torch.split(x_NCTHW, CHUNK)]
             accuracy = _found(torch.cat(scores), labels)

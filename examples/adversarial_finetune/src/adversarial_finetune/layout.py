@@ -4,7 +4,8 @@ CLIPS/train/index.json, format "temporal-nas/clips", lists the shards with their
 shard holds `clips` (n, C, T, H, W), and `context` (n, L, channels), or, where many clips share
 contexts, `context_index` (n,): rows of the distinct `contexts` (m, L, channels), which lie in
 shards of their own. What asks for nothing is `empty_context` (L, channels), or zeros.
-captions.json lists the words of each row of the contexts.
+captions.json lists the words of each row of the contexts. Beside the contexts may lie `labels`
+(m, K) of zeros and ones: which of K things each asks for, where its numbers do not say so.
 
 CLIPS/train.safetensors holds all that in one file, without an index.
 """
@@ -27,6 +28,7 @@ from temporal_bundle.manifest import FILE_NAME, one_line, read_json
 Split = Literal["train", "validation", "test"]
 INDEX, FORMAT, MAJOR = "index.json", "temporal-nas/clips", "1"
 CLIPS, CONTEXT, CONTEXTS, NUMBER = "clips", "context", "contexts", "context_index"
+LABELS, LABELS_SHAPE = "labels", "labels_shape"
 EMPTY = "empty_context"
 KINDS = ("F32", "F16", "BF16", "F64")
 SCALE = "clips lie about in [-1, 1], or are latents of about unit variance"
@@ -40,11 +42,13 @@ class Contexts:
         rows: the contexts (L, channels).
         empty_LC: what asks for nothing; None: zeros.
         captions: the words of each row, where they are known.
+        labels: what each row asks for (K,), in zeros and ones, where that is told beside it.
     """
 
     rows: Rows
     empty_LC: Tensor | None
     captions: list[str] | None = None
+    labels: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Layout:
         clips: the clips (C, T, H, W).
         contexts: what is asked for in them.
         row_N: which row of the contexts is each clip's; None: its own.
+        labels: what clips were drawn for: labels (K,), or contexts (L, channels) that say it where
+            they are zeros and ones.
+        label_row_N: which row of those is each clip's; None: its own.
     """
 
     where: Path
@@ -64,6 +71,8 @@ class Layout:
     clips: Rows
     contexts: Contexts
     row_N: Tensor | None
+    labels: Rows
+    label_row_N: Tensor | None
 
 
 def find_layout(folder: Path, split: Split) -> Layout:
@@ -101,7 +110,8 @@ def _single(file: Path) -> Layout:
     clips, context = (shapes[name][1] for name in (CLIPS, CONTEXT))
     shard = Shard(file, clips[0])
     contexts = Contexts(Rows([shard], CONTEXT, context[1:]), _empty(file, context[1:]))
-    return Layout(file, sha256(file), Rows([shard], CLIPS, clips[1:]), contexts, None)
+    rows = Rows([shard], CLIPS, clips[1:])
+    return Layout(file, sha256(file), rows, contexts, None, contexts.rows, None)
 
 
 def _sharded(where: Path) -> Layout:
@@ -123,7 +133,8 @@ def _sharded(where: Path) -> Layout:
         contexts = Contexts(Rows(shards, CONTEXT, context), _listed_empty(where, index, context))
     else:
         row_N = _row_numbers(shards, len(contexts.rows))
-    return Layout(where, sha256(where / INDEX), Rows(shards, CLIPS, clip), contexts, row_N)
+    rows, labels = Rows(shards, CLIPS, clip), contexts.labels or contexts.rows
+    return Layout(where, sha256(where / INDEX), rows, contexts, row_N, labels, row_N)
 
 
 def _table(where: Path, index: Mapping[str, Any]) -> Contexts | None:
@@ -131,16 +142,21 @@ def _table(where: Path, index: Mapping[str, Any]) -> Contexts | None:
     if "contexts" not in index:
         return None
     shards, shape = _shards(where, index, "contexts", "contexts"), _shape(where, index)
+    wanted = {CONTEXTS: ("F16", shape)}
+    if LABELS_SHAPE in index:
+        wanted[LABELS] = ("U8", _shape(where, index, LABELS_SHAPE))
     for shard in shards:
-        found = tensor_shapes(shard.file).get(CONTEXTS)
-        if found != ("F16", (shard.rows, *shape)):
-            raise InputError(
-                f"{shard.file}: holds no contexts of {(shard.rows, *shape)} in F16, and {INDEX} "
-                f"says so; {COPY_AGAIN}"
-            )
+        found = tensor_shapes(shard.file)
+        for name, (kind, row) in wanted.items():
+            if found.get(name) != (kind, (shard.rows, *row)):
+                raise InputError(
+                    f"{shard.file}: holds no {name} of {(shard.rows, *row)} in {kind}, and {INDEX} "
+                    f"says so; {COPY_AGAIN}"
+                )
     rows = Rows(shards, CONTEXTS, shape)
     empty = _listed_empty(where, index, shape)
-    return Contexts(rows, empty, _captions(where, index, len(rows)))
+    labels = Rows(shards, LABELS, wanted[LABELS][1]) if LABELS in wanted else None
+    return Contexts(rows, empty, _captions(where, index, len(rows)), labels)
 
 
 def _checked(
@@ -208,8 +224,7 @@ def _listed(where: Path, entry: object) -> tuple[Path, str]:
 
 
 def _shape(where: Path, index: Mapping[str, Any], name: str = "context_shape") -> tuple[int, ...]:
-    found = index.get(name)
-    axes = 4 if name == "clip_shape" else 2
+    found, axes = index.get(name), {"clip_shape": 4, LABELS_SHAPE: 1}.get(name, 2)
     if not isinstance(found, list) or len(found) != axes or not all(type(n) is int for n in found):
         raise InputError(f"{where / INDEX}: {name} must be {axes} sizes; found {str(found)[:60]}")
     return tuple(found)
