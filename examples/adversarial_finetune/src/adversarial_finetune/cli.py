@@ -186,7 +186,9 @@ def _evaluate(given: argparse.Namespace) -> None:
         *compare(asked, judge, real, given.seed, progress),
     ]
     rows = [each.to_json() for each in compared]
-    document = {"clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows}
+    document = {
+        "clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows, **judging.told,
+    }  # fmt: skip
     with replacing(figures) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     add_figures(bundle, document)
@@ -196,7 +198,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps(document))
         return
-    print(table(rows), shares(rows), sep="\n\n")
+    print(table(rows), *judging.words, shares(rows), sep="\n\n")
     print(f"both stages were trained in {run.seconds / 60:.1f} minutes")
 
 
@@ -213,10 +215,10 @@ def _ablate(given: argparse.Namespace) -> None:
     rows = ablation.run(given.variants, given.seeds, judge, real, progress)
     rows.insert(0, {"variant": REAL, **unseen(judge, judging.others).to_json()})
     if given.json:
-        print(json.dumps({"clips": len(real), "rows": rows}))
+        print(json.dumps({"clips": len(real), "rows": rows, **judging.told}))
     else:
         full = [row for row in rows if row["variant"] == FULL]
-        print(table(rows), *([shares(full)] if full else []), sep="\n\n")
+        print(table(rows), *judging.words, *([shares(full)] if full else []), sep="\n\n")
 
 
 def _sample(given: argparse.Namespace) -> None:

@@ -13,11 +13,13 @@ from adversarial_finetune.classifier import (
 )
 from adversarial_finetune.data import ClipFiles, Clips, find_clips, open_clips
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.evaluation import Judge
+from adversarial_finetune.evaluation import CHUNK, EncodedData, Judge
 from adversarial_finetune.flags import CLASSIFIER_STEPS
 from adversarial_finetune.layout import Split
 from adversarial_finetune.progress import Progress
 from adversarial_finetune.room import check_parent
+from adversarial_finetune.tables import encoder_in_words
+from adversarial_finetune.video_encoder import VideoEncoder, open_video_encoder
 from temporal_bundle import Bundle, sha256
 
 
@@ -30,6 +32,17 @@ class Judging:
     others: Clips  # real ones too, and as many
     identity: dict[str, Any]
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """Of the video encoder, where one judges."""
+        encoded = self.judge.encoded
+        return {} if encoded is None else {"video_encoder": encoded.to_json(len(self.real))}
+
+    @property
+    def words(self) -> list[str]:
+        """The same for people."""
+        return [encoder_in_words(each) for each in self.told.values()]
+
 
 def judged_by(
     given: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
@@ -37,20 +50,36 @@ def judged_by(
     """What the flags say that clips are judged by; what is trained for it is kept in a folder.
 
     Raises:
-        InputError: too few clips, or a classifier of other ones.
+        InputError: too few clips, a classifier of other ones, or no video encoder.
     """
     data, others = (_opened(given, split, bundle) for split in ("test", "validation"))
     count = min(given.clips, len(data), len(others))  # distances compare at equal counts alone
     if count < 2:
         raise InputError("--clips: give 2 or more, and data with as many test and validation clips")
+    encoder = _video_encoder(given, bundle)
     file: Path = given.classifier or folder / "classifier.safetensors"
-    judge = Judge(_classifier(given, file, bundle, progress), data)
+    classifier, encoded = _classifier(given, file, bundle, progress), None
+    if encoder is not None:
+        parts, total = data.parts(CHUNK), len(data)
+        features = encoder.features(parts, lambda done: progress("encode the data", done, total))
+        encoded = EncodedData(encoder, features)
+    judge = Judge(classifier, data, encoded)
     identity = {
         "classifier": sha256(file),
         "test": data.digest,
         "clips": count,
+        "video_encoder": None if encoder is None else encoder.to_json(),
     }
     return Judging(judge, data.first(count), others.first(count), identity)
+
+
+def _video_encoder(given: argparse.Namespace, bundle: Bundle) -> VideoEncoder | None:
+    if given.video_encoder is None:
+        if given.decoder is not None:
+            raise InputError("--decoder: is for --video-encoder, which is not given")
+        return None
+    channels = bundle.clip_shape[0]
+    return open_video_encoder(given.video_encoder, channels, given.device, given.decoder)
 
 
 def _classifier(
