@@ -9,32 +9,25 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from adversarial_finetune import pictures
 from adversarial_finetune.ablation import FULL, Ablation
 from adversarial_finetune.checkpoint import replacing
-from adversarial_finetune.classifier import (
-    Classifier,
-    load_classifier,
-    save_classifier,
-    train_classifier,
-)
 from adversarial_finetune.comparison import REAL, compare, leaping, samplers, unseen
-from adversarial_finetune.data import ClipFiles, Clips, find_clips, open_clips
+from adversarial_finetune.data import open_clips
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.evaluation import Judge, make
+from adversarial_finetune.evaluation import make
 from adversarial_finetune.events import Events, check_installed
 from adversarial_finetune.execution import Execution
-from adversarial_finetune.flags import CLASSIFIER_STEPS, SETTINGS, TERMS, parser
-from adversarial_finetune.layout import Split
+from adversarial_finetune.flags import SETTINGS, TERMS, parser
+from adversarial_finetune.judging import judged_by
 from adversarial_finetune.parallel import ProcessLostError, check_alone, first, joined, rank
 from adversarial_finetune.progress import Progress
-from adversarial_finetune.room import check_files, check_folder
+from adversarial_finetune.room import check_files, check_folder, check_parent
 from adversarial_finetune.run import Run, TrainingFailedError
 from adversarial_finetune.settings import STAGES, Settings, Stage
 from adversarial_finetune.stage_two import Terms
@@ -45,11 +38,9 @@ from adversarial_finetune.write_back import add_figures, place_for, tuned_weight
 from temporal_bundle import (
     FINETUNED,
     TUNED_WEIGHTS,
-    Bundle,
     BundleError,
     Weights,
     open_bundle,
-    sha256,
 )
 
 SAMPLED = 8
@@ -187,7 +178,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     figures, picture = folder / "figures.json", folder / "samples.png"
     check_files(figures, picture, bundle.path / FINETUNED)
     progress = Progress()
-    judging = _judging(given, bundle, folder, progress)
+    judging = judged_by(given, bundle, folder, progress)
     judge, real = judging.judge, judging.real
     asked = samplers(bundle, run.weights("one"), tuned, times, real.nothing, given.device)
     compared = [
@@ -195,7 +186,9 @@ def _evaluate(given: argparse.Namespace) -> None:
         *compare(asked, judge, real, given.seed, progress),
     ]
     rows = [each.to_json() for each in compared]
-    document = {"clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows}
+    document = {
+        "clips": len(real), "train_s": round(run.seconds, 1), "samplers": rows, **judging.told,
+    }  # fmt: skip
     with replacing(figures) as temporary:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     add_figures(bundle, document)
@@ -205,7 +198,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps(document))
         return
-    print(table(rows), shares(rows), sep="\n\n")
+    print(table(rows), *judging.words, shares(rows), sep="\n\n")
     print(f"both stages were trained in {run.seconds / 60:.1f} minutes")
 
 
@@ -213,7 +206,7 @@ def _ablate(given: argparse.Namespace) -> None:
     bundle, settings, progress = open_bundle(given.bundle), _settings(given), Progress()
     check_folder(given.out)
     given.out.mkdir(parents=True, exist_ok=True)
-    judging = _judging(given, bundle, given.out, progress)
+    judging = judged_by(given, bundle, given.out, progress)
     judge, real = judging.judge, judging.real
     ablation = Ablation(
         given.out, bundle, given.data, settings, judging.identity,
@@ -222,61 +215,10 @@ def _ablate(given: argparse.Namespace) -> None:
     rows = ablation.run(given.variants, given.seeds, judge, real, progress)
     rows.insert(0, {"variant": REAL, **unseen(judge, judging.others).to_json()})
     if given.json:
-        print(json.dumps({"clips": len(real), "rows": rows}))
+        print(json.dumps({"clips": len(real), "rows": rows, **judging.told}))
     else:
         full = [row for row in rows if row["variant"] == FULL]
-        print(table(rows), *([shares(full)] if full else []), sep="\n\n")
-
-
-@dataclass(frozen=True)
-class _Judging:
-    """What clips are judged by, and held against."""
-
-    judge: Judge
-    real: Clips  # whose contexts are asked for
-    others: Clips  # real ones too, and as many
-    identity: dict[str, Any]
-
-
-def _judging(
-    given: argparse.Namespace, bundle: Bundle, folder: Path, progress: Progress
-) -> _Judging:
-    data, others = (_opened(given, split, bundle) for split in ("test", "validation"))
-    count = min(given.clips, len(data), len(others))  # distances compare at equal counts alone
-    if count < 2:
-        raise InputError("--clips: give 2 or more, and data with as many test and validation clips")
-    file: Path = given.classifier or folder / "classifier.safetensors"
-    judge = Judge(_classifier(given, file, bundle, progress), data)
-    identity = {
-        "classifier": sha256(file),
-        "test": data.digest,
-        "clips": count,
-    }
-    return _Judging(judge, data.first(count), others.first(count), identity)
-
-
-def _classifier(
-    given: argparse.Namespace, file: Path, bundle: Bundle, progress: Progress
-) -> Classifier:
-    """The judge: of its file, or trained and kept there."""
-    steps: int | None = given.classifier_steps
-    if steps is not None and steps < 1:
-        raise InputError("--classifier-steps: give a whole number from 1")
-    clips = find_clips(given.data, "train", given.text_contexts).digest
-    if file.exists():
-        return load_classifier(file, clips, steps)
-    data = _opened(given, "train", bundle)
-    _check_parent(file, "--classifier")
-    total = steps or CLASSIFIER_STEPS
-    classifier = train_classifier(
-        data, total, 0, lambda done: progress("train the classifier", done, total)
-    )
-    save_classifier(classifier, file, clips, total)
-    return classifier
-
-
-def _opened(given: argparse.Namespace, split: Split, bundle: Bundle) -> ClipFiles:
-    return open_clips(given.data, split, bundle, given.text_contexts)
+        print(table(rows), *judging.words, *([shares(full)] if full else []), sep="\n\n")
 
 
 def _sample(given: argparse.Namespace) -> None:
@@ -284,23 +226,17 @@ def _sample(given: argparse.Namespace) -> None:
         raise InputError("pictures need Pillow: pip install 'adversarial-finetune[pictures]'")
     if given.out.suffix.lower() != ".gif":
         raise InputError(f"--out {given.out}: give a file that ends in .gif")
-    _check_parent(given.out, "--out")
+    check_parent(given.out, "--out")
     if given.out.exists() and not given.out.is_file():
         raise InputError(f"--out {given.out}: no ordinary file stands there; choose another")
     _check_device(given.device)
     bundle = open_bundle(given.bundle)
     weights, times = tuned_weights(bundle)
-    real = _opened(given, "test", bundle).first(SAMPLED)
+    real = open_clips(given.data, "test", bundle, given.text_contexts).first(SAMPLED)
     sampler = leaping(bundle.denoiser(weights, given.device), times, given.device)
     made = make(sampler, real, given.seed)
     pictures.save_gif(given.out, made)
     print(f"clips of {len(times)} steps: {given.out}")
-
-
-def _check_parent(file: Path, flag: str) -> None:
-    if not file.parent.is_dir():
-        raise InputError(f"{flag} {file}: there is no folder {file.parent}")
-    check_files(file)
 
 
 def _check_device(name: str) -> None:

@@ -114,13 +114,14 @@ def compare(
     found = []
     for sampler in asked:
         advance = partial(_advance, on_clips, sampler.name, len(real))
+        encoded = partial(_advance, on_clips, f"{sampler.name}, encoded", len(real))
         advance(0)
         x_NCTHW = make(sampler.make, real, seed, advance)
         found.append(
             Compared(
                 sampler.name,
                 sampler.calls,
-                judge.figures(x_NCTHW, real),
+                judge.figures(x_NCTHW, real, encoded),
                 _ms_per_clip(sampler, real),
                 x_NCTHW[:SHOWN_CLIPS].clone(),
             )

@@ -1,18 +1,22 @@
 """How good generated clips are, beside real ones: figures that need no eyes.
 
 The Fréchet distance is that of Heusel et al. 2017 (arXiv:1706.08500), on features of the project's
-own classifier instead of Inception's: it compares with figures of the same classifier alone.
+own classifier instead of Inception's: it compares with figures of the same classifier alone. Beside
+it stands one on features of a video encoder, where the user has one, as Fréchet video distances of
+the field are.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from adversarial_finetune.classifier import Classifier
 from adversarial_finetune.data import ClipFiles, Clips
+from adversarial_finetune.video_encoder import VideoEncoder
 
 CHUNK = 64
 
@@ -25,6 +29,7 @@ class Figures:
     accuracy: float | None  # share of the labels asked for that are found; None without labels
     flicker: float  # as a share of the data's own
     motion: float
+    frechet_video_encoder: float | None = None  # None without one
 
 
 def frechet_distance(one_NF: Tensor, other_NF: Tensor) -> float:
@@ -82,6 +87,36 @@ def features_of(classifier: Classifier, parts: Iterable[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
+class EncodedData:
+    """Data as a video encoder sees it.
+
+    Attributes:
+        encoder: of the user.
+        features_NF: of all clips that there are to compare with.
+    """
+
+    encoder: VideoEncoder
+    features_NF: Tensor
+
+    def distance(self, parts: Iterable[Tensor], advance: Callable[[int], None]) -> float:
+        """The Fréchet distance of clips to the data, by parts of them."""
+        return frechet_distance(self.encoder.features(parts, advance), self.features_NF)
+
+    def to_json(self, clips: int) -> dict[str, Any]:
+        """What distances of so many clips depend on.
+
+        With no more clips than features, their covariance has no full rank: the distance is that
+        of its formula all the same.
+        """
+        return {
+            **self.encoder.to_json(),
+            "clips": clips,
+            "reference_clips": len(self.features_NF),
+            "covariance_is_singular": clips <= self.encoder.width,
+        }
+
+
+@dataclass(frozen=True)
 class Judge:
     """Holds generated clips against data.
 
@@ -89,25 +124,31 @@ class Judge:
         classifier: of the same data, frozen.
         data: all clips that there are to compare with: the distance of two finite samples is larger
             than that of what they were drawn from, the less so the more there are.
+        encoded: the same clips, where a video encoder judges, too.
     """
 
     classifier: Classifier
     data: ClipFiles
+    encoded: EncodedData | None = None
 
     @torch.inference_mode()
-    def figures(self, x_NCTHW: Tensor, asked: Clips) -> Figures:
-        """Of clips that were made for the contexts of others."""
+    def figures(
+        self, x_NCTHW: Tensor, asked: Clips, advance: Callable[[int], None] = lambda _: None
+    ) -> Figures:
+        """Of clips that were made for the contexts of others; it says how many it has encoded."""
         labels, accuracy = asked.labels_NK, None
         if labels is not None and self.classifier.shown is not None:
             scores = [self.classifier.scores(part.float()) for part in torch.split(x_NCTHW, CHUNK)]
             accuracy = _found(torch.cat(scores), labels)
         parts = torch.split(x_NCTHW.float(), CHUNK)
+        encoded = None if self.encoded is None else self.encoded.distance(parts, advance)
         (flickers, moves), (own_flicker, own_motion) = flicker_and_motion(parts), self._played
         return Figures(
             frechet=frechet_distance(features_of(self.classifier, parts), self._features),
             accuracy=accuracy,
             flicker=flickers / max(own_flicker, 1e-12),
             motion=moves / max(own_motion, 1e-12),
+            frechet_video_encoder=encoded,
         )
 
     @cached_property

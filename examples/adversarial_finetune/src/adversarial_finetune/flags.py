@@ -131,4 +131,13 @@ def _add_judging(parser: argparse.ArgumentParser) -> None:
         "--classifier-steps", type=int, help=f"that it was trained for; {CLASSIFIER_STEPS} if not"
     )
     parser.add_argument("--clips", type=int, default=1024, help="of each sampler that are judged")
+    parser.add_argument(
+        "--video-encoder",
+        type=Path,
+        metavar="FOLDER",
+        help="judge by it, too: a VideoMAE or TimeSformer of transformers",
+    )
+    parser.add_argument(
+        "--decoder", type=Path, metavar="FOLDER", help="diffusers' VAE, for clips of latents"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")

@@ -62,6 +62,17 @@ def check_files(*files: Path) -> None:
         pass
 
 
+def check_parent(file: Path, flag: str) -> None:
+    """Refuse a file that a flag names, where none can be written.
+
+    Raises:
+        InputError: why.
+    """
+    if not file.parent.is_dir():
+        raise InputError(f"{flag} {file}: there is no folder {file.parent}")
+    check_files(file)
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a place where no folder can stand, or where it would take no files.
 

@@ -7,6 +7,7 @@ from typing import Any
 # Figures of one sampler (of one variant, by one seed), as `Compared.to_json` has them.
 Row = Mapping[str, Any]
 DASH = "-"
+ENCODED = "frechet_video_encoder"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -16,7 +17,11 @@ def table(rows: Sequence[Row]) -> str:
     """
     columns: dict[str, tuple[int, Callable[[Sequence[Row]], str]]] = {
         "calls": (7, lambda found: _plain(found, "calls", ".0f")),
-        "Frechet": (15, _distance),
+        "Frechet": (15, lambda found: _distance(found, "frechet")),
+    }
+    if any(row.get(ENCODED) is not None for row in rows):
+        columns["by encoder"] = (15, lambda found: _distance(found, ENCODED))
+    columns |= {
         "accuracy": (10, lambda found: _plain(found, "accuracy", ".3f")),
         "flicker": (9, lambda found: _plain(found, "flicker", ".2f")),
         "motion": (8, lambda found: _plain(found, "motion", ".2f")),
@@ -56,8 +61,28 @@ def shares(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _distance(found: Sequence[Row]) -> str:
-    values = [row["frechet"] for row in found]
+def encoder_in_words(told: Mapping[str, Any]) -> str:
+    """What the column `by encoder` is, and where it says little."""
+    vae = told["decoder_sha256"]
+    pixels = "" if vae is None else f", pixels by a VAE (sha256 {vae[:12]})"
+    text = (
+        f"by encoder: the Frechet distance on the {told['pooling']} of {told['model_type']} "
+        f"(sha256 {told['sha256'][:12]}), {told['features']} features{pixels}, of "
+        f"{told['clips']} clips to {told['reference_clips']} of the data; it compares with others "
+        "of the same encoder and as many clips alone"
+    )
+    if told["covariance_is_singular"]:
+        text += (
+            f"\n{told['clips']} clips for {told['features']} features: the covariance is singular, "
+            "and the distance of little worth; give more --clips"
+        )
+    return text
+
+
+def _distance(found: Sequence[Row], name: str) -> str:
+    values = [row[name] for row in found if row.get(name) is not None]
+    if not values:
+        return DASH
     error = f" ± {stdev(values) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
     return f"{mean(values):.2f}{error}"
 
