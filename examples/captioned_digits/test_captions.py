@@ -14,6 +14,7 @@ from nas.sampling.prompts import Digits, Texts
 from nas.training.clip_files import write_clips
 from search_spaces import InputError
 from supernet.data.digits import MovingDigits
+from supernet.text.opening import open_text_encoder
 from supernet.training.batches import draw_batch
 from supernet.training.training import Randomness
 from temporal_bundle.closeness import check_close
@@ -79,7 +80,7 @@ def test_what_asks_for_nothing_is_the_empty_caption(tmp_path: Path) -> None:
 
 
 def test_a_prompt_is_the_context_of_the_same_words(folder: Path) -> None:
-    asker = Texts(folder, (UNET.context_tokens, UNET.context_channels))
+    asker = Texts(open_text_encoder(folder))
     source = open_clips(UNET, "test")
     clips = source.clips(16, 7)
     said = [source.caption(context) for context in clips.context_BLC]
@@ -88,6 +89,6 @@ def test_a_prompt_is_the_context_of_the_same_words(folder: Path) -> None:
 
 
 def test_words_are_tokens(folder: Path) -> None:
-    asker = Texts(folder, (UNET.context_tokens, UNET.context_channels))
+    asker = Texts(open_text_encoder(folder))
     assert not asker.cut([" ".join(WORDS[:10])]), "ten words between begin and end"
     assert asker.cut([" ".join(WORDS[:11])])

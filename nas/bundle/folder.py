@@ -187,10 +187,10 @@ class Bundle:
         network = self.network(space, finetuned=finetuned)
         return video_runnable(network, self.space(space))
 
-    def denoiser(self, *, finetuned: bool | None = None) -> nn.Module:
+    def denoiser(self, *, finetuned: bool | None = None, device: str = "cpu") -> nn.Module:
         """The network as whoever does not know this toolkit opens it, from denoiser.pt2."""
         with mendable():
-            return self.opened.denoiser(self.opened.weights(WHICH[finetuned]))
+            return self.opened.denoiser(self.opened.weights(WHICH[finetuned]), device)
 
     def features(self, *, finetuned: bool | None = None) -> nn.Module:
         """The down path, from features.pt2: (clip, time, context) to a tuple of stages."""

@@ -81,5 +81,5 @@ def open_parts(bundle: Bundle, text_encoder: Path, vae: Path | None) -> Parts:
             tokenizer of another model, or no decoder where one is needed.
     """
     shape = bundle.opened.clip_shape
-    text = opened_text_encoder(text_encoder, bundle.opened.context_shape)
+    text = opened_text_encoder(text_encoder, bundle)
     return Parts(text, opened_decoder(bundle, vae), shape)

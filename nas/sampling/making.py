@@ -10,9 +10,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from nas.bundle import Bundle
+from nas.bundle.made_with import check_autoencoder
 from nas.progress import Progress
 from nas.sampling.noise import drawn
-from nas.sampling.prompts import Asker, Digits, Texts
+from nas.sampling.prompts import Asker, Digits, Texts, opened_text_encoder
 from nas.sampling.sampler import Sampler
 from search_spaces import InputError
 from supernet.autoencoders.contract import Autoencoder
@@ -80,7 +81,7 @@ class Maker:
             contexts = self.asker.contexts(prompts).to(self.device)
             empty = self.asker.empty().to(self.device)
         with clock("open the network"):
-            denoiser = self._denoiser().to(self.device)
+            denoiser = self._denoiser()
         clips = []
         with progress.stage("sample", len(prompts)) as advance:
             for place, context_LC in enumerate(contexts):
@@ -96,9 +97,9 @@ class Maker:
     def _denoiser(self) -> nn.Module:
         """The network, built anew: a program takes seconds to open, but knows any operator."""
         try:
-            return self.bundle.network(finetuned=self.tuned)
+            return self.bundle.network(finetuned=self.tuned).to(self.device)
         except InputError:
-            return self.bundle.denoiser(finetuned=self.tuned)
+            return self.bundle.denoiser(finetuned=self.tuned, device=self.device)
 
     def _pixels(self, x_BCTHW: Tensor) -> Tensor:
         if self.decoder is None:
@@ -115,7 +116,7 @@ def opened_asker(bundle: Bundle, text_encoder: Path | None, device: str = "cpu")
         InputError: no text encoder where the network needs one, or another's.
     """
     if text_encoder is not None:
-        return Texts(text_encoder, bundle.opened.context_shape, device)
+        return Texts(opened_text_encoder(text_encoder, bundle), device)
     settings = bundle.manifest["study"].get("settings", {})
     if settings.get("plan", {}).get("data") == DIGITS:
         return Digits()
@@ -146,6 +147,7 @@ def opened_decoder(bundle: Bundle, vae: Path | None, device: str = "cpu") -> Aut
             f"{vae}: decodes latents of {found.channels} channels, and the bundle's network makes "
             f"{channels}"
         )
+    check_autoencoder(bundle.manifest, vae, found)
     found.to(torch.device(device))
     return found
 

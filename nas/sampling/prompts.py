@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from nas.bundle import Bundle
+from nas.bundle.made_with import check_text_encoder
 from search_spaces import InputError
 from supernet.data.captions import plain
 from supernet.data.digits import CLASSES
@@ -69,13 +71,8 @@ class Digits:
 class Texts:
     """Asks by the token states of a text encoder, as `nas encode` stores those of captions."""
 
-    def __init__(self, folder: Path, context_shape: tuple[int, int], device: str = "cpu") -> None:
-        """Open the text encoder.
-
-        Raises:
-            InputError: none there, or of other tokens than the network's context.
-        """
-        self._encoder = opened_text_encoder(folder, context_shape)
+    def __init__(self, encoder: "ClipTextEncoder", device: str = "cpu") -> None:
+        self._encoder = encoder
         self._encoder.to(torch.device(device))
 
     def contexts(self, prompts: Sequence[str]) -> Tensor:
@@ -91,22 +88,24 @@ class Texts:
         return [prompt for prompt in prompts if self._encoder.is_cut(prompt)]
 
 
-def opened_text_encoder(folder: Path, context_shape: tuple[int, int]) -> "ClipTextEncoder":
+def opened_text_encoder(folder: Path, bundle: Bundle) -> "ClipTextEncoder":
     """The text encoder of a bundle's contexts.
 
     Raises:
-        InputError: none there, or of other tokens than the network's context.
+        InputError: none there, of other tokens than the network's context, or another than the
+            captions of its clips were encoded by.
     """
     from supernet.text.opening import open_text_encoder
 
     encoder = open_text_encoder(folder)
-    found = (encoder.tokens, encoder.width)
+    found, context_shape = (encoder.tokens, encoder.width), bundle.opened.context_shape
     if found != context_shape:
         raise InputError(
             f"{folder}: makes {found[0]} tokens of {found[1]} channels, and the bundle's network "
             f"takes {context_shape[0]} of {context_shape[1]}; give the text encoder that its clips "
             "were encoded by"
         )
+    check_text_encoder(bundle.manifest, folder, encoder.encode([""])[0])
     return encoder
 
 

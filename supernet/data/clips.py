@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class ClipSource(Protocol):
     Beside `clips` it may have
 
     - `decode(x_BCTHW) -> Tensor`: latents as pictures;
+    - `autoencoder() -> dict | None`: what its latents were made by: name, sha256, scaling, shift;
     - `images(seed) -> Clips`: as many frames as a clip has, each of another clip and a clip of one
       frame, where that costs no more than a clip;
     - `places: int`: how many clips differ, where they are so many and no more;
@@ -62,6 +63,12 @@ def pictures(source: ClipSource, x_BCTHW: Tensor) -> Tensor:
     """
     decode: Callable[[Tensor], Tensor] | None = getattr(source, "decode", None)
     return x_BCTHW if decode is None else decode(x_BCTHW)
+
+
+def autoencoder_of(source: ClipSource) -> dict[str, Any] | None:
+    """What a source's latents were made by; None where it says nothing, or shows pixels."""
+    told: Callable[[], dict[str, Any] | None] = getattr(source, "autoencoder", lambda: None)
+    return told()
 
 
 def single_frames(source: ClipSource, seed: int) -> Clips:

@@ -247,18 +247,19 @@ class Encoding:
         )  # fmt: skip
 
     def _index(self, entries: list[Json]) -> Json:
-        own = None if self.autoencoder.is_dir() else AUTOENCODER
+        own, coder = None if self.autoencoder.is_dir() else AUTOENCODER, coder_of(self._coding)
         told: Json = {}  # names of files say which films they are of, not which captions and shards
         if self.captions is not None or self._found.has_shards:
             told["sources"] = self._sources_sha256({entry["file"] for entry in entries})
         return {
             "format": FORMAT, "version": f"{MAJOR}.{int(self.captions is not None)}",
-            "channels": coder_of(self._coding).channels,
-            "height": self.height, "width": self.width, "factor": coder_of(self._coding).factor,
+            "channels": coder.channels,
+            "height": self.height, "width": self.width, "factor": coder.factor,
             "fps": self.fps, "files": entries, **told,
             "autoencoder": {
                 "name": self.autoencoder.resolve().name,
                 "sha256": self._settings["autoencoder"], "file": own,
+                "scaling": coder.scaling, "shift": coder.shift,
             },
         }  # fmt: skip
 

@@ -116,6 +116,12 @@ class LatentFolder:
         """States of the empty caption (tokens, channels); None where there are no captions."""
         return None if self._captions is None else self._captions.empty
 
+    def autoencoder(self) -> Json | None:
+        """What the latents were made by; None where an older index says not how it scales them."""
+        told: Json = self._index.get("autoencoder") or {}
+        names = ("name", "sha256", "scaling", "shift")
+        return {name: told[name] for name in names} if told.keys() >= set(names) else None
+
     def decode(self, x_BCTHW: Tensor) -> Tensor:
         """Pixels in [-1, 1] of clips (B, 3, T, H, W), or the latents where no decoder is here."""
         if self._autoencoder is None:

@@ -2,10 +2,12 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 from processes import kill_when, killed_once
-from safetensors.torch import load_file
+from runs import SMALL
+from safetensors.torch import load_file, save_file
 from test_clip_files import read
 
 from nas.temporal.preview import preview_gif
@@ -29,7 +32,7 @@ sys.path.append(str(Path(__file__).parents[1] / "supernet"))
 
 from films import write_video
 
-from examples.tiny_text_encoder import write_pipeline
+from examples.tiny_text_encoder import CONFIG, write_pipeline
 
 pytestmark = [
     pytest.mark.slow,
@@ -103,6 +106,43 @@ def test_from_captions_to_a_training_package(call: Call) -> None:
     told = {data.caption(context) for context in contexts[rows].float()}
     assert told <= {"", *(f"the {number} one" for number in range(6))}
     assert len(told) > 3
+
+
+@pytest.mark.long
+def test_what_samples_must_be_what_encoded(place: Path, call: Call) -> None:
+    """A run of latents with captions, sampled by its own text encoder and VAE, and by others."""
+    diffusers = pytest.importorskip("diffusers")
+    write_pipeline(place / "other", replace(CONFIG, num_hidden_layers=1))
+    parts = {
+        "block_out_channels": (32,), "down_block_types": ("DownEncoderBlock2D",),
+        "up_block_types": ("UpDecoderBlock2D",), "layers_per_block": 1,
+    }  # fmt: skip
+    for scaling in (0.18215, 0.13025):
+        vae = diffusers.AutoencoderKL(**parts, latent_channels=4, scaling_factor=scaling)
+        vae.save_pretrained(place / f"vae{scaling}")
+    encode = [*ENCODE, "--out", "latents"]
+    encode[encode.index("ae.safetensors")] = "vae0.18215"
+    assert call(*encode)[0] == 0
+    code, _, words = call(
+        "search", "--space", "latent_space:SPACE", "--data", "latents", "--device", "iphone-13",
+        "--latency-ms", "100%", "--image-steps", "2", "--video-steps", "2", *SMALL, "--out", "run",
+    )  # fmt: skip
+    assert code == 0, words
+    sample = ("sample", "run/bundle", "--prompt", "the 1 one", "--steps", "1", "--out", "made.gif")
+    shutil.copytree(place / "text", place / "half")
+    file = place / "half" / "text_encoder" / "model.safetensors"
+    save_file({name: each.bfloat16() for name, each in load_file(file).items()}, file)
+    refused = {
+        ("other", "vae0.18215"): "another text encoder than the captions",
+        ("text", "vae0.13025"): "decodes latents of scaling 0.13025 and shift 0, and",
+    }
+    for (text, vae), says in refused.items():
+        code, _, words = call(*sample, "--text-encoder", text, "--vae", vae)
+        assert (code, words.count("\n")) == (2, 1), words
+        assert says in words
+        assert not (place / "made.gif").exists()
+    code, _, words = call(*sample, "--text-encoder", "half", "--vae", "vae0.18215")
+    assert code == 0, words
 
 
 @pytest.mark.long

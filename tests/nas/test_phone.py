@@ -32,7 +32,7 @@ from nas.phone.manifest import hashes, read_pipeline
 from nas.progress import Progress
 from nas.sampling import files
 from nas.sampling.making import Maker
-from nas.sampling.prompts import Texts
+from nas.sampling.prompts import Texts, opened_text_encoder
 from nas.sampling.sampler import sampler_of
 from search_spaces import InputError
 from supernet.autoencoders.opening import open_autoencoder
@@ -175,7 +175,7 @@ def sampled(made: Given, path: str, *, tuned: bool, seed: int) -> Any:
     opened = Bundle.load(path)
     asked = {"steps": None, "guidance": None} if tuned else {"steps": 2, "guidance": 3.0}
     sampler = sampler_of(opened, tuned=tuned, **asked)  # type: ignore[arg-type]
-    asker = Texts(made.folder / "text", opened.opened.context_shape)
+    asker = Texts(opened_text_encoder(made.folder / "text", opened))
     decoder = None if tuned else open_autoencoder(made.folder / "vae.safetensors")
     found = Maker(opened, tuned, sampler, asker, decoder).make([PROMPT], seed, Progress())
     x_THWC = found.x_BCTHW[0].permute(1, 2, 3, 0).expand(-1, -1, -1, 3)

@@ -43,7 +43,9 @@ def test_shards_hold_what_one_file_does(opened: Bundle, clips: Path, shards: Pat
     assert not many.nothing.any()
 
 
-def test_labels_beside_contexts_say_what_they_ask_for(opened: Bundle, shards: Path) -> None:
+def test_labels_beside_contexts_say_what_they_ask_for(
+    opened: Bundle, shards: Path, tmp_path: Path
+) -> None:
     one_hot = open_clips(shards, "train", opened)
     index_B = torch.tensor([5, 63, 0])
     wanted = one_hot.labels_at(index_B)
@@ -57,8 +59,21 @@ def test_labels_beside_contexts_say_what_they_ask_for(opened: Bundle, shards: Pa
     assert words.label_count == 3
     assert torch.equal(torch.as_tensor(words.labels_at(index_B)), wanted)
     # Other contexts for the captions change nothing of what clips show.
-    other = open_clips(shards, "train", opened, shards)
+    other_folder = tmp_path / "other"
+    write_shards(other_folder)
+    other = open_clips(shards, "train", opened, other_folder)
     assert torch.equal(torch.as_tensor(other.labels_at(index_B)), wanted)
+    # Which lie in the clips' folder, whose hashes are looked at all the same.
+    where = shards / "train" / "contexts-00000.safetensors"
+    whole = where.read_bytes()
+    where.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match="was changed since it was written"):
+        open_clips(shards, "train", opened, other_folder)
+    where.write_bytes(whole)
+    tensors = {"contexts": contexts(), "labels": torch.full((3, 3), 2, dtype=torch.uint8)}
+    changed_index(where.parent, contexts=[saved(where, tensors) | {"contexts": 3}])
+    with pytest.raises(InputError, match="labels hold other numbers than 0 and 1"):
+        open_clips(shards, "train", opened)
     changed_index(shards / "train", labels_shape=[4])
     with pytest.raises(InputError, match=r"holds no labels of \(3, 4\) in U8"):
         open_clips(shards, "train", opened)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.layout import SCALE, Layout
+from adversarial_finetune.layout import LABELS, SCALE, Layout
 from adversarial_finetune.rows import Rows
 
 LARGEST, WIDEST, NARROWEST = 20.0, 3.0, 0.01
@@ -28,6 +28,8 @@ def check_numbers(layout: Layout) -> None:
     scale = Scale()
     _read(layout.clips, layout.where, "clip", scale)
     _read(layout.contexts.rows, layout.where, "context", None)
+    if layout.labels.tensor == LABELS:
+        _read_labels(layout.labels)
     scale.check(layout.where)
 
 
@@ -44,6 +46,13 @@ def _read(rows: Rows, where: Path, what: str, scale: "Scale | None") -> None:
             done += len(part)
     if bad.count:
         raise InputError(f"{where}: {what} {bad} holds NaN or infinite numbers")
+
+
+def _read_labels(rows: Rows) -> None:
+    for number, shard in enumerate(rows.shards):
+        shard.check_hash()
+        if any((part > 1).any() for part in rows.parts(number, 1024)):
+            raise InputError(f"{shard.file}: {LABELS} hold other numbers than 0 and 1")
 
 
 @dataclass
