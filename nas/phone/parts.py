@@ -9,7 +9,6 @@ import torch
 from latency.tracing.tracing import trace
 from nas.bundle import Bundle
 from nas.bundle.runnable import Runnable
-from nas.costs.predicted_parts import stretch
 from nas.sampling.making import opened_decoder
 from nas.sampling.prompts import opened_text_encoder
 from search_spaces import InputError
@@ -71,6 +70,19 @@ class Parts:
                 "much, or a smaller decoder"
             )
         return stretch(self.clip_shape[1], weights_mb, frame_mb, most_mb)
+
+
+def stretch(frames: int, weights_mb: float, frame_mb: float, most_mb: float) -> int:
+    """How many frames a decoder takes a call: all calls alike, as few as memory allows.
+
+    Args:
+        frames: of a clip.
+        weights_mb: of the decoder.
+        frame_mb: of the activations of one frame; those of several add.
+        most_mb: all together; infinite for all frames at once.
+    """
+    fitting = max(1, int(min(frames, (most_mb - weights_mb) / frame_mb)))
+    return math.ceil(frames / math.ceil(frames / fitting))
 
 
 def open_parts(bundle: Bundle, text_encoder: Path, vae: Path | None) -> Parts:

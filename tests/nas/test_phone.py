@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import io
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from examples.tiny_text_encoder import CONFIG, write_pipeline
 from latency.coreml.package import open_package
 from nas.bundle import Bundle
 from nas.phone.manifest import hashes, read_pipeline
+from nas.phone.parts import stretch
 from nas.progress import Progress
 from nas.sampling import files
 from nas.sampling.making import Maker
@@ -180,6 +182,15 @@ def sampled(made: Given, path: str, *, tuned: bool, seed: int) -> Any:
     found = Maker(opened, tuned, sampler, asker, decoder).make([PROMPT], seed, Progress())
     x_THWC = found.x_BCTHW[0].permute(1, 2, 3, 0).expand(-1, -1, -1, 3)
     return ((x_THWC + 1) * 127.5).round().to(torch.uint8).numpy()
+
+
+@pytest.mark.parametrize(
+    ("frames", "most", "a_call"),
+    [(17, 0.0, 1), (17, 5.9, 5), (17, 9.0, 9), (17, 16.0, 9), (17, 1e9, 17), (17, math.inf, 17)],
+)
+def test_all_calls_of_a_decoder_are_alike(frames: int, most: float, a_call: int) -> None:
+    """Of 5 frames it takes 4 calls, and of 16 as many as of 9."""
+    assert stretch(frames, 0.0, 1.0, most) == a_call
 
 
 def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
