@@ -35,16 +35,19 @@ class PipelineError(Exception):
 
 
 def read_pipeline(folder: Path) -> dict[str, Any]:
-    """pipeline.json, once every file that it lists was found to be as it was written."""
+    """pipeline.json, once it and every file that it lists were found to be as they were written."""
     file = folder / "pipeline.json"
     try:
         pipeline = json.loads(file.read_text(encoding="utf-8"))
         known = pipeline["format"] == FORMAT and pipeline["version"].split(".")[0] == MAJOR
-        listed = dict(pipeline["files"])
+        listed, own = dict(pipeline["files"]), pipeline.pop("sha256", None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PipelineError(f"{file}: is no whole pipeline.json: {error!r}") from None
     if not known:
         raise PipelineError(f"{file}: is of another format or version than this run.py reads")
+    canonical = json.dumps(pipeline, sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(canonical.encode()).hexdigest() != own:
+        raise PipelineError(f"{file}: is not what was exported; export the pipeline again")
     for name, wanted in listed.items():
         path = folder / name
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
@@ -229,6 +232,8 @@ def main() -> None:
         write_mp4(given.out, frames, pipeline["video"]["fps"])
     except PipelineError as error:
         sys.exit(_refused(str(error)))
+    except KeyError as error:
+        sys.exit(_refused(f"pipeline.json: says nothing of {error}; export the pipeline again"))
     except ImportError as error:
         sys.exit(_refused(f"{error}; pip install coremltools numpy tokenizers av"))
     count, height, width = frames.shape[:3]

@@ -29,7 +29,7 @@ from examples.tiny_pipeline import write_bundle, write_parts
 from examples.tiny_text_encoder import CONFIG, write_pipeline
 from latency.coreml.package import open_package
 from nas.bundle import Bundle
-from nas.phone.manifest import hashes, read_pipeline
+from nas.phone.manifest import hashes, read_pipeline, sealed
 from nas.phone.parts import stretch
 from nas.progress import Progress
 from nas.sampling import files
@@ -298,7 +298,7 @@ def test_run_needs_nothing_of_ours(of_latents: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_as_it_was_exported_is_refused(
-    of_latents: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch,
+    of_latents: Path, made: Given, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     weights = "denoiser.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
@@ -310,7 +310,17 @@ def test_what_is_not_as_it_was_exported_is_refused(
 
     def changed(folder: Path, **fields: object) -> None:
         file = folder / "pipeline.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+        file.write_text(json.dumps(sealed({**json.loads(file.read_text()), **fields})))
+
+    def edited(folder: Path) -> None:
+        file = folder / "pipeline.json"
+        file.write_text(file.read_text().replace('"guidance": 3', '"guidance": 2'))
+
+    def lacking(folder: Path) -> None:
+        file = folder / "pipeline.json"
+        pipeline = json.loads(file.read_text())
+        del pipeline["sampler"]["guidance"]
+        file.write_text(json.dumps(sealed(pipeline)))
 
     cases: dict[str, Callable[[Path], object]] = {
         f"{weights}: is not": byte,
@@ -319,7 +329,11 @@ def test_what_is_not_as_it_was_exported_is_refused(
         "pipeline.json: ": lambda f: (f / "pipeline.json").write_text("{"),
         "version": lambda f: changed(f, version="2.0"),
         "is missing|does not match": lambda f: changed(f, files={"../told.json": "0" * 64}),
+        "pipeline.json: is not what was exported": edited,
+        "'guidance'": lacking,
     }
+    networks = networks_of(made, made.latents, tuned=False)
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_latents, networks))
     for number, (says, spoil) in enumerate(cases.items()):
         folder = tmp_path / f"spoilt{number}"
         shutil.copytree(of_latents, folder)
