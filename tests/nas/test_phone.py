@@ -115,7 +115,7 @@ def of_latents(made_once: Made, made: Given) -> Path:
 @pytest.fixture(scope="session")
 def of_pixels(made_once: Made, made: Given) -> Path:
     """Two packages in palettes, by tuned steps; the network makes pixels."""
-    text = ["--text-encoder", str(made.folder / "text"), "--palettise", "6"]
+    text = ["--text-encoder", str(made.folder / "text"), "--palettise", "6", "--fps", "7.5"]
     return exported(made_once, "phone-pixels", made.pixels, "--pipeline", *text)
 
 
@@ -242,7 +242,7 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     assert off.mean() < 0.01
     assert np.abs(frames[4].astype(int) - wanted.astype(int)).mean() > 1
     out = tmp_path / "clip.mp4"
-    words = ["run.py", "--prompt", " ".join([PROMPT] * 5), "--seed", "3", "--out", str(out)]
+    words = ["run.py", "--prompt", " \n".join([PROMPT] * 5), "--seed", "3", "--out", str(out)]
     monkeypatch.setattr("sys.argv", words)
     run.main()
     said = capsys.readouterr()
@@ -252,6 +252,41 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     pictures = [Image.fromarray(frame) for frame in cut]
     wanted = frames_of(io.BytesIO(files._mp4_bytes(pictures, pipeline["video"]["fps"])))
     assert np.array_equal(frames_of(out), wanted), "the film that nas sample writes of them"
+    with av.open(out) as film:
+        assert film.streams.video[0].average_rate == pipeline["video"]["fps"]
+
+
+def test_run_says_in_a_line_what_it_cannot_do(
+    of_pixels: Path, made: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    networks = networks_of(made, made.pixels, tuned=True)
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_pixels, networks))
+
+    def refused(run: Any, prompt: str) -> str:
+        words = ["run.py", "--prompt", prompt, "--out", str(tmp_path / "clip.mp4")]
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as stop:
+            run.main()
+        assert stop.value.code == 2
+        assert not [path for path in tmp_path.iterdir() if path.is_file()]
+        return capsys.readouterr().err.splitlines()[-1]
+
+    run = loaded(of_pixels)
+    assert refused(run, "half \ud800") == (
+        "run.py: the prompt: is no Unicode text: surrogates not allowed"
+    )
+    monkeypatch.setattr(run, "OPTIONS", {"crf": "18", "preset": "none such"})
+    assert "clip.mp4: FFmpeg makes no video of it" in refused(run, "one")
+    with torch.no_grad():
+        next(iter(networks["denoiser"].parameters())).fill_(math.nan)
+    assert refused(run, "one").startswith("run.py: denoiser.mlpackage: makes numbers that are not")
+    shutil.copytree(of_pixels, folder := tmp_path / "newer")
+    (folder / "tokenizer/tokenizer.json").write_text('{"version": "9.0"}')
+    pipeline = json.loads((folder / "pipeline.json").read_text())
+    (folder / "pipeline.json").write_text(json.dumps(sealed({**pipeline, "files": hashes(folder)})))
+    said = refused(loaded(folder), "one")
+    assert said.startswith("run.py: tokenizer/tokenizer.json: this version of tokenizers does not")
 
 
 def test_prompts_become_the_same_ids(of_latents: Path, made: Given) -> None:
