@@ -16,6 +16,7 @@ from temporal_bundle import sha256
 from temporal_bundle.manifest import one_line
 
 FORMAT, VERSION, MAJOR = "temporal-nas/pipeline", "1.0", 1
+LEFT_BEHIND = {"__pycache__", ".DS_Store"}  # by Python and by the Finder
 SEAL = "sha256"  # of the manifest itself
 MANIFEST = "pipeline.json"
 SCHEMA = Path(__file__).with_name("pipeline.schema.json")
@@ -34,6 +35,22 @@ def write_manifest(folder: Path, content: Json) -> Json:
     check(whole, folder / MANIFEST)
     (folder / MANIFEST).write_text(document.dumps(whole), encoding="utf-8")
     return whole
+
+
+def strangers(folder: Path) -> list[str]:
+    """The files in a pipeline's folder that its export did not write: a user's own.
+
+    Raises:
+        InputError: no pipeline, or none that can be read.
+    """
+    listed = document.read(folder / MANIFEST, FORMAT, MAJOR).get("files")
+    known = {MANIFEST, *(listed if isinstance(listed, dict) else ())}
+    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    inside = sorted(path.relative_to(folder) for path in paths)
+    return [
+        path.as_posix() for path in inside
+        if path.as_posix() not in known and not LEFT_BEHIND & {*path.parts}
+    ]  # fmt: skip
 
 
 def sealed(manifest: Json) -> Json:

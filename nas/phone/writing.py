@@ -15,7 +15,7 @@ from latency.coreml.palette import BITS
 from nas.bundle import Bundle
 from nas.bundle.runnable import Runnable
 from nas.export import WEIGHTS_KEY, ExportReport, export_network, peak_gb
-from nas.phone.manifest import MANIFEST, write_manifest
+from nas.phone.manifest import MANIFEST, strangers, write_manifest
 from nas.phone.parts import DECODER, DENOISER, TEXT, Parts, open_parts
 from nas.progress import Progress
 from nas.run.run_folder import versions
@@ -88,7 +88,8 @@ def check_target(out: Path, palettise: int, *, replace: bool) -> None:
     """Check, before anything is opened, that a pipeline can be written there.
 
     Raises:
-        InputError: something else stands there, or a pipeline that was not to be replaced.
+        InputError: something else stands there, a pipeline that was not to be replaced, or one with
+            files of a user's own beside it.
     """
     if palettise and palettise not in BITS:
         raise InputError(f"`palettise={palettise}`: give {', '.join(map(str, BITS))}")
@@ -98,6 +99,12 @@ def check_target(out: Path, palettise: int, *, replace: bool) -> None:
         raise InputError(f"{out}: holds something else than a pipeline; give another `out=`")
     if not replace:
         raise InputError(f"{out}: stands there already; give another `out=`, or `replace=`")
+    if own := strangers(out):
+        more = f" and {len(own) - 1} more" if own[1:] else ""
+        raise InputError(
+            f"{out / own[0]}{more}: no part of the pipeline there, and would be lost with it; move "
+            "it elsewhere, or give another `out=`"
+        )
 
 
 def export_pipeline(
@@ -138,6 +145,7 @@ def export_pipeline(
         content = _content(folder, parts, frames, wishes)
         (folder / README).write_text(_readme(content), encoding="utf-8")
         manifest = write_manifest(folder, content)
+        check_target(out, wishes.palettise, replace=replace)  # minutes later: a video, perhaps
     return PipelineReport(out, done, manifest, time.monotonic() - begun, peak_gb())
 
 

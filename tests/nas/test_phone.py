@@ -404,6 +404,10 @@ def test_parts_that_do_not_belong_are_refused(
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "precious.txt").write_text("not ours")
     shutil.copytree(of_latents, tmp_path / "before")
+    shutil.copytree(of_latents, tmp_path / "filmed")
+    for name in ("__pycache__/run.pyc", ".DS_Store", "clip.mp4", "tokenizer/clip2.mp4"):
+        (tmp_path / "filmed" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "filmed" / name).write_text("not ours")
     text = ["--text-encoder", str(made.folder / "text")]
     before = sorted(path.name for path in tmp_path.iterdir())
     cases: list[tuple[str, list[str], str]] = [
@@ -418,6 +422,8 @@ def test_parts_that_do_not_belong_are_refused(
         ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
         ("holds something else than a pipeline", made.words, "taken"),
         ("stands there already; give another --out, or --replace", made.words, "before"),
+        ("filmed/clip.mp4 and 1 more: no part of the pipeline", [*made.words, "--replace"],
+         "filmed"),
     ]  # fmt: skip
     for says, words, out in cases:
         code, printed, said = call("export", made.latents, "--pipeline", *words, "--out", out)
