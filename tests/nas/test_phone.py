@@ -37,6 +37,8 @@ from nas.sampling.making import Maker
 from nas.sampling.prompts import Texts
 from nas.sampling.sampler import sampler_of
 from search_spaces import InputError
+from supernet import checkpoint
+from supernet.autoencoders.autoencoder import KIND, ImageAutoencoder
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.text.opening import open_text_encoder
 from temporal_bundle import sha256
@@ -401,6 +403,10 @@ def test_parts_that_do_not_belong_are_refused(
         block_out_channels=(32,), down_block_types=("DownEncoderBlock2D",), latent_channels=3,
         up_block_types=("UpDecoderBlock2D",), layers_per_block=1,
     ).save_pretrained(tmp_path / "vae3")  # fmt: skip
+    beyond = ImageAutoencoder()
+    nn.init.constant_(beyond.decoder[0].bias, 60_000)
+    nn.init.constant_(beyond.decoder[1].first.weight, 0.1)
+    checkpoint.write(tmp_path / "beyond.safetensors", beyond.state_dict(), {"holds": KIND})
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "precious.txt").write_text("not ours")
     shutil.copytree(of_latents, tmp_path / "before")
@@ -414,6 +420,8 @@ def test_parts_that_do_not_belong_are_refused(
         ("makes 12 tokens of 32 channels", ["--text-encoder", "wide", *made.decoder], "phone"),
         ("up to number 521, and the text model's embedding ends at 499",
          ["--text-encoder", "few", *made.decoder], "phone"),
+        ("beyond.safetensors: its decoder passes 65,504, where float16 ends, at 1.first;",
+         [*text, "--vae", "beyond.safetensors"], "phone"),
         ("decodes latents of 3 channels", [*text, "--vae", "vae3"], "phone"),
         ("give what decodes them, as --vae FOLDER", text, "phone"),
         ("give --text-encoder", made.decoder, "phone"),
