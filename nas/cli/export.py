@@ -10,6 +10,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,16 +115,17 @@ def export(
     check_settings(out, palettise, chunks, chunk_mb, replace=replace)
     network, told = _opened(bundle, weights, space)
     try:
-        report = export_network(
-            network,
-            out,
-            palettise=palettise,
-            chunks=chunks,
-            chunk_mb=chunk_mb,
-            notes={WEIGHTS_KEY: json_.dumps(told)},
-            replace=replace,
-            progress=Progress(),
-        )
+        with stoppable():
+            report = export_network(
+                network,
+                out,
+                palettise=palettise,
+                chunks=chunks,
+                chunk_mb=chunk_mb,
+                notes={WEIGHTS_KEY: json_.dumps(told)},
+                replace=replace,
+                progress=Progress(),
+            )
     except ExportError as error:
         print_note(str(error))
         sys.exit(1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def export_pipeline(
     from nas.progress import Progress
 
     try:
-        report = write(opened, out, wishes, replace=replace, progress=Progress(3))
+        with stoppable():
+            report = write(opened, out, wishes, replace=replace, progress=Progress(3))
     except ExportError as error:
         print_note(str(error))
         sys.exit(1)

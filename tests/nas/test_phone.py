@@ -22,6 +22,8 @@ from conftest import Call
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from processes import wait_until
+from runs import NAS
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -463,4 +465,17 @@ def test_a_full_disk_leaves_nothing_half_written(made: Given, tmp_path: Path) ->
     last = done.stderr.splitlines()[-1]
     assert last.startswith("nas: phone/decoder.mlpackage: cannot be written")
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_is_asked_to_end_leaves_nothing(made: Given, tmp_path: Path) -> None:
+    words = ["export", made.latents, "--pipeline", *made.words, "--out", "phone"]
+    with subprocess.Popen(
+        [*NAS, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(process, lambda: any(tmp_path.iterdir()))
+        process.terminate()
+        _, said = process.communicate()
+    assert process.returncode > 0, "not by the signal"
+    assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
