@@ -1,6 +1,7 @@
 """pipeline.json: what a phone needs to know of its pipeline's parts, and the hash of each file.
 
-It holds its own hash, too, as `sealed` says. A hash shows that nothing changed since a file was written, not who wrote it.
+It holds its own hash, too (`sealed`). A hash shows that nothing changed since a file was written,
+not who wrote it.
 """
 
 import hashlib

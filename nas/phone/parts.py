@@ -133,7 +133,10 @@ def _check_activations(
     ]
     channels, _, *sides = clip_shape
     latents_NCHW = torch.randn(
-        1, channels, *(min(side, TRIED) for side in sides), generator=torch.Generator().manual_seed(0)
+        1,
+        channels,
+        *(min(side, TRIED) for side in sides),
+        generator=torch.Generator().manual_seed(0),
     )
     try:
         network(latents_NCHW / decoder.scaling + decoder.shift)
