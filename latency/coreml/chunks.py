@@ -58,7 +58,8 @@ def split_to_fit(found: Exported, chunk_mb: float, bits: int = 16) -> list[Expor
             f"chunks of {chunk_mb:g} MB: a single operation has {least} MB of weights; give at "
             f"least {least}, or fewer bits a weight"
         )
-    for count in range(math.ceil(sum(sequence.weights) / limit), len(sequence.running) + 1):
+    fewest = max(1, math.ceil(sum(sequence.weights) / limit))
+    for count in range(fewest, len(sequence.running) + 1):
         edges = [0, *sequence.balanced_cuts(count), len(sequence.running)]
         held = [sum(sequence.weights[a:b]) for a, b in itertools.pairwise(edges)]
         if max(held) <= limit:

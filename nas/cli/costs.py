@@ -1,5 +1,6 @@
 """`nas costs`: what every block of a space costs on a device, before anything is trained."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,8 +93,8 @@ def costs(
 def _check(memory_mb: float | None, out: Path | None, device: str) -> None:
     from latency.predictor.shipped import HOST
 
-    if memory_mb is not None and not memory_mb > 0:
-        raise InputError(f"--memory-mb {memory_mb:g}: is not positive")
+    if memory_mb is not None and not 0 < memory_mb < math.inf:
+        raise InputError(f"--memory-mb {memory_mb:g}: give a finite number above 0")
     if out is not None and out.exists():
         raise InputError(f"{out}: exists; choose another file for --out, or remove it")
     if device == HOST:

@@ -10,6 +10,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def export(
     decoder_mb: Annotated[
         float | None,
         typer.Option(
-            help="Of --pipeline: the most MB that the decoder may take; it decodes as many frames "
-            "a call as fit. One by one without it."
+            help="Of --pipeline: the most MB that the decoder may take, its weights counted as "
+            "float16; it decodes as many frames a call as fit, of inf all. One by one without it."
         ),
     ] = None,
     steps: Annotated[
@@ -89,21 +90,24 @@ def export(
     guidance: Annotated[
         float | None, typer.Option(help="Of --pipeline: of these steps: 4; 1 for none.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=1, max=240, help="Of --pipeline: frames a second.")] = 8,
+    fps: Annotated[
+        float | None, typer.Option(min=1, max=240, help="Of --pipeline: frames a second: 8.")
+    ] = None,
     json: options.AsJson = False,
 ) -> None:
     """Write a bundle's network as a Core ML package, or a whole pipeline, and look it over."""
-    asked = {
+    asked: dict[str, Any] = {
         "text_encoder": text_encoder,
         "vae": vae,
         "decoder_mb": decoder_mb,
         "steps": steps,
         "guidance": guidance,
+        "fps": fps,
     }
     if pipeline:
-        if chunks > 1 or chunk_mb is not None or space is not None:
-            raise InputError("--pipeline: takes neither --chunks, --chunk-mb nor --space")
-        asked |= {"fps": fps, "palettise": palettise}
+        if chunks > 1 or chunk_mb is not None:
+            raise InputError("--pipeline: takes neither --chunks nor --chunk-mb")
+        asked |= {"space": space, "palettise": palettise}
         _pipeline(bundle, out, weights, asked, replace=replace, json=json)
         return
     if strange := [name for name, value in asked.items() if value is not None]:
@@ -114,16 +118,17 @@ def export(
     check_settings(out, palettise, chunks, chunk_mb, replace=replace)
     network, told = _opened(bundle, weights, space)
     try:
-        report = export_network(
-            network,
-            out,
-            palettise=palettise,
-            chunks=chunks,
-            chunk_mb=chunk_mb,
-            notes={WEIGHTS_KEY: json_.dumps(told)},
-            replace=replace,
-            progress=Progress(),
-        )
+        with stoppable():
+            report = export_network(
+                network,
+                out,
+                palettise=palettise,
+                chunks=chunks,
+                chunk_mb=chunk_mb,
+                notes={WEIGHTS_KEY: json_.dumps(told)},
+                replace=replace,
+                progress=Progress(),
+            )
     except ExportError as error:
         print_note(str(error))
         sys.exit(1)

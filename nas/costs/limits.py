@@ -56,8 +56,10 @@ class Budget:
             raise InputError(f"a part of the pipeline is given twice: {', '.join(names)}")
         for name in ("parameters", "memory_mb", "energy_mj"):
             limit = getattr(self, name)
-            if limit is not None and not limit > 0:
-                raise InputError(f"budget {name}: {limit} is not positive")
+            if limit is not None and not 0 < limit < math.inf:
+                raise InputError(
+                    f"budget {name}: {limit} is no finite number above 0; leave it out for none"
+                )
 
 
 @dataclass(frozen=True)

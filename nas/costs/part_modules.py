@@ -52,18 +52,14 @@ def open_decoder(path: Path, unet: UNetShape) -> Autoencoder:
     return found
 
 
-def latent_inputs(unet: UNetShape, frames: int) -> tuple[Tensor]:
-    """Latents of so many frames, as a decoder takes them."""
-    return (torch.zeros(frames, unet.in_channels, unet.height, unet.width),)
-
-
 @lru_cache(maxsize=4)
 def text_workload(folder: Path, unet: UNetShape) -> Workload:
     """What encoding one text runs; errors as `open_text_model`."""
     return trace(open_text_model(folder, unet), *token_inputs(unet), name="text encoder")
 
 
-@lru_cache(maxsize=8)
-def decoder_workload(path: Path, unet: UNetShape, frames: int) -> Workload:
-    """What decoding so many frames runs; errors as `open_decoder`."""
-    return trace(open_decoder(path, unet).decoder, *latent_inputs(unet, frames), name="decoder")
+@lru_cache(maxsize=4)
+def decoder_workload(path: Path, unet: UNetShape) -> Workload:
+    """What decoding one frame runs; errors as `open_decoder`."""
+    latents_NCHW = torch.zeros(1, unet.in_channels, unet.height, unet.width)
+    return trace(open_decoder(path, unet).decoder, latents_NCHW, name="decoder")

@@ -3,7 +3,6 @@
 The network of a user's folder is traced, and the trace priced as a searched network's is.
 """
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,13 +43,15 @@ class PredictedPart(FixedPart):
 def predicted(
     part: PartFolder, space: SearchSpace, device: Device, most_mb: float | None
 ) -> PredictedPart:
-    """What a part takes on a device for one clip of a space.
+    """What a part takes on a device for one clip of a space; a decoder, frame by frame.
+
+    That is how a decoder is exported, too, unless more is asked for.
 
     Args:
         part: a text encoder, or a decoder.
         space: of the network between the two.
         device: that predicts.
-        most_mb: that may be taken at once; None where nobody says: a decoder goes frame by frame.
+        most_mb: that may be taken at once; None where nobody says.
 
     Raises:
         InputError: nothing there, of another width or other channels than the space has, more
@@ -65,33 +66,10 @@ def predicted(
     from nas.costs.part_modules import decoder_workload, text_workload
 
     if plain_name(part.name) == "decoder":
-        one = decoder_workload(path, unet, 1)
-        frames = stretch(
-            unet.frames,
-            device.memory_mb(replace(one, peak_bytes=0)),
-            device.memory_mb(replace(one, operations=())),
-            most_mb,
-        )
-        calls = math.ceil(unet.frames / frames)
-        how = f"{calls} {'call' if calls == 1 else 'calls'} of {frames} of {unet.frames} frames"
-        return _priced(part, decoder_workload(path, unet, frames), device, most_mb, calls, how)
+        how = f"{unet.frames} frames, one a call"
+        return _priced(part, decoder_workload(path, unet), device, most_mb, unet.frames, how)
     how = f"{unet.context_tokens} tokens"
     return _priced(part, text_workload(path, unet), device, most_mb, 1, how)
-
-
-def stretch(frames: int, weights_mb: float, frame_mb: float, most_mb: float | None) -> int:
-    """How many frames a decoder takes a call: all calls alike, as few as memory allows.
-
-    Args:
-        frames: of a clip.
-        weights_mb: of the decoder.
-        frame_mb: of the activations of one frame; those of several add.
-        most_mb: all together; None for frame by frame.
-    """
-    if most_mb is None:
-        return 1
-    fitting = max(1, min(frames, int((most_mb - weights_mb) // frame_mb)))
-    return math.ceil(frames / math.ceil(frames / fitting))
 
 
 def _priced(

@@ -1,8 +1,10 @@
 """pipeline.json: what a phone needs to know of its pipeline's parts, and the hash of each file.
 
-A hash shows that nothing changed since a file was written, not who wrote it.
+It holds its own hash, too (`sealed`). A hash shows that nothing changed since a file was written,
+not who wrote it.
 """
 
+import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +17,8 @@ from temporal_bundle import sha256
 from temporal_bundle.manifest import one_line
 
 FORMAT, VERSION, MAJOR = "temporal-nas/pipeline", "1.0", 1
+LEFT_BEHIND = {"__pycache__", ".DS_Store"}  # by Python and by the Finder
+SEAL = "sha256"  # of the manifest itself
 MANIFEST = "pipeline.json"
 SCHEMA = Path(__file__).with_name("pipeline.schema.json")
 
@@ -28,14 +32,37 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def write_manifest(folder: Path, content: Json) -> Json:
     """Write the manifest of a folder whose other files are there; it comes back whole."""
-    whole = {"format": FORMAT, "version": VERSION, "files": hashes(folder), **content}
+    whole = sealed({"format": FORMAT, "version": VERSION, "files": hashes(folder), **content})
     check(whole, folder / MANIFEST)
     (folder / MANIFEST).write_text(document.dumps(whole), encoding="utf-8")
     return whole
 
 
+def strangers(folder: Path) -> list[str]:
+    """The files in a pipeline's folder that its export did not write: a user's own.
+
+    Raises:
+        InputError: no pipeline, or none that can be read.
+    """
+    listed = document.read(folder / MANIFEST, FORMAT, MAJOR).get("files")
+    known = {MANIFEST, *(listed if isinstance(listed, dict) else ())}
+    paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    inside = sorted(path.relative_to(folder) for path in paths)
+    return [
+        path.as_posix() for path in inside
+        if path.as_posix() not in known and not LEFT_BEHIND & {*path.parts}
+    ]  # fmt: skip
+
+
+def sealed(manifest: Json) -> Json:
+    """A manifest with its own sha256: of JSON in ASCII, keys sorted, without spaces and itself."""
+    rest = {name: value for name, value in manifest.items() if name != SEAL}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return {**rest, SEAL: hashlib.sha256(canonical.encode()).hexdigest()}
+
+
 def read_pipeline(folder: Path) -> Json:
-    """The manifest of a pipeline's folder, whose files are as it says.
+    """The manifest of a pipeline's folder; it and the files are as they were written.
 
     Raises:
         InputError: no pipeline, a newer one, a missing or a changed file.
@@ -43,6 +70,8 @@ def read_pipeline(folder: Path) -> Json:
     file = folder / MANIFEST
     manifest = document.read(file, FORMAT, MAJOR)
     check(manifest, file)
+    if sealed(manifest) != manifest:
+        raise InputError(f"{file}: is not what was exported; export the pipeline again")
     for name, wanted in manifest["files"].items():
         path = folder / name
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):

@@ -5,20 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from latency.tracing.tracing import trace
 from nas.bundle import Bundle
 from nas.bundle.runnable import Runnable
-from nas.costs.predicted_parts import stretch
 from nas.sampling.making import opened_decoder
 from nas.sampling.prompts import opened_text_encoder
 from search_spaces import InputError
 from supernet.autoencoders.contract import Autoencoder
 from supernet.text.opening import ClipTextEncoder
+from temporal_bundle.manifest import one_line
 
 TEXT, DENOISER, DECODER = "text_encoder", "denoiser", "decoder"
 FLOAT16 = 2  # bytes of a number
 MB = 1e6
+LARGEST = 65504  # that float16 holds
+TRIED = 32  # latents high and wide, at most, that a decoder is tried on
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,12 @@ class Parts:
             most_mb: its weights and activations; None for frame by frame.
 
         Raises:
-            InputError: not even one fits.
+            InputError: not even one fits, or there is no decoder.
         """
+        if self.decoder is None and most_mb is not None:
+            raise InputError(
+                "`decoder_mb=`: the network makes pixels, and nothing decodes them; leave it out"
+            )
         if most_mb is None:
             return 1
         network = self.decoder_network(1)
@@ -73,13 +80,66 @@ class Parts:
         return stretch(self.clip_shape[1], weights_mb, frame_mb, most_mb)
 
 
+def stretch(frames: int, weights_mb: float, frame_mb: float, most_mb: float) -> int:
+    """How many frames a decoder takes a call: all calls alike, as few as memory allows.
+
+    Args:
+        frames: of a clip.
+        weights_mb: of the decoder.
+        frame_mb: of the activations of one frame; those of several add.
+        most_mb: all together; infinite for all frames at once.
+    """
+    fitting = max(1, int(min(frames, (most_mb - weights_mb) / frame_mb)))
+    return math.ceil(frames / math.ceil(frames / fitting))
+
+
 def open_parts(bundle: Bundle, text_encoder: Path, vae: Path | None) -> Parts:
     """Open what stands beside a bundle's denoiser.
 
     Raises:
         InputError: nothing there, of another width or other channels than the denoiser has, a
-            tokenizer of another model, or no decoder where one is needed.
+            tokenizer of another model, no decoder where one is needed, or one that float16 does
+            not hold.
     """
     shape = bundle.opened.clip_shape
     text = opened_text_encoder(text_encoder, bundle)
-    return Parts(text, opened_decoder(bundle, vae), shape)
+    decoder = opened_decoder(bundle, vae)
+    if decoder is not None:
+        _check_activations(decoder, shape, vae)
+    return Parts(text, decoder, shape)
+
+
+@torch.inference_mode()
+def _check_activations(
+    decoder: Autoencoder, clip_shape: tuple[int, int, int, int], vae: Path | None
+) -> None:
+    """Refuse a decoder that float16 does not hold, by one latent of unit variance.
+
+    Raises:
+        InputError: with the first part of the network whose output is beyond it.
+    """
+
+    def check(name: str, found: object) -> None:
+        if isinstance(found, Tensor) and not float(found.abs().max()) <= LARGEST:
+            raise InputError(
+                f"{vae}: its decoder passes {LARGEST:,}, where float16 ends, at {one_line(name)}; "
+                "a phone would show black frames: give a VAE that was fixed for float16"
+            )
+
+    network = decoder.decoder
+    hooks = [
+        module.register_forward_hook(lambda _, __, found, name=name: check(name, found))
+        for name, module in network.named_modules()
+    ]
+    channels, _, *sides = clip_shape
+    latents_NCHW = torch.randn(
+        1,
+        channels,
+        *(min(side, TRIED) for side in sides),
+        generator=torch.Generator().manual_seed(0),
+    )
+    try:
+        network(latents_NCHW / decoder.scaling + decoder.shift)
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,19 @@ class PipelineError(Exception):
 
 
 def read_pipeline(folder: Path) -> dict[str, Any]:
-    """pipeline.json, once every file that it lists was found to be as it was written."""
+    """pipeline.json, once it and every file that it lists were found to be as they were written."""
     file = folder / "pipeline.json"
     try:
         pipeline = json.loads(file.read_text(encoding="utf-8"))
         known = pipeline["format"] == FORMAT and pipeline["version"].split(".")[0] == MAJOR
-        listed = dict(pipeline["files"])
+        listed, own = dict(pipeline["files"]), pipeline.pop("sha256", None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PipelineError(f"{file}: is no whole pipeline.json: {error!r}") from None
     if not known:
         raise PipelineError(f"{file}: is of another format or version than this run.py reads")
+    canonical = json.dumps(pipeline, sort_keys=True, separators=(",", ":"))
+    if hashlib.sha256(canonical.encode()).hexdigest() != own:
+        raise PipelineError(f"{file}: is not what was exported; export the pipeline again")
     for name, wanted in listed.items():
         path = folder / name
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
@@ -69,7 +73,12 @@ class Words:
         from tokenizers import Tokenizer
 
         self.said = said
-        self.tokenizer = Tokenizer.from_file(str(folder / said["file"]))
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / said["file"]))
+        except Exception as error:
+            raise PipelineError(
+                f"{said['file']}: this version of tokenizers does not read it: {_line(error)}"
+            ) from None
 
     def own(self, text: str) -> list[int]:
         """A text's own ids, however many."""
@@ -85,6 +94,15 @@ class Words:
     def is_cut(self, text: str) -> bool:
         """Whether the end of a text is not seen."""
         return len(self.own(text)) > int(self.said["length"]) - 2
+
+
+def plain(text: str) -> str:
+    """A prompt on one line, as captions were encoded."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PipelineError(f"the prompt: is no Unicode text: {error.reason}") from None
+    return " ".join(text.split())
 
 
 def load(folder: Path, said: dict[str, Any], units: str) -> Predict:
@@ -104,7 +122,13 @@ def load(folder: Path, said: dict[str, Any], units: str) -> Predict:
             (found,) = model.predict(given).values()
         except Exception as error:
             raise PipelineError(f"{name}: Core ML does not run it: {_line(error)}") from None
-        return np.asarray(found, np.float32)
+        answer = np.asarray(found, np.float32)
+        if not np.isfinite(answer).all():
+            raise PipelineError(
+                f"{name}: makes numbers that are not finite, beyond what float16 holds; try "
+                "--units CPU_ONLY, or export other weights"
+            )
+        return answer
 
     return predict
 
@@ -184,26 +208,38 @@ def video(
 
 
 def write_mp4(path: Path, frames: Array, fps: float) -> None:
-    """H.264 in 4:2:0, whole or not at all; sides are cut to even numbers of pixels."""
+    """Write an MP4, whole or not at all."""
+    import av
+
+    try:
+        data = mp4_bytes(frames, fps)
+    except (av.FFmpegError, ValueError) as error:
+        raise PipelineError(f"{path}: FFmpeg makes no video of it: {_line(error)}") from None
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def mp4_bytes(frames: Array, fps: float) -> bytes:
+    """H.264 in 4:2:0; sides are cut to even numbers of pixels."""
     import av
 
     height, width = (side // 2 * 2 for side in frames.shape[1:3])
     buffer = io.BytesIO()
     codec = CODEC if CODEC in av.codecs_available else OTHER_CODEC
     with av.open(buffer, "w", format="mp4") as container:
-        stream: Any = container.add_stream(codec, rate=round(fps), options=OPTIONS)
+        rate = Fraction(fps).limit_denominator(1000)
+        stream: Any = container.add_stream(codec, rate=rate, options=OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for each in frames:
             pixels = np.ascontiguousarray(each[:height, :width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from None
+    return buffer.getvalue()
 
 
 def check(given: argparse.Namespace) -> None:
@@ -224,11 +260,14 @@ def main() -> None:
     given = parser.parse_args()
     try:
         check(given)
+        prompt = plain(given.prompt)
         pipeline = read_pipeline(FOLDER)
-        frames = video(FOLDER, pipeline, given.prompt, given.seed, given.units)
+        frames = video(FOLDER, pipeline, prompt, given.seed, given.units)
         write_mp4(given.out, frames, pipeline["video"]["fps"])
     except PipelineError as error:
         sys.exit(_refused(str(error)))
+    except KeyError as error:
+        sys.exit(_refused(f"pipeline.json: says nothing of {error}; export the pipeline again"))
     except ImportError as error:
         sys.exit(_refused(f"{error}; pip install coremltools numpy tokenizers av"))
     count, height, width = frames.shape[:3]

@@ -201,8 +201,11 @@ def test_the_costs_of_all_blocks_are_told(
     assert excluded == set(costs.too_large(1.2))
     code, _, err = call(*asked)
     assert (code, "costs.csv: exists; choose another file" in err) == (2, True)
-    code, _, err = call(*asked[:3], "--memory-mb", "nan")
-    assert (code, err) == (2, "nas: --memory-mb nan: is not positive\n")
+    for given in ("nan", "0", "inf"):
+        code, _, err = call(*asked[:3], "--memory-mb", given)
+        assert (code, err) == (2, f"nas: --memory-mb {given}: give a finite number above 0\n")
+        with pytest.raises(InputError, match="no finite number above 0"):
+            Budget(memory_mb=float(given))
     assert read_table(tmp_path / "costs.csv").of_blocks, "a table of blocks, as any other"
     code, out, err = call(*asked[:3], "--memory-mb", "1.2")
     assert "excluded, as they pass 1.2 MB" in out or not excluded

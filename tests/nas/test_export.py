@@ -1,6 +1,7 @@
 """A winner to Core ML: what is read back is what was traced, whole, palettised, in chunks."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,7 @@ def test_chunks_that_fit(whole: Exported) -> None:
     for chunk in chunks:
         assert sum(t.numel() for t in chunk.program.state_dict.values()) * 2 / 1e6 <= limit_mb
     assert len(split_to_fit(whole, limit_mb, bits=4)) == 1
+    assert len(split_to_fit(whole, math.inf)) == 1
     with pytest.raises(InputError, match="a single operation has 1 MB of weights"):
         split_to_fit(whole, 0.001)
     with pytest.raises(InputError, match="100000 chunks: give 1 to"):

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import io
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from conftest import Call
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from processes import wait_until
+from runs import NAS
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -28,13 +31,16 @@ from examples.tiny_pipeline import write_bundle, write_parts
 from examples.tiny_text_encoder import CONFIG, write_pipeline
 from latency.coreml.package import open_package
 from nas.bundle import Bundle
-from nas.phone.manifest import hashes, read_pipeline
+from nas.phone.manifest import hashes, read_pipeline, sealed
+from nas.phone.parts import stretch
 from nas.progress import Progress
 from nas.sampling import files
 from nas.sampling.making import Maker
 from nas.sampling.prompts import Texts, opened_text_encoder
 from nas.sampling.sampler import sampler_of
 from search_spaces import InputError
+from supernet import checkpoint
+from supernet.autoencoders.autoencoder import KIND, ImageAutoencoder
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.text.opening import open_text_encoder
 from temporal_bundle import sha256
@@ -107,13 +113,14 @@ def exported(made_once: Made, name: str, *words: str) -> Path:
 def of_latents(made_once: Made, made: Given) -> Path:
     """Three packages; two guided steps, the decoder two frames a call."""
     asked = ["--steps", "2", "--guidance", "3", "--decoder-mb", "1.25", "--fps", "4"]
-    return exported(made_once, "phone", made.latents, "--pipeline", *made.words, *asked)
+    space = ["--space", "examples.tiny_pipeline:SPACE"]  # as operators of one's own need it
+    return exported(made_once, "phone", made.latents, "--pipeline", *made.words, *asked, *space)
 
 
 @pytest.fixture(scope="session")
 def of_pixels(made_once: Made, made: Given) -> Path:
     """Two packages in palettes, by tuned steps; the network makes pixels."""
-    text = ["--text-encoder", str(made.folder / "text"), "--palettise", "6"]
+    text = ["--text-encoder", str(made.folder / "text"), "--palettise", "6", "--fps", "7.5"]
     return exported(made_once, "phone-pixels", made.pixels, "--pipeline", *text)
 
 
@@ -182,6 +189,15 @@ def sampled(made: Given, path: str, *, tuned: bool, seed: int) -> Any:
     return ((x_THWC + 1) * 127.5).round().to(torch.uint8).numpy()
 
 
+@pytest.mark.parametrize(
+    ("frames", "most", "a_call"),
+    [(17, 0.0, 1), (17, 5.9, 5), (17, 9.0, 9), (17, 16.0, 9), (17, 1e9, 17), (17, math.inf, 17)],
+)
+def test_all_calls_of_a_decoder_are_alike(frames: int, most: float, a_call: int) -> None:
+    """Of 5 frames it takes 4 calls, and of 16 as many as of 9."""
+    assert stretch(frames, 0.0, 1.0, most) == a_call
+
+
 def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     told = json.loads((of_latents.parent / "told.json").read_text())
     assert told["pipeline"] == read_pipeline(of_latents)
@@ -190,6 +206,8 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     assert pipeline["files"] == hashes(of_latents)
     assert {"run.py", "README.md", "tokenizer/vocab.json"} <= {*pipeline["files"]}
     assert pipeline["decoder"]["frames"] == 2
+    calls = {name: pipeline[name]["calls"] for name in ("text_encoder", "denoiser", "decoder")}
+    assert calls == {"text_encoder": 2, "denoiser": 4, "decoder": 3}
     assert pipeline["sampler"]["times"] == [1, 0.5]
     assert pipeline["video"] == {"frames": 5, "height": 64, "width": 64, "fps": 4}
     ids, clip = (pipeline[name]["inputs"][0] for name in ("text_encoder", "denoiser"))
@@ -198,7 +216,9 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     )
     assert clip == {"name": "clip", "shape": [1, 4, 5, 8, 8], "type": "float16"}
     for name, part in told["parts"].items():
-        opened = open_package(of_latents / pipeline[name]["package"])
+        (package,) = (of_latents.parent / path for path in part["packages"])
+        assert package == of_latents / pipeline[name]["package"]
+        opened = open_package(package)
         assert opened.workload.flops == part["flops"]
         assert not any(finding["refused"] for finding in part["lint"]["findings"])
     code, printed, said = call("show", str(of_latents))
@@ -231,7 +251,7 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     assert off.mean() < 0.01
     assert np.abs(frames[4].astype(int) - wanted.astype(int)).mean() > 1
     out = tmp_path / "clip.mp4"
-    words = ["run.py", "--prompt", " ".join([PROMPT] * 5), "--seed", "3", "--out", str(out)]
+    words = ["run.py", "--prompt", " \n".join([PROMPT] * 5), "--seed", "3", "--out", str(out)]
     monkeypatch.setattr("sys.argv", words)
     run.main()
     said = capsys.readouterr()
@@ -241,6 +261,41 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     pictures = [Image.fromarray(frame) for frame in cut]
     wanted = frames_of(io.BytesIO(files._mp4_bytes(pictures, pipeline["video"]["fps"])))
     assert np.array_equal(frames_of(out), wanted), "the film that nas sample writes of them"
+    with av.open(out) as film:
+        assert film.streams.video[0].average_rate == pipeline["video"]["fps"]
+
+
+def test_run_says_in_a_line_what_it_cannot_do(
+    of_pixels: Path, made: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    networks = networks_of(made, made.pixels, tuned=True)
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_pixels, networks))
+
+    def refused(run: Any, prompt: str) -> str:
+        words = ["run.py", "--prompt", prompt, "--out", str(tmp_path / "clip.mp4")]
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as stop:
+            run.main()
+        assert stop.value.code == 2
+        assert not [path for path in tmp_path.iterdir() if path.is_file()]
+        return capsys.readouterr().err.splitlines()[-1]
+
+    run = loaded(of_pixels)
+    assert refused(run, "half \ud800") == (
+        "run.py: the prompt: is no Unicode text: surrogates not allowed"
+    )
+    monkeypatch.setattr(run, "OPTIONS", {"crf": "18", "preset": "none such"})
+    assert "clip.mp4: FFmpeg makes no video of it" in refused(run, "one")
+    with torch.no_grad():
+        next(iter(networks["denoiser"].parameters())).fill_(math.nan)
+    assert refused(run, "one").startswith("run.py: denoiser.mlpackage: makes numbers that are not")
+    shutil.copytree(of_pixels, folder := tmp_path / "newer")
+    (folder / "tokenizer/tokenizer.json").write_text('{"version": "9.0"}')
+    pipeline = json.loads((folder / "pipeline.json").read_text())
+    (folder / "pipeline.json").write_text(json.dumps(sealed({**pipeline, "files": hashes(folder)})))
+    said = refused(loaded(folder), "one")
+    assert said.startswith("run.py: tokenizer/tokenizer.json: this version of tokenizers does not")
 
 
 def test_prompts_become_the_same_ids(of_latents: Path, made: Given) -> None:
@@ -287,7 +342,7 @@ def test_run_needs_nothing_of_ours(of_latents: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_not_as_it_was_exported_is_refused(
-    of_latents: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch,
+    of_latents: Path, made: Given, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     weights = "denoiser.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
@@ -299,7 +354,17 @@ def test_what_is_not_as_it_was_exported_is_refused(
 
     def changed(folder: Path, **fields: object) -> None:
         file = folder / "pipeline.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+        file.write_text(json.dumps(sealed({**json.loads(file.read_text()), **fields})))
+
+    def edited(folder: Path) -> None:
+        file = folder / "pipeline.json"
+        file.write_text(file.read_text().replace('"guidance": 3', '"guidance": 2'))
+
+    def lacking(folder: Path) -> None:
+        file = folder / "pipeline.json"
+        pipeline = json.loads(file.read_text())
+        del pipeline["sampler"]["guidance"]
+        file.write_text(json.dumps(sealed(pipeline)))
 
     cases: dict[str, Callable[[Path], object]] = {
         f"{weights}: is not": byte,
@@ -308,7 +373,11 @@ def test_what_is_not_as_it_was_exported_is_refused(
         "pipeline.json: ": lambda f: (f / "pipeline.json").write_text("{"),
         "version": lambda f: changed(f, version="2.0"),
         "is missing|does not match": lambda f: changed(f, files={"../told.json": "0" * 64}),
+        "pipeline.json: is not what was exported": edited,
+        "'guidance'": lacking,
     }
+    networks = networks_of(made, made.latents, tuned=False)
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_latents, networks))
     for number, (says, spoil) in enumerate(cases.items()):
         folder = tmp_path / f"spoilt{number}"
         shutil.copytree(of_latents, folder)
@@ -341,31 +410,52 @@ def test_parts_that_do_not_belong_are_refused(
         block_out_channels=(32,), down_block_types=("DownEncoderBlock2D",), latent_channels=3,
         up_block_types=("UpDecoderBlock2D",), layers_per_block=1,
     ).save_pretrained(tmp_path / "vae3")  # fmt: skip
+    beyond = ImageAutoencoder()
+    nn.init.constant_(beyond.decoder[0].bias, 60_000)
+    nn.init.constant_(beyond.decoder[1].first.weight, 0.1)
+    checkpoint.write(tmp_path / "beyond.safetensors", beyond.state_dict(), {"holds": KIND})
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "precious.txt").write_text("not ours")
     shutil.copytree(of_latents, tmp_path / "before")
+    shutil.copytree(of_latents, tmp_path / "filmed")
+    for name in ("__pycache__/run.pyc", ".DS_Store", "clip.mp4", "tokenizer/clip2.mp4"):
+        (tmp_path / "filmed" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "filmed" / name).write_text("not ours")
     text = ["--text-encoder", str(made.folder / "text")]
     before = sorted(path.name for path in tmp_path.iterdir())
     cases: list[tuple[str, list[str], str]] = [
         ("makes 12 tokens of 32 channels", ["--text-encoder", "wide", *made.decoder], "phone"),
         ("up to number 521, and the text model's embedding ends at 499",
          ["--text-encoder", "few", *made.decoder], "phone"),
+        ("beyond.safetensors: its decoder passes 65,504, where float16 ends, at 1.first;",
+         [*text, "--vae", "beyond.safetensors"], "phone"),
         ("decodes latents of 3 channels", [*text, "--vae", "vae3"], "phone"),
         ("give what decodes them, as --vae FOLDER", text, "phone"),
         ("give --text-encoder", made.decoder, "phone"),
         ("the decoder needs 2 MB for one frame", [*made.words, "--decoder-mb", "0.5"], "phone"),
+        ("--decoder-mb nan: give a", [*made.words, "--decoder-mb", "nan"], "phone"),
+        ("--decoder-mb 0: give a", [*made.words, "--decoder-mb", "0"], "phone"),
+        ("give a finite number", [*made.words, "--fps", "nan"], "phone"),
+        ("was made for another space", [*made.words, "--space", "moving_digits"], "phone"),
         ("takes neither --chunks", [*made.words, "--chunks", "2"], "phone"),
         ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
         ("holds something else than a pipeline", made.words, "taken"),
         ("stands there already; give another --out, or --replace", made.words, "before"),
+        ("filmed/clip.mp4 and 1 more: no part of the pipeline", [*made.words, "--replace"],
+         "filmed"),
     ]  # fmt: skip
     for says, words, out in cases:
         code, printed, said = call("export", made.latents, "--pipeline", *words, "--out", out)
         assert (code, printed, said.count("\n")) == (2, "", 1), said
         assert says in said
-    code, _, said = call("export", made.latents, "--out", "w.mlpackage", *text)
+    for words in (text, ["--fps", "8"]):
+        code, _, said = call("export", made.latents, "--out", "w.mlpackage", *words)
+        assert (code, said.count("\n")) == (2, 1)
+        assert f"{words[0]}: is of a whole pipeline; give --pipeline, too" in said
+    asked = ["--pipeline", *text, "--out", "phone", "--decoder-mb", "9"]
+    code, _, said = call("export", made.pixels, *asked)
     assert (code, said.count("\n")) == (2, 1)
-    assert "--text-encoder: is of a whole pipeline; give --pipeline, too" in said
+    assert "--decoder-mb: the network makes pixels" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
@@ -387,6 +477,19 @@ def test_a_full_disk_leaves_nothing_half_written(made: Given, tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("nas: phone/decoder.mlpackage: cannot be written")
+    assert last.startswith("nas: phone/denoiser.mlpackage: cannot be written")
     assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_is_asked_to_end_leaves_nothing(made: Given, tmp_path: Path) -> None:
+    words = ["export", made.latents, "--pipeline", *made.words, "--out", "phone"]
+    with subprocess.Popen(
+        [*NAS, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(process, lambda: any(tmp_path.iterdir()))
+        process.terminate()
+        _, said = process.communicate()
+    assert process.returncode > 0, "not by the signal"
+    assert "Traceback" not in said
     assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from runs import NAS
 
 import nas
 from examples.tiny_text_encoder import write_pipeline
+from nas.sampling.grid import grid_frames
 from nas.sampling.noise import drawn
 from nas.sampling.prompts import Digits
 from nas.sampling.sampler import Sampler, sampler_of
@@ -82,6 +83,16 @@ def test_several_prompts_are_a_grid_that_the_seed_alone_decides(
     code, _, err = call("sample", str(bundle), *asked, "--seed", "3", "--out", "a.gif")
     assert code == 0, err
     assert (tmp_path / "a.gif").read_bytes() == content[0]
+
+
+def test_captions_are_shown_in_their_own_letters() -> None:
+    def picture(words: str) -> bytes:
+        return grid_frames(torch.zeros(1, 1, 1, 8, 8), [words], 1, 64)[0].tobytes()
+
+    shown = {letter: picture(letter) for letter in ("", "?", "e", "\u00e9", "\u0434", "\u03b1")}
+    assert len(set(shown.values())) == len(shown)
+    assert picture("e\u0301") == shown["\u00e9"]
+    assert picture("\u65e5") == shown["?"], "no font of ours has it"
 
 
 def test_tuned_weights_are_sampled_by_their_own_steps(
