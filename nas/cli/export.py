@@ -79,8 +79,8 @@ def export(
     decoder_mb: Annotated[
         float | None,
         typer.Option(
-            help="Of --pipeline: the most MB that the decoder may take; it decodes as many frames "
-            "a call as fit. One by one without it."
+            help="Of --pipeline: the most MB that the decoder may take, its weights counted as "
+            "float16; it decodes as many frames a call as fit, of inf all. One by one without it."
         ),
     ] = None,
     steps: Annotated[
@@ -90,21 +90,24 @@ def export(
     guidance: Annotated[
         float | None, typer.Option(help="Of --pipeline: of these steps: 4; 1 for none.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=1, max=240, help="Of --pipeline: frames a second.")] = 8,
+    fps: Annotated[
+        float | None, typer.Option(min=1, max=240, help="Of --pipeline: frames a second: 8.")
+    ] = None,
     json: options.AsJson = False,
 ) -> None:
     """Write a bundle's network as a Core ML package, or a whole pipeline, and look it over."""
-    asked = {
+    asked: dict[str, Any] = {
         "text_encoder": text_encoder,
         "vae": vae,
         "decoder_mb": decoder_mb,
         "steps": steps,
         "guidance": guidance,
+        "fps": fps,
     }
     if pipeline:
-        if chunks > 1 or chunk_mb is not None or space is not None:
-            raise InputError("--pipeline: takes neither --chunks, --chunk-mb nor --space")
-        asked |= {"fps": fps, "palettise": palettise}
+        if chunks > 1 or chunk_mb is not None:
+            raise InputError("--pipeline: takes neither --chunks nor --chunk-mb")
+        asked |= {"space": space, "palettise": palettise}
         _pipeline(bundle, out, weights, asked, replace=replace, json=json)
         return
     if strange := [name for name, value in asked.items() if value is not None]:

@@ -41,6 +41,8 @@ def wished(
     text_encoder: Path | None,
     steps: int | None,
     guidance: float | None,
+    space: str | None,
+    fps: float | None,
     **others: Any,
 ) -> "Wishes":
     """What the flags ask for; `told` says which weights of the bundle are taken.
@@ -50,12 +52,15 @@ def wished(
     """
     from nas.phone.writing import Wishes
     from nas.sampling.sampler import sampler_of
+    from search_spaces.shipped.loading import load_temporal
 
     if text_encoder is None:
         raise InputError("--pipeline: prompts go through a text encoder; give --text-encoder")
     tuned = told["which"] == "tuned"
     sampler = sampler_of(opened, tuned=tuned, steps=steps, guidance=guidance)
-    return Wishes(text_encoder, sampler=sampler, tuned=tuned, weights=told, **others)
+    own = load_temporal(space) if space else None
+    others |= {} if fps is None else {"fps": fps}
+    return Wishes(text_encoder, sampler=sampler, tuned=tuned, weights=told, space=own, **others)
 
 
 def _print(report: "PipelineReport", wishes: "Wishes") -> None:
@@ -67,7 +72,7 @@ def _print(report: "PipelineReport", wishes: "Wishes") -> None:
                 f"{part.size_mb:.1f}",
                 part.products,
                 f"{part.flops / 1e9:.2f}",
-                _calls(name, report, wishes),
+                report.manifest[name]["calls"],
                 f"{part.seconds:.0f}",
             )
             for name, part in report.parts.items()
@@ -80,13 +85,3 @@ def _print(report: "PipelineReport", wishes: "Wishes") -> None:
     )
     print_line(f"weights: {wishes.weights['says']}; {wishes.sampler.words}")
     print_line(f"on a Mac: python {report.folder / 'run.py'} --prompt TEXT --out clip.mp4")
-
-
-def _calls(name: str, report: "PipelineReport", wishes: "Wishes") -> int:
-    """How often a part runs for one clip."""
-    if name == "denoiser":
-        return wishes.sampler.calls
-    if name == "decoder":
-        frames, a_call = (int(report.manifest[of]["frames"]) for of in ("video", "decoder"))
-        return -(-frames // a_call)
-    return 1 if wishes.sampler.guidance == 1 else 2

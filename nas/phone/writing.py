@@ -1,6 +1,8 @@
 """Export a whole pipeline: packages, tokenizer, pipeline.json, run.py and a README, or nothing."""
 
+import dataclasses
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from nas.phone.parts import DECODER, DENOISER, TEXT, Parts, open_parts
 from nas.progress import Progress
 from nas.run.run_folder import versions
 from nas.sampling.sampler import Sampler
-from search_spaces import InputError
+from search_spaces import InputError, TemporalSpace
 from search_spaces.files import document
 from search_spaces.files.document import Json
 from supernet.text.clip_tokenizer import WHOLE, ClipTokenizer, tokenizer_files
@@ -44,7 +46,8 @@ class Wishes:
         weights: what they are, for the packages' metadata.
         fps: frames a second of the video.
         palettise: bits of a weight, 8, 6 or 4; 0 for float16.
-        decoder_mb: the most that the decoder may take; None for frame by frame.
+        decoder_mb: the most that the decoder may take, weights as float16; None for frame by frame.
+        space: the bundle's, where operators are a user's own.
     """
 
     text_encoder: Path
@@ -55,6 +58,11 @@ class Wishes:
     fps: float = 8
     palettise: int = 0
     decoder_mb: float | None = None
+    space: TemporalSpace | None = None
+
+    def __post_init__(self) -> None:
+        if self.decoder_mb is not None and not self.decoder_mb > 0:
+            raise InputError(f"`decoder_mb={self.decoder_mb:g}`: give a size above 0, or inf")
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,12 @@ def export_pipeline(
     check_target(out, wishes.palettise, replace=replace)
     begun = time.monotonic()
     parts = open_parts(bundle, wishes.text_encoder, wishes.vae)
-    frames = parts.decoder_frames(wishes.decoder_mb) if parts.decoder else 0
+    frames = parts.decoder_frames(wishes.decoder_mb)
     done: dict[str, ExportReport] = {}
     with _new_folder(out) as folder:
         for name, network in _networks(bundle, parts, frames, wishes):
             notes = {WEIGHTS_KEY: json.dumps(wishes.weights)} if name == DENOISER else {}
-            done[name] = export_network(
+            report = export_network(
                 network,
                 folder / f"{name}.mlpackage",
                 palettise=wishes.palettise,
@@ -140,6 +148,8 @@ def export_pipeline(
                 progress=progress,
                 title=f"{name.replace('_', ' ')} to Core ML",
             )
+            final = tuple(out / package.name for package in report.packages)
+            done[name] = dataclasses.replace(report, packages=final)
         write_tokenizer(folder / WORDS, parts.text.tokenizer, wishes.text_encoder)
         shutil.copyfile(BESIDE / RUN, folder / RUN)
         content = _content(folder, parts, frames, wishes)
@@ -167,11 +177,11 @@ def _new_folder(out: Path) -> Iterator[Path]:
 def _networks(
     bundle: Bundle, parts: Parts, frames: int, wishes: Wishes
 ) -> Iterator[tuple[str, Runnable]]:
-    """One at a time: the denoiser's gigabytes come last."""
+    """One at a time: first the one that is yet to be opened, and may be refused."""
+    yield DENOISER, bundle.runnable(wishes.space, finetuned=wishes.tuned)
     yield TEXT, parts.text_network()
     if parts.decoder is not None:
         yield DECODER, parts.decoder_network(frames)
-    yield DENOISER, bundle.runnable(finetuned=wishes.tuned)
 
 
 def write_tokenizer(folder: Path, words: ClipTokenizer, text_encoder: Path) -> None:
@@ -188,14 +198,15 @@ def _content(folder: Path, parts: Parts, frames: int, wishes: Wishes) -> Json:
     words, decoder, sampler = parts.text.tokenizer, parts.decoder, wishes.sampler
     _, length, height, width = parts.clip_shape
     pixels = 1 if decoder is None else decoder.factor
+    decoding = {"frames": frames, "calls": math.ceil(length / frames)}
     return {
-        TEXT: _package(folder, TEXT),
+        TEXT: {**_package(folder, TEXT), "calls": 1 if sampler.guidance == 1 else 2},
         "tokenizer": {
             "file": f"{WORDS}/{WHOLE}",
             **{name: getattr(words, name) for name in ("begin", "end", "pad", "length")},
         },
-        DENOISER: _package(folder, DENOISER),
-        DECODER: None if decoder is None else {**_package(folder, DECODER), "frames": frames},
+        DENOISER: {**_package(folder, DENOISER), "calls": sampler.calls},
+        DECODER: None if decoder is None else {**_package(folder, DECODER), **decoding},
         "sampler": {
             "kind": sampler.kind,
             "times": list(sampler.times),

@@ -113,7 +113,8 @@ def exported(made_once: Made, name: str, *words: str) -> Path:
 def of_latents(made_once: Made, made: Given) -> Path:
     """Three packages; two guided steps, the decoder two frames a call."""
     asked = ["--steps", "2", "--guidance", "3", "--decoder-mb", "1.25", "--fps", "4"]
-    return exported(made_once, "phone", made.latents, "--pipeline", *made.words, *asked)
+    space = ["--space", "examples.tiny_pipeline:SPACE"]  # as operators of one's own need it
+    return exported(made_once, "phone", made.latents, "--pipeline", *made.words, *asked, *space)
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +206,8 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     assert pipeline["files"] == hashes(of_latents)
     assert {"run.py", "README.md", "tokenizer/vocab.json"} <= {*pipeline["files"]}
     assert pipeline["decoder"]["frames"] == 2
+    calls = {name: pipeline[name]["calls"] for name in ("text_encoder", "denoiser", "decoder")}
+    assert calls == {"text_encoder": 2, "denoiser": 4, "decoder": 3}
     assert pipeline["sampler"]["times"] == [1, 0.5]
     assert pipeline["video"] == {"frames": 5, "height": 64, "width": 64, "fps": 4}
     ids, clip = (pipeline[name]["inputs"][0] for name in ("text_encoder", "denoiser"))
@@ -213,7 +216,9 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     )
     assert clip == {"name": "clip", "shape": [1, 4, 5, 8, 8], "type": "float16"}
     for name, part in told["parts"].items():
-        opened = open_package(of_latents / pipeline[name]["package"])
+        (package,) = (of_latents.parent / path for path in part["packages"])
+        assert package == of_latents / pipeline[name]["package"]
+        opened = open_package(package)
         assert opened.workload.flops == part["flops"]
         assert not any(finding["refused"] for finding in part["lint"]["findings"])
     code, printed, said = call("show", str(of_latents))
@@ -428,6 +433,9 @@ def test_parts_that_do_not_belong_are_refused(
         ("give what decodes them, as --vae FOLDER", text, "phone"),
         ("give --text-encoder", made.decoder, "phone"),
         ("the decoder needs 2 MB for one frame", [*made.words, "--decoder-mb", "0.5"], "phone"),
+        ("--decoder-mb nan: give a", [*made.words, "--decoder-mb", "nan"], "phone"),
+        ("--decoder-mb 0: give a", [*made.words, "--decoder-mb", "0"], "phone"),
+        ("was made for another space", [*made.words, "--space", "moving_digits"], "phone"),
         ("takes neither --chunks", [*made.words, "--chunks", "2"], "phone"),
         ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
         ("holds something else than a pipeline", made.words, "taken"),
@@ -439,9 +447,14 @@ def test_parts_that_do_not_belong_are_refused(
         code, printed, said = call("export", made.latents, "--pipeline", *words, "--out", out)
         assert (code, printed, said.count("\n")) == (2, "", 1), said
         assert says in said
-    code, _, said = call("export", made.latents, "--out", "w.mlpackage", *text)
+    for words in (text, ["--fps", "8"]):
+        code, _, said = call("export", made.latents, "--out", "w.mlpackage", *words)
+        assert (code, said.count("\n")) == (2, 1)
+        assert f"{words[0]}: is of a whole pipeline; give --pipeline, too" in said
+    asked = ["--pipeline", *text, "--out", "phone", "--decoder-mb", "9"]
+    code, _, said = call("export", made.pixels, *asked)
     assert (code, said.count("\n")) == (2, 1)
-    assert "--text-encoder: is of a whole pipeline; give --pipeline, too" in said
+    assert "--decoder-mb: the network makes pixels" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
