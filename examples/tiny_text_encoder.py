@@ -1,6 +1,7 @@
 """A tiny CLIP text encoder with weights at random, in folders as diffusers and transformers have.
 
     python examples/tiny_text_encoder.py FOLDER
+    python examples/tiny_text_encoder.py FOLDER --tokens 77 --width 768    as Stable Diffusion's
 
 It understands nothing, and tells different captions apart: enough to try what takes one. Its
 vocabulary is bytes and a few words, each a token of its own.
@@ -9,6 +10,7 @@ vocabulary is bytes and a few words, each a token of its own.
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,14 @@ def write_pipeline(
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
-    print(write_pipeline(parser.parse_args().folder))
+    parser.add_argument(
+        "--tokens", type=int, default=CONFIG.max_position_embeddings, help="of a text"
+    )
+    parser.add_argument("--width", type=int, default=CONFIG.hidden_size, help="of a state; even")
+    asked = parser.parse_args()
+    sizes = {"max_position_embeddings": asked.tokens, "hidden_size": asked.width}
+    print(write_pipeline(asked.folder, replace(CONFIG, **sizes)))

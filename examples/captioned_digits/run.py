@@ -13,18 +13,11 @@ import argparse
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from examples.captioned_digits.text import write_text_encoder
-from examples.quickstart.run import (
-    SHORT_JUDGING,
-    SHORT_SEARCH,
-    SHORT_TRAINING,
-    call,
-    check_wishes,
-    run_python,
-)
+from examples.commands import TEXT, TRAINING, call, check_installed, check_wishes, run_python
+from examples.quickstart.run import SHORT_JUDGING, SHORT_SEARCH, SHORT_TRAINING
 
 HERE = "examples.captioned_digits"
 DATA = ("--space", f"{HERE}.space:SPACE", "--data", f"{HERE}.data:open_clips")
@@ -32,10 +25,6 @@ PROMPTS = (
     "a three and a five, moving", "moving digits: a seven and a one",
     "an eight in front of a two", "nothing but a four",
 )  # fmt: skip
-NEEDED = {
-    "adversarial_finetune": "pip install examples/temporal_bundle examples/adversarial_finetune",
-    "tokenizers": "pip install 'temporal-nas[text]'",
-}
 
 
 def main() -> None:
@@ -47,10 +36,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", default="70%")
     parser.add_argument("--quick", action="store_true", help="far too short: shows that it runs")
     asked = parser.parse_args()
-    for package, mend in NEEDED.items():
-        if find_spec(package) is None:
-            print(f"captioned_digits: {package} is missing: {mend}", file=sys.stderr)
-            sys.exit(2)
+    check_installed("captioned_digits", TRAINING | TEXT)
     try:
         run(asked)
     except subprocess.CalledProcessError as error:

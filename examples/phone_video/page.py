@@ -1,4 +1,4 @@
-"""The page that a person would show: the layout, what it costs, the front, the package."""
+"""The page that a person would show: clips, the layout, what it costs, the front, the packages."""
 
 import base64
 import json
@@ -8,19 +8,28 @@ from typing import Any
 import jinja2
 
 from search_spaces.files.document import write_atomically
+from temporal_bundle import FINETUNED
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
-def write_page(out: Path, run: Path, export: dict[str, Any]) -> Path:
-    """OUT/report.html, in one file that needs nothing else."""
-    found = json.loads((run / "run.json").read_text())
+def write_page(out: Path, export: dict[str, Any], commands: list[str], *, tiny_text: bool) -> Path:
+    """OUT/report.html, in one file that needs nothing else.
+
+    Args:
+        out: the folder of the example.
+        export: what the export of the pipeline said.
+        commands: that tune the wide network.
+        tiny_text: whether the text encoder is the one at random.
+    """
+    found = json.loads((out / "run" / "run.json").read_text())
     pictures = {
-        name: _embedded(run / file)
+        name: _embedded(out / file)
         for name, file in (
-            ("layout", "layout.png"),
-            ("front", "pareto.png"),
-            ("preview", "bundle/preview.gif"),
+            ("layout", "run/layout.png"),
+            ("front", "run/pareto.png"),
+            ("prompts", "prompts.gif"),
+            ("films", "films.gif"),
         )
     }
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -28,8 +37,11 @@ def write_page(out: Path, run: Path, export: dict[str, Any]) -> Path:
         results=found["results"],
         settings=found["settings"],
         data=Path(found["settings"]["plan"]["data"]).name,
+        films=len(json.loads((out / "latents" / "latents.json").read_text())["files"]),
         export=export,
-        package=Path(export["packages"][0]).name,
+        tuned=json.loads((out / "twin" / FINETUNED).read_text()),
+        commands=commands,
+        tiny_text=tiny_text,
         pictures=pictures,
     )
     path = out / "report.html"

@@ -10,14 +10,13 @@ command, which is printed, and goes on where it was left; OUT/wishes.json says w
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-PACKAGES = "examples/temporal_bundle examples/adversarial_finetune"
+from examples.commands import TRAINING, call, check_installed, check_wishes
+
 SHORT_SEARCH = (
     "--trials 4 --image-steps 20 --video-steps 20 --finalist-steps 24 --winner-steps 20 "
     "--validation-clips 16 --test-clips 16 --finalist-clips 32"
@@ -35,11 +34,7 @@ def main() -> None:
     parser.add_argument("--latency-ms", default="70%")
     parser.add_argument("--quick", action="store_true", help="far too short: shows that it runs")
     asked = parser.parse_args()
-    if find_spec("adversarial_finetune") is None:
-        print(
-            f"quickstart: the training package is missing: pip install {PACKAGES}", file=sys.stderr
-        )
-        sys.exit(2)
+    check_installed("quickstart", TRAINING)
     try:
         run(asked)
     except subprocess.CalledProcessError as error:
@@ -67,34 +62,6 @@ def run(asked: argparse.Namespace) -> None:
         call(package, "train", *arguments)
     call(package, "evaluate", tuned, bundle, "--data", clips, *short_judging)
     call(package, "sample", bundle, "--data", clips, "--out", out / "tuned.gif")
-
-
-def check_wishes(out: Path, wishes: dict[str, object]) -> None:
-    """Go on with what the folder was begun for, and nothing else."""
-    file = out / "wishes.json"
-    if not file.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wishes) + "\n", encoding="utf-8")
-    elif (before := json.loads(file.read_text(encoding="utf-8"))) != wishes:
-        print(f"{out}: was begun for {before}; choose another folder", file=sys.stderr)
-        sys.exit(2)
-
-
-def call(program: str, *arguments: str | Path) -> None:
-    """Run a command of this environment, and say it."""
-    home = program.replace("-", "_")
-    _run([program], ["-c", f"from {home}.cli import main; main()"], arguments)
-
-
-def run_python(module: str, *arguments: str | Path) -> None:
-    """Run a module of this environment, and say it."""
-    _run(["python", "-m", module], ["-m", module], arguments)
-
-
-def _run(shown: list[str], typed: list[str], arguments: tuple[str | Path, ...]) -> None:
-    words = [str(each) for each in arguments]
-    print(f"$ {shlex.join([*shown, *words])}", file=sys.stderr, flush=True)
-    subprocess.run([sys.executable, *typed, *words], check=True)  # noqa: S603
 
 
 if __name__ == "__main__":

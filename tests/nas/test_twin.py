@@ -1,6 +1,7 @@
 """Quality is searched on a narrow twin; costs and the network handed over are of full size."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from nas.costs.resolve import resolve
 from nas.costs.workloads import SpaceCosts
 from nas.temporal.finalists import best_uniform
 from nas.temporal.quality import Quality
+from nas.temporal.twin import hand_over_twin
 from search_spaces import (
     CONV1D,
     KERNEL,
@@ -44,6 +46,7 @@ from supernet.data.loading import load_clips
 from temporal_bundle.closeness import SHARE, check_close
 
 pytestmark = pytest.mark.long
+Call = Callable[..., tuple[int, str, str]]
 OPERATORS = (NONE, CONV1D.elastic(KERNEL, REPEATS))
 
 
@@ -128,6 +131,34 @@ def test_the_bundle_holds_the_network_of_the_space(run: Path) -> None:
     programs = sum((bundle / f"{n}.pt2").stat().st_size for n in ("denoiser", "features"))
     bare = sum(w.numel() for w in load_file(bundle / "weights.safetensors").values())
     assert programs < 3_000_000 < bare * 4 + 3_000_000
+
+
+@pytest.mark.kernels
+def test_the_twin_leaves_as_a_bundle_of_what_was_judged(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "twin"
+    architecture = hand_over_twin(run, out)
+    assert architecture.space == "twin"
+    supernet = load_supernet(run / "supernet.safetensors", TWIN)
+    torch.manual_seed(0)
+    given = torch.randn(2, 4, 4, 8, 8), torch.rand(2), torch.rand(2, 2, 10)
+    bundle = nas_api.Bundle.load(out)
+    with torch.inference_mode():
+        check_close(bundle.network()(*given), supernet(*given, architecture))
+    assert "the narrow twin of" in bundle.weights_in_words()
+    assert str(tmp_path) not in (out / "bundle.json").read_text()
+
+
+def test_a_twin_is_asked_for_where_there_is_one(call: Call, finished_run: Path, run: Path) -> None:
+    for words, said in (
+        ((str(run),), "either --trial N, or --twin"),
+        ((str(run), "--twin", "--trial", "1"), "either --trial N, or --twin"),
+        ((str(finished_run), "--twin"), "had no twin"),
+        ((str(run / "bundle"), "--twin"), "is no folder of a search"),
+        ((str(run), "--twin", "--task", "examples.own_network.network:TASK"), "name no task"),
+    ):
+        code, _, told = call("bundle", *words)
+        assert (code, said in told) == (2, True), told
+    assert not (finished_run / "twin").exists()
 
 
 def test_the_report_says_whose_losses_and_draws_the_layout(run: Path) -> None:

@@ -31,6 +31,24 @@ def test_the_programs_are_the_network(made: Path) -> None:
     assert not any(p.requires_grad for p in features.parameters())
 
 
+def test_networks_of_one_program_share_nothing(made: Path) -> None:
+    opened = open_bundle(made)
+    weights = opened.weights()
+    learns, stays = opened.denoiser(weights), opened.denoiser(opened.weights())
+    case = torch.randn(1, 1, 4, 8, 8), torch.rand(1), torch.rand(1, 2, 3)
+    before = stays(*case)
+    learns(*case).sum().backward()
+    with torch.no_grad():
+        for parameter in learns.parameters():
+            parameter.add_(1.0)
+    stays.requires_grad_(False)
+    assert torch.equal(stays(*case), before)
+    assert all(p.grad is None for p in stays.parameters())
+    assert all(p.requires_grad for p in learns.parameters())
+    learns.graph.erase_node(learns.graph.output_node())  # who cuts a program up changes it
+    assert torch.equal(opened.denoiser(opened.weights())(*case), before)
+
+
 def test_the_programs_stand_on_other_devices(made: Path) -> None:
     """None of their constants stays behind; "meta" is the other device that is everywhere."""
     opened = open_bundle(made)

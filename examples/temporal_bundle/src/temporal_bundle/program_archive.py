@@ -19,11 +19,13 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 from torch.export.passes import move_to_device_pass
 
 from temporal_bundle.errors import BundleError
@@ -100,12 +102,18 @@ def open_program(file: Path, device: str = "cpu") -> nn.Module:
     data = checked(file)
     try:
         with _quiet():
-            program = torch.export.load(io.BytesIO(data))
-            if device != "cpu":
-                program = move_to_device_pass(program, {"cpu": device})  # weights stay shapes
-            return program.module()
+            return _program(data, device).module()  # with a graph of its own
     except Exception as error:  # whatever torch makes of a program that is not whole
         raise HostileProgramError(f"{file}: torch.export cannot read it: {_line(error)}") from None
+
+
+@lru_cache(maxsize=2)  # a training opens both programs of a bundle several times
+def _program(data: bytes, device: str) -> ExportedProgram:
+    """A checked archive, read: which takes seconds."""
+    program = torch.export.load(io.BytesIO(data))
+    if device != "cpu":
+        program = move_to_device_pass(program, {"cpu": device})  # weights stay shapes
+    return program
 
 
 def checked(file: Path) -> bytes:
@@ -134,7 +142,8 @@ def checked(file: Path) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in {**members, SAMPLES: b""}.items():
-            archive.writestr(f"archive/{name}", content)
+            # Of no time of day, so that the same program is the same bytes.
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), content)
     return packed.getvalue()
 
 

@@ -1,0 +1,45 @@
+"""Films as they come back from their latents: the most that a network of latents can show.
+
+    python -m examples.phone_video.films LATENTS --autoencoder FILE --frames 8 --out films.gif
+
+The first frames of each film with its caption, beside which samples are to be seen.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from nas.sampling.files import write_clips
+from search_spaces.files.document import read
+from supernet.autoencoders.opening import open_autoencoder
+from supernet.data.encoded_captions import EncodedCaptions
+from supernet.data.latents import FORMAT, INDEX, MAJOR, TENSOR
+
+MOST = 9
+
+
+@torch.inference_mode()
+def write_films(latents: Path, autoencoder: Path, frames: int, out: Path) -> None:
+    """The first frames of each film, decoded."""
+    films = read(latents / INDEX, FORMAT, MAJOR)["files"][:MOST]
+    captions = EncodedCaptions.open(latents)
+    decoder, clips = open_autoencoder(autoencoder), []
+    for film in films:
+        with safe_open(latents / film["file"], framework="pt") as file:
+            clips.append(decoder.decode(file.get_slice(TENSOR)[:frames].float()))
+    words = [captions.text(film["caption"]) for film in films]
+    write_clips(out, torch.stack(clips).transpose(1, 2), words, fps=8)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("latents", type=Path)
+    parser.add_argument("--autoencoder", type=Path, required=True)
+    parser.add_argument("--frames", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a .gif or .mp4")
+    asked = parser.parse_args()
+    write_films(asked.latents, asked.autoencoder, asked.frames, asked.out)
