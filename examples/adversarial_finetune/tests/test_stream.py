@@ -256,10 +256,10 @@ print(most_mb("VmHWM") - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the most memory in use")
-@pytest.mark.parametrize("shard_clips", [375, 3750])
+@pytest.mark.parametrize("shard_clips", [500, 5000])
 def test_ten_times_the_memory_streams(shard_clips: int, made: Path, tmp_path: Path) -> None:
     """Checked and drawn once each, of which no more than a tenth is ever in memory."""
-    frames, count, limit_mb = 512, 3750, 24
+    frames, count, limit_mb = 512, 5000, 32
     for split, clips in (("train", count), ("validation", 8)):
         where = tmp_path / split
         where.mkdir()
