@@ -63,8 +63,6 @@ class Wishes:
     def __post_init__(self) -> None:
         if self.decoder_mb is not None and not self.decoder_mb > 0:
             raise InputError(f"`decoder_mb={self.decoder_mb:g}`: give a size above 0, or inf")
-        if not 0 < self.fps < math.inf:
-            raise InputError(f"`fps={self.fps:g}`: give a finite number above 0")
 
 
 @dataclass(frozen=True)
