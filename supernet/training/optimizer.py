@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from supernet.training.muon import Muon
+
 OptimizerName = Literal["adamw", "muon"]
 SMALLEST_SIDE = 8  # channels in and out of a matrix: at its ends a network has few
 STEP_COUNT = "step"  # AdamW's, one for each weight, which stays on the CPU
@@ -38,11 +40,7 @@ class Optimizer:
         rest = [p for name, p in self._parameters.items() if name not in self._matrices]
         self._adamw = torch.optim.AdamW(rest, weight_decay=weight_decay) if rest else None
         self._muon = (
-            torch.optim.Muon(
-                self._matrices.values(), weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-            if self._matrices
-            else None
+            Muon(self._matrices.values(), weight_decay=weight_decay) if self._matrices else None
         )
 
     def step(self, learning_rate: float) -> None:

@@ -32,7 +32,6 @@ PLAN = TrainingPlan(
     video_steps=12,
     video_clips=2,
     images=0.3,
-    optimizer="adamw",  # Muon turns matrices in bfloat16, whatever the weights' precision
     data=f"{__name__}:Noise",
 )
 

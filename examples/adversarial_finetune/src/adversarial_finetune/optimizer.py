@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from adversarial_finetune.muon import Muon
+
 SMALLEST_SIDE = 8  # channels in and out of a matrix: at its ends a network has few
 CHANNELS_LAST = (0, 2, 3, 1)
 STEP_COUNT = "step"  # AdamW's, one for each weight
@@ -43,11 +45,7 @@ class Optimizer:
                 torch.optim.AdamW(rest, betas=betas, weight_decay=0.0, fused=True)
             )
         if self._matrices:
-            self._optimizers.append(
-                torch.optim.Muon(
-                    self._matrices.values(), weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-                )
-            )
+            self._optimizers.append(Muon(self._matrices.values(), weight_decay=0.0))
 
     def step(self, learning_rate: float) -> None:
         """Go down the gradients of the weights, and clear them."""
