@@ -14,23 +14,13 @@ import tempfile
 from pathlib import Path
 
 import torch
+from full_size import LAYOUTS, layout
 
 from nas.bundle.folder import video_runnable
 from nas.export import export_network
 from nas.progress import Progress
 from search_spaces.shipped.loading import load_temporal
-from search_spaces.shipped.snapgen_v import PUBLISHED
 from supernet import VideoUNet, parameter_count
-
-LARGE = (
-    "conv1d(kernel=3,width=1.0,repeats=1)",
-    "conv1d(kernel=3,width=1.0,repeats=1)",
-    "conv3d(kernel=5,width=1.0,repeats=1)",
-    "self_attention3d(heads=8,width=1.0,window=1.0,repeats=2)",
-    "conv3d(kernel=5,width=1.0,repeats=1)",
-    "conv3d(kernel=5,width=1.0,repeats=2)",
-    "self_attention1d(heads=8,width=1.0,repeats=1)",
-)
 
 
 def main() -> None:
@@ -39,15 +29,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--space", default="snapgen_v")
-    parser.add_argument("--layout", type=int, choices=(1, 2, 3), help="of the published kind")
+    parser.add_argument(
+        "--layout", type=int, choices=LAYOUTS, default=0, help="0, or of the published kind"
+    )
     parser.add_argument("--palettise", type=int, default=0)
     parser.add_argument("--chunks", type=int, default=1)
     parser.add_argument("--out", type=Path, help="kept there; nowhere without it")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     space = load_temporal(given.space)
-    blocks = list(PUBLISHED.layouts.values())[given.layout - 1] if given.layout else LARGE
-    architecture = space.arranged(space.parse_block(block) for block in blocks)
+    architecture = layout(space, given.layout)
     torch.manual_seed(0)
     network = VideoUNet(space, architecture).eval()
     with tempfile.TemporaryDirectory() as folder:

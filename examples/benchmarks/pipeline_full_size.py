@@ -14,12 +14,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from export_full_size import LARGE
+from full_size import LAYOUTS, layout, write_bundle
 
 from examples.tiny_pipeline import write_autoencoder
 from examples.tiny_text_encoder import write_model, write_tokenizer
 from latency.predictor.shipped import load_device
-from nas import bundle
 from nas.bundle import Bundle
 from nas.costs.block_costs import BlockCosts
 from nas.costs.fixed_parts import PartFolder
@@ -33,7 +32,6 @@ from nas.sampling.sampler import Sampler
 from search_spaces import Architecture, TemporalSpace
 from search_spaces.shipped.loading import load_temporal, published_of
 from search_spaces.shipped.snapgen_v import PUBLISHED
-from supernet import VideoUNet
 from supernet.flow_matching import step_times
 from supernet.text.clip_text import ClipTextConfig
 
@@ -93,13 +91,7 @@ def print_export(
     space: TemporalSpace, architecture: Architecture, work: Path, text: Path, vae: Path, bits: int
 ) -> None:
     """Seconds and memory of the whole export."""
-    network = VideoUNet(space, architecture).eval()
-    programs = bundle.export_programs(network, space, architecture)
-    study = {"space": space.to_json(), "weights": "at random"}
-    path = work / "bundle"
-    bundle.write_bundle(path, network, space, architecture, programs, {}, study, b"", "")
-    del network, programs
-    opened = Bundle.load(path)
+    opened = Bundle.load(write_bundle(work / "bundle", space, architecture))
     sampler = Sampler("leap", tuple(step_times(STEPS)))
     wishes = Wishes(text, vae, sampler, tuned=False, weights={"says": "at random"}, palettise=bits)
     report = export_pipeline(opened, work / "phone", wishes, progress=Progress(3))
@@ -118,14 +110,13 @@ def main() -> None:
     )
     parser.add_argument("--space", default="snapgen_v")
     parser.add_argument("--device", default=PUBLISHED.device)
-    parser.add_argument("--layout", type=int, default=1, choices=(0, 1, 2, 3))
+    parser.add_argument("--layout", type=int, default=1, choices=LAYOUTS)
     parser.add_argument("--vae", choices=("small", "kl"), default="small", help="to export")
     parser.add_argument("--palettise", type=int, default=0)
     parser.add_argument("--export", action="store_true", help="too; minutes, and gigabytes")
     given = parser.parse_args()
     space = load_temporal(given.space)
-    blocks = [LARGE, *PUBLISHED.layouts.values()][given.layout]
-    architecture = space.arranged(space.parse_block(block) for block in blocks)
+    architecture = layout(space, given.layout)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

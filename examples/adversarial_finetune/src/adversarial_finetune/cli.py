@@ -89,8 +89,8 @@ def _train_on(given: argparse.Namespace, device: str) -> None:
     settings = replace(_settings(given), heads=tuple(given.heads), seed=given.seed)
     execution = _execution(given, device, given.accumulate)
     run = Run(given.out, bundle, given.data, settings, execution, given.text_contexts)
-    if given.dry_run:
-        _try_out(run)
+    if given.dry_run is not None:
+        _try_out(run, given.dry_run)
         return
 
     def begin() -> None:
@@ -128,9 +128,16 @@ def _tell_of(run: Run, given: argparse.Namespace) -> None:
             events.close()
 
 
-def _try_out(run: Run) -> None:
-    data = run.data
-    trials = [try_stage(Stages(run.bundle, data, run.settings, run.execution), s) for s in STAGES]
+def _try_out(run: Run, steps: int) -> None:
+    if steps < 1:
+        raise InputError("--dry-run: give a number of steps from 1")
+    stages, progress = Stages(run.bundle, run.data, run.settings, run.execution), Progress()
+
+    def on_step(stage: Stage, done: int, total: int) -> None:
+        if rank() == 0:
+            progress(f"stage {stage}, trying it out", done, total)
+
+    trials = [try_stage(stages, stage, steps, on_step) for stage in STAGES]
     if rank() == 0:
         print(in_words(trials))
 

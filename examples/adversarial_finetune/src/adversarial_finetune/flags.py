@@ -8,6 +8,7 @@ from adversarial_finetune.ablation import VARIANTS
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.execution import PRECISIONS
 from adversarial_finetune.settings import Settings
+from adversarial_finetune.trial import STEPS as TRIED_STEPS
 
 Command = Callable[[argparse.Namespace], None]
 CLASSIFIER_STEPS = 3000
@@ -59,8 +60,11 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--dry-run",
-        action="store_true",
-        help="say what it takes, by its first steps, and write nothing",
+        type=int,
+        nargs="?",
+        const=TRIED_STEPS,
+        metavar="STEPS",
+        help=f"say what it takes, by its first steps ({TRIED_STEPS}), and write nothing",
     )
     train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
     train.set_defaults(run=commands["train"], goes_on="; --resume goes on")

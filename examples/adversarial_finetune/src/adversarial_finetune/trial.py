@@ -4,7 +4,7 @@ What a person checks before renting machines. Nothing is written.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from adversarial_finetune.stages import Stages
 from adversarial_finetune.stream import seed_of
 
 STEPS = 3
+OnStep = Callable[[Stage, int, int], None]  # how many of how many steps of a stage are made
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,17 @@ class Trial:
         return {**found, "total_gb": sum(v for n, v in found.items() if n.endswith("_gb"))}
 
 
-def try_stage(stages: Stages, stage: Stage) -> Trial:
-    """Make the first steps of a stage, with the weights that were searched."""
+def try_stage(
+    stages: Stages, stage: Stage, steps: int = STEPS, on_step: OnStep = lambda *_: None
+) -> Trial:
+    """Make the first steps of a stage, with the weights that were searched.
+
+    Args:
+        stages: the training.
+        stage: which.
+        steps: that are timed; one more counts allocations.
+        on_step: told after each.
+    """
     training = stages.begin(stage, stages.bundle.weights("searched"))
     first, frozen = 0, list[Tensor]()
     if isinstance(training, StageTwo):
@@ -57,13 +67,16 @@ def try_stage(stages: Stages, stage: Stage) -> Trial:
         first = -(-training.heads_alone_steps // R1_EVERY) * R1_EVERY
         frozen = [p for n in (training.features, training.teacher) for p in n.module.parameters()]
     seconds = []
-    for number in range(first, first + STEPS):
+    on_step(stage, 0, steps + 1)
+    for number in range(first, first + steps):
         seed = seed_of(stages.settings.seed, STAGES.index(stage), number)
         begun = time.perf_counter()
         training.step(number, 1.0, seed)
         seconds.append(time.perf_counter() - begun)
+        on_step(stage, len(seconds), steps + 1)
     with Allocations() as watched:  # slower, so in a step of its own
         training.step(first, 1.0, seed_of(stages.settings.seed, STAGES.index(stage), first))
+    on_step(stage, steps + 1, steps + 1)
     learners = [each for each in training.parts.values() if isinstance(each, Learner)]
     return Trial(
         stage=stage,
@@ -89,7 +102,7 @@ def in_words(trials: Iterable[Trial]) -> str:
         ("total_gb", "together"),
     ):
         lines.append(f"{words:<28}" + "".join(f"{row[name]:>12.3f}" for row in rows))
-    for step in range(STEPS):
+    for step in range(len(rows[0]["seconds"])):
         cells = "".join(f"{row['seconds'][step]:>12.3f}" for row in rows)
         lines.append(f"{f'seconds of step {step + 1}':<28}{cells}")
     return "\n".join(lines)
