@@ -16,6 +16,7 @@ from adversarial_finetune.flow import follow, guess, leap, logit_normal_times, m
 from adversarial_finetune.layout import find_layout
 from adversarial_finetune.learner import Learner
 from adversarial_finetune.parallel import Batch
+from adversarial_finetune.pooling import Pooling
 from adversarial_finetune.rollout import Rollout
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stream import Stream
@@ -207,7 +208,7 @@ def test_times_lie_where_they_should() -> None:
 
 def heads_of(kinds: tuple[Kind, ...]) -> Heads:
     torch.manual_seed(0)
-    return Heads((6, 10), 3, 8, kinds)
+    return Heads((6, 10), Pooling(torch.zeros(1, 3), torch.eye(3)[:, None]), 8, kinds)
 
 
 def stages(frames: int = 4) -> list[Tensor]:
@@ -220,6 +221,18 @@ def stages(frames: int = 4) -> list[Tensor]:
 
 def told() -> tuple[Tensor, Tensor]:
     return torch.tensor([0.2, 0.7]), torch.eye(3)[:2][:, None]
+
+
+def test_heads_learn_alike_from_contexts_of_any_size() -> None:
+    """Of text encoders: large, many tokens, and mostly what the empty caption holds, too."""
+    contexts = torch.rand(8, 4, 3)
+    nothing = 20 * torch.rand(4, 3)
+    small = Pooling(torch.zeros(4, 3), contexts)
+    large = Pooling(nothing, 30 * contexts + nothing)
+    check_close(large(30 * contexts + nothing), small(contexts))
+    assert not large(nothing[None]).any()
+    nothing_asked = Pooling(nothing, nothing.expand(8, 4, 3))
+    assert not nothing_asked(nothing[None]).any()
 
 
 def test_a_spatial_head_looks_at_frames_one_by_one() -> None:

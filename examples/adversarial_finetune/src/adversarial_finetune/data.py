@@ -99,9 +99,13 @@ class ClipFiles:
 
     def at(self, index_B: Tensor) -> tuple[Tensor, Tensor]:
         """Clips and contexts in float32."""
+        return self.layout.clips.at(index_B).float(), self.contexts_at(index_B)
+
+    def contexts_at(self, index_B: Tensor) -> Tensor:
+        """What some clips ask for, in float32."""
         layout = self.layout
         row_B = index_B if layout.row_N is None else layout.row_N[index_B]
-        return layout.clips.at(index_B).float(), layout.contexts.rows.at(row_B).float()
+        return layout.contexts.rows.at(row_B).float()
 
     def first(self, count: int) -> Clips:
         """The first clips in memory, or all where there are fewer."""

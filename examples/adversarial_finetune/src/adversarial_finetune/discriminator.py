@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adversarial_finetune.pooling import Pooling
+
 Kind = Literal["spatial", "temporal"]
 KINDS: tuple[Kind, ...] = ("spatial", "temporal")
 GROUPS = 4
@@ -23,11 +25,11 @@ class Heads(nn.Module):
     """Heads of the wanted kinds on the features of each stage."""
 
     def __init__(
-        self, channels: Sequence[int], context_channels: int, width: int, kinds: Sequence[Kind]
+        self, channels: Sequence[int], pooling: Pooling, width: int, kinds: Sequence[Kind]
     ) -> None:
         super().__init__()
         made: dict[Kind, type[nn.Module]] = {"spatial": SpatialHead, "temporal": TemporalHead}
-        self.condition = Condition(context_channels, width)
+        self.condition = Condition(pooling, width)
         self.heads = nn.ModuleList(
             nn.ModuleList(made[kind](stage, width, PATCH if at == 0 else 1) for kind in kinds)
             for at, stage in enumerate(channels)
@@ -41,7 +43,7 @@ class Heads(nn.Module):
         Args:
             features: (B, C, T, H, W) of each stage.
             time_B: how much noise the clips hold.
-            context_BLC: what was asked for; zeros for nothing.
+            context_BLC: what was asked for.
         """
         condition_BD = self.condition(time_B, context_BLC)
         return [
@@ -54,10 +56,11 @@ class Heads(nn.Module):
 class Condition(nn.Module):
     """The time and the pooled context, as one vector (B, width)."""
 
-    def __init__(self, context_channels: int, width: int) -> None:
+    def __init__(self, pooling: Pooling, width: int) -> None:
         super().__init__()
         self.width = width
-        self.context = nn.Linear(context_channels, width)
+        self.pooling = pooling
+        self.context = nn.Linear(len(pooling.nothing_C), width)
         self.mix = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, time_B: Tensor, context_BLC: Tensor) -> Tensor:
@@ -65,7 +68,8 @@ class Condition(nn.Module):
         rates = torch.exp(-math.log(1000.0) * torch.arange(half, device=time_B.device) / half)
         turns = 1000 * time_B[:, None] * rates
         waves = torch.cat([turns.sin(), turns.cos()], dim=1)
-        found: Tensor = self.mix(torch.cat([waves, self.context(context_BLC.sum(1))], dim=1))
+        asked = self.context(self.pooling(context_BLC))
+        found: Tensor = self.mix(torch.cat([waves, asked], dim=1))
         return found
 
 

@@ -11,6 +11,7 @@ from adversarial_finetune.discriminator import Heads
 from adversarial_finetune.execution import Execution
 from adversarial_finetune.learner import Learner
 from adversarial_finetune.parallel import Batch
+from adversarial_finetune.pooling import Pooling
 from adversarial_finetune.settings import STAGES, Settings, Stage
 from adversarial_finetune.stage_one import StageOne
 from adversarial_finetune.stage_two import StageTwo
@@ -75,7 +76,7 @@ class Stages:
     def _two(self, weights: Weights) -> StageTwo:
         settings, execution, bundle = self.settings, self.execution, self.bundle
         heads = Heads(
-            bundle.feature_channels, bundle.context_shape[1], settings.head_width, settings.heads
+            bundle.feature_channels, Pooling.of(self.data), settings.head_width, settings.heads
         ).to(execution.device)
         generator = bundle.denoiser(weights, execution.device)
         teacher = bundle.denoiser(weights, execution.device).requires_grad_(False)
