@@ -16,6 +16,7 @@ from conftest import Call
 
 from adversarial_finetune.allocations import Allocations
 from adversarial_finetune.discriminator import KINDS
+from adversarial_finetune.errors import is_out_of_memory
 from adversarial_finetune.execution import Execution
 from adversarial_finetune.parallel import Batch
 from adversarial_finetune.run import Run
@@ -121,9 +122,19 @@ def test_other_commands_run_alone(
     bundle: Path, clips: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    code, _, said = call("sample", bundle, "--data", clips, "--out", "a.gif")
+    alone = ("sample", bundle, "--data", clips, "--out", "a.gif")
+    code, _, said = call(*alone)
+    assert "no tuned weights" in said, "a cluster sets the variable for its own ends"
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    code, _, said = call(*alone)
     assert (code, said.count("\n")) == (2, 1)
     assert "torchrun is for `train`" in said
+    train = ("train", bundle, "--data", clips, "--out", "run", "--device")
+    for device, says in (("cuda:0", "give --device cuda"), ("cuda", "LOCAL_RANK=: is no number")):
+        code, _, said = call(*train, device)
+        assert (code, said.count("\n")) == (2, 1)
+        assert says in said
 
 
 def command(*arguments: object) -> list[str]:
@@ -167,6 +178,26 @@ def workers(parent: int) -> list[int]:
 
 
 @pytest.mark.long
+def test_processes_that_see_other_folders_are_refused(
+    bundle: Path, clips: Path, tmp_path: Path
+) -> None:
+    trained(tmp_path / "run0", bundle, clips, Execution())
+    script = tmp_path / "each.py"
+    script.write_text(
+        "import os, sys; from adversarial_finetune.cli import main; "
+        "main([*sys.argv[1:], '--out', 'run' + os.environ['RANK'], '--resume'])"
+    )
+    start = command()[:-2]  # without -m and the module
+    done = subprocess.run(
+        [*start, script, "train", bundle, "--data", clips, *FLAGS],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("all machines must see the same bundle, --data and --out") == 1
+    assert not (tmp_path / "run1").exists()
+
+
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which processes are whose")
 def test_a_killed_process_ends_in_a_run_to_go_on_with(
     bundle: Path, clips: Path, tmp_path: Path
@@ -180,7 +211,37 @@ def test_a_killed_process_ends_in_a_run_to_go_on_with(
         os.kill(workers(process.pid)[-1], signal.SIGKILL)
         assert process.wait() != 0
     assert not (bundle / "finetuned.json").exists()
+    half = tmp_path / "run" / ".stage-one.checkpoint.killed"  # as a kill in the middle leaves it
+    half.touch()
     alone = [sys.executable, "-m", "adversarial_finetune", *map(str, train), "--resume"]
     done = subprocess.run(alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (bundle / "finetuned.json").exists()
+    assert not half.exists()
+    steps_of_one = [line["step"] for line in losses(tmp_path / "run") if "loss" in line]
+    assert steps_of_one == [200, 400]
+
+
+def test_a_process_that_is_asked_to_end_leaves_nothing_half_written(
+    bundle: Path, clips: Path, tmp_path: Path
+) -> None:
+    train = ("train", bundle, "--data", clips, "--out", tmp_path / "run", "--clips-per-step", "2")
+    alone = [sys.executable, "-m", "adversarial_finetune", *map(str, train)]
+    with subprocess.Popen(alone, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "run" / "stage-one.checkpoint").exists():
+            assert process.poll() is None, "ended before it could be asked"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.endswith("adversarial-finetune: stopped; --resume goes on\n")
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_memory_that_ran_out_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert is_out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(2) @ torch.ones(3)
+    assert not is_out_of_memory(caught.value)

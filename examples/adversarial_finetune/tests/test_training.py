@@ -18,6 +18,8 @@ from jsonschema import Draft202012Validator
 from safetensors.torch import load_file, save_file
 from toy import write_clips
 
+from adversarial_finetune import seen
+from adversarial_finetune.data import find_clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import guess
@@ -34,6 +36,21 @@ FLAGS = ("--stage-one-steps", "6", "--stage-two-steps", "6", "--clips-per-step",
 
 class StoppedError(Exception):
     pass
+
+
+def test_clips_are_looked_at_once(
+    bundle: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(clips, tmp_path / "clips")
+    run = Run(tmp_path / "run", open_bundle(bundle), tmp_path / "clips", SHORT)
+    run.begin(resume=False)
+    monkeypatch.setattr(seen, "_here", set())  # another process, which goes on with it
+    layouts = [find_clips(tmp_path / "clips", split) for split in ("train", "test")]
+    assert [seen.was_seen(each, run.folder) for each in layouts] == [True, False]
+    assert not seen.was_seen(layouts[0], None)
+    os.utime(next((tmp_path / "clips").rglob("train*")), (1, 1))
+    changed = find_clips(tmp_path / "clips", "train")
+    assert not seen.was_seen(changed, run.folder)
 
 
 @pytest.mark.parametrize("stage", ["one", "two"])
@@ -56,7 +73,9 @@ def test_resumed_is_uninterrupted(stage: str, bundle: Path, clips: Path, tmp_pat
         for name, tensor in whole.weights(each).items():  # type: ignore[arg-type]
             assert torch.equal(tensor, parted.weights(each)[name]), name  # type: ignore[arg-type]
     names = {path.name for path in parted.folder.iterdir()}
-    assert names == {"run.json", "log.jsonl", "stage-one.safetensors", "stage-two.safetensors"}
+    assert names == {
+        "run.json", "log.jsonl", "checked.json", "stage-one.safetensors", "stage-two.safetensors",
+    }  # fmt: skip
 
 
 def test_a_killed_training_goes_on(bundle: Path, clips: Path, tmp_path: Path) -> None:

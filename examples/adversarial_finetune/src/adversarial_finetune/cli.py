@@ -7,6 +7,7 @@ Ctrl-C.
 import argparse
 import json
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from adversarial_finetune.ablation import FULL, Ablation
 from adversarial_finetune.checkpoint import replacing
 from adversarial_finetune.comparison import REAL, compare, leaping, samplers, unseen
 from adversarial_finetune.data import open_clips
-from adversarial_finetune.errors import InputError
+from adversarial_finetune.errors import InputError, is_out_of_memory
 from adversarial_finetune.evaluation import make
 from adversarial_finetune.events import Events, check_installed
 from adversarial_finetune.execution import Execution
@@ -50,6 +51,7 @@ SAMPLES = "samples"  # the folder of pictures in a run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what went wrong becomes one line and an exit code."""
     given = parser(COMMANDS).parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stopped)
     try:
         if given.run is not _train:
             check_alone()
@@ -62,6 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error}{given.goes_on}", 1)
     except KeyboardInterrupt:
         _fail(f"stopped{given.goes_on}", 130)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        _fail(f"out of memory ({str(error).splitlines()[0]}){given.takes_less}", 1)
+
+
+def _stopped(_signal: int, _frame: object) -> None:
+    """Be asked to end, as torchrun asks the others and clusters ask all: nothing half-written."""
+    raise KeyboardInterrupt
 
 
 def _fail(text: str, code: int) -> None:

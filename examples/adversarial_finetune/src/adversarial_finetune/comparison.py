@@ -116,7 +116,7 @@ def compare(
         advance = partial(_advance, on_clips, sampler.name, len(real))
         encoded = partial(_advance, on_clips, f"{sampler.name}, encoded", len(real))
         advance(0)
-        x_NCTHW = make(sampler.make, real, seed, advance)
+        x_NCTHW = make(sampler.make, real, seed, advance, judge.at_once)
         found.append(
             Compared(
                 sampler.name,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from adversarial_finetune import seen
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.layout import Layout, Split, find_contexts, find_layout
 from adversarial_finetune.scale import check_numbers
@@ -138,7 +139,11 @@ def find_clips(folder: Path, split: Split, text_contexts: Path | None = None) ->
 
 
 def open_clips(
-    folder: Path, split: Split, bundle: Bundle, text_contexts: Path | None = None
+    folder: Path,
+    split: Split,
+    bundle: Bundle,
+    text_contexts: Path | None = None,
+    run: Path | None = None,
 ) -> ClipFiles:
     """The clips of one split, for a bundle's network, once all their numbers were looked at.
 
@@ -147,6 +152,7 @@ def open_clips(
         split: of the folder.
         bundle: whose network they are for.
         text_contexts: a folder with other contexts for the clips' captions.
+        run: a folder that may note that they were looked at.
 
     Raises:
         InputError: no clips, of another shape than the network's, of another scale than noise,
@@ -165,7 +171,9 @@ def open_clips(
         layout.contexts.rows.shape,
         bundle.context_shape,
     )
-    check_numbers(layout)
+    if not seen.was_seen(layout, run):
+        check_numbers(layout)
+        seen.see(layout)
     return ClipFiles(layout)
 
 

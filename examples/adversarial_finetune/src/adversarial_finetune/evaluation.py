@@ -125,11 +125,13 @@ class Judge:
         data: all clips that there are to compare with: the distance of two finite samples is larger
             than that of what they were drawn from, the less so the more there are.
         encoded: the same clips, where a video encoder judges, too.
+        at_once: clips that samplers work on together.
     """
 
     classifier: Classifier
     data: ClipFiles
     encoded: EncodedData | None = None
+    at_once: int = CHUNK
 
     @torch.inference_mode()
     def figures(
@@ -167,13 +169,17 @@ def make(
     real: Clips,
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
+    at_once: int = CHUNK,
 ) -> Tensor:
-    """Clips for the contexts of real ones, the same noise for every sampler (N, C, T, H, W)."""
+    """Clips for the contexts of real ones, the same noise for every sampler (N, C, T, H, W).
+
+    Another number of clips at once draws other noise.
+    """
     noise_generator = torch.Generator().manual_seed(seed)
     fresh_generator = torch.Generator().manual_seed(seed + 1)
     parts = []
-    for first in range(0, len(real), CHUNK):
-        _, context = real.at(torch.arange(first, min(first + CHUNK, len(real))))
+    for first in range(0, len(real), at_once):
+        _, context = real.at(torch.arange(first, min(first + at_once, len(real))))
         noise = torch.randn((len(context), *real.x_NCTHW.shape[1:]), generator=noise_generator)
         parts.append(sampler(noise, context, fresh_generator).cpu())
         advance(first + len(context))

@@ -12,7 +12,7 @@ from adversarial_finetune.errors import InputError
 from adversarial_finetune.learner import rate
 from adversarial_finetune.settings import Settings, Stage
 
-FOLDER = "tensorboard"
+FOLDER = "tensorboard"  # with a folder for each stage
 
 
 def check_installed() -> None:
@@ -36,9 +36,7 @@ class Events:
     """
 
     def __init__(self, run: Path, settings: Settings) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(run / FOLDER))
+        self._folder, self._writers = run / FOLDER, dict[Stage, Any]()
         self._rates = {"one": settings.stage_one_rate, "two": settings.generator_rate}
         self._before: float | None = None
 
@@ -49,8 +47,9 @@ class Events:
         if self._before is not None and done > 1:
             found["seconds a step"] = now - self._before
         self._before = now
+        writer = self._of(stage, done)
         for name, value in found.items():
-            self._writer.add_scalar(f"stage {stage}/{name}", value, done)
+            writer.add_scalar(f"stage {stage}/{name}", value, done)
 
     def picture(self, stage: Stage, done: int, file: Path) -> None:
         """Note a picture that was drawn."""
@@ -60,8 +59,18 @@ class Events:
             width, height = opened.size
             content = bytearray(opened.convert("RGB").tobytes())
         pixels = torch.frombuffer(content, dtype=torch.uint8).view(height, width, 3)
-        self._writer.add_image(f"stage {stage}/samples", pixels, done, dataformats="HWC")
+        self._of(stage, done).add_image(f"stage {stage}/samples", pixels, done, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _of(self, stage: Stage, done: int) -> Any:
+        """A stage's writer; where it resumes, what was told of later steps is taken back."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        if stage not in self._writers:
+            folder = str(self._folder / f"stage-{stage}")
+            self._writers[stage] = SummaryWriter(folder, purge_step=done)
+        return self._writers[stage]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adversarial_finetune.ablation import VARIANTS
 from adversarial_finetune.discriminator import KINDS
+from adversarial_finetune.evaluation import CHUNK
 from adversarial_finetune.execution import PRECISIONS
 from adversarial_finetune.settings import Settings
 from adversarial_finetune.trial import STEPS as TRIED_STEPS
@@ -67,14 +68,20 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         help=f"say what it takes, by its first steps ({TRIED_STEPS}), and write nothing",
     )
     train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
-    train.set_defaults(run=commands["train"], goes_on="; --resume goes on")
+    train.set_defaults(
+        run=commands["train"], goes_on="; --resume goes on",
+        takes_less="; --accumulate N works in smaller pieces, --checkpointing keeps little",
+    )  # fmt: skip
 
     ablate = added.add_parser("ablate", help="what each part is worth; the bundle stays")
     _add_training(ablate)
     _add_judging(ablate)
     ablate.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     ablate.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=tuple(VARIANTS))
-    ablate.set_defaults(run=commands["ablate"], goes_on="; the same command goes on")
+    ablate.set_defaults(
+        run=commands["ablate"], goes_on="; the same command goes on",
+        takes_less="; give a smaller --clips-per-step, or --clips-at-once for judging",
+    )  # fmt: skip
 
     evaluate = added.add_parser("evaluate", help="samplers beside each other, with a picture")
     evaluate.add_argument("run_folder", type=Path, metavar="RUN")
@@ -83,7 +90,9 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     _add_judging(evaluate)
     _add_device(evaluate)
     evaluate.add_argument("--seed", type=int, default=0, help="of the noise")
-    evaluate.set_defaults(run=commands["evaluate"], goes_on="")
+    evaluate.set_defaults(
+        run=commands["evaluate"], goes_on="", takes_less="; give a smaller --clips-at-once"
+    )
 
     sample = added.add_parser("sample", help="a GIF of the tuned network's clips")
     sample.add_argument("bundle", type=Path)
@@ -91,7 +100,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     sample.add_argument("--out", type=Path, required=True, help="the .gif")
     sample.add_argument("--seed", type=int, default=0)
     _add_device(sample)
-    sample.set_defaults(run=commands["sample"], goes_on="")
+    sample.set_defaults(run=commands["sample"], goes_on="", takes_less="")
     return made
 
 
@@ -135,6 +144,9 @@ def _add_judging(parser: argparse.ArgumentParser) -> None:
         "--classifier-steps", type=int, help=f"that it was trained for; {CLASSIFIER_STEPS} if not"
     )
     parser.add_argument("--clips", type=int, default=1024, help="of each sampler that are judged")
+    parser.add_argument(
+        "--clips-at-once", type=int, default=CHUNK, help=f"that a sampler works on; {CHUNK}"
+    )
     parser.add_argument(
         "--video-encoder",
         type=Path,

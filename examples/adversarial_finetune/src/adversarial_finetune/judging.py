@@ -52,6 +52,8 @@ def judged_by(
     Raises:
         InputError: too few clips, a classifier of other ones, or no video encoder.
     """
+    if given.clips_at_once < 1:
+        raise InputError("--clips-at-once: give a whole number from 1")
     data, others = (_opened(given, split, bundle) for split in ("test", "validation"))
     count = min(given.clips, len(data), len(others))  # distances compare at equal counts alone
     if count < 2:
@@ -63,12 +65,13 @@ def judged_by(
         parts, total = data.parts(CHUNK), len(data)
         features = encoder.features(parts, lambda done: progress("encode the data", done, total))
         encoded = EncodedData(encoder, features)
-    judge = Judge(classifier, data, encoded)
+    judge = Judge(classifier, data, encoded, given.clips_at_once)
     identity = {
         "classifier": sha256(file),
         "test": data.digest,
         "clips": count,
         "video_encoder": None if encoder is None else encoder.to_json(),
+        **({} if given.clips_at_once == CHUNK else {"clips_at_once": given.clips_at_once}),
     }
     return Judging(judge, data.first(count), others.first(count), identity)
 

@@ -7,9 +7,10 @@ still computed; on fast links that costs little, as they are sent once a step.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,9 @@ from temporal_bundle.manifest import one_line
 
 BUCKET_BYTES = 64e6  # of gradients that are sent together
 BACKENDS = "cpu:gloo,cuda:nccl"
+STARTED_BY = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+# The first process may read terabytes, or write to a slow disk; one that died is noticed at once.
+PATIENCE = timedelta(days=2)
 
 
 class ProcessLostError(Exception):
@@ -32,12 +36,15 @@ def joined(device: str) -> Iterator[str]:
 
     Args:
         device: as the command line has it; of several GPUs a process takes its own.
+
+    Raises:
+        InputError: what started them left no numbers, or there is no GPU for this process.
     """
     if _started_together() == 1:
         yield device
         return
-    if device == "cuda":
-        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device.startswith("cuda"):
+        device = f"cuda:{_own_gpu(device)}"
         torch.cuda.set_device(device)
     dist.init_process_group(BACKENDS if device.startswith("cuda") else "gloo")
     try:
@@ -52,12 +59,34 @@ def check_alone() -> None:
     Raises:
         InputError: torchrun started more than one.
     """
-    if _started_together() > 1:
+    if dist.is_torchelastic_launched() and _started_together() > 1:
         raise InputError("torchrun is for `train`; start the other commands by themselves")
 
 
 def _started_together() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes were; clusters set some of these variables for ends of their own."""
+    if not all(name in os.environ for name in STARTED_BY):
+        return 1
+    return _number("WORLD_SIZE")
+
+
+def _own_gpu(device: str) -> int:
+    if device != "cuda":
+        raise InputError(f"--device {device}: is one GPU for all processes; give --device cuda")
+    own, there = _number("LOCAL_RANK"), torch.cuda.device_count()
+    if own >= there:
+        raise InputError(
+            f"--device cuda: process {own} of this machine has no GPU, as it has {there}; start "
+            "as many processes as GPUs (--nproc-per-node)"
+        )
+    return own
+
+
+def _number(name: str) -> int:
+    value = os.environ.get(name, "")
+    if not value.isdecimal():
+        raise InputError(f"{name}={value[:20]}: is no number of processes; start them by torchrun")
+    return int(value)
 
 
 def processes() -> int:
@@ -78,8 +107,47 @@ def first(action: Callable[[], None]) -> None:
             action()
         except Exception as error:  # raised below, once the others know
             failed = error
-    if int(summed(torch.tensor(int(failed is not None)))):
+    if _any(failed is not None):
         raise failed or SystemExit(1)
+
+
+def check_agree(found: Mapping[str, object]) -> None:
+    """Refuse to train on what processes see differently: folders of their own, old copies.
+
+    Args:
+        found: by what it is; as in all processes.
+
+    Raises:
+        InputError: in the first process; the others end.
+    """
+    if processes() == 1:
+        return
+    everyone: list[Mapping[str, object]] = [{}] * processes()
+    _asked(lambda: dist.all_gather_object(everyone, dict(found)))
+    for name, value in everyone[0].items():
+        for number, other in enumerate(everyone):
+            if other[name] != value:
+                if rank() > 0:
+                    raise SystemExit(1)
+                raise InputError(
+                    f"process {number} finds {name} {other[name]}, the first one {value}; all "
+                    "machines must see the same bundle, --data and --out"
+                )
+
+
+def _any(mine: bool) -> bool:
+    """Whether it is so in any process, however long the first one takes to say so."""
+    if processes() == 1:
+        return mine
+    said = torch.tensor(int(mine))
+
+    def ask() -> None:
+        group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        dist.all_reduce(said, group=group)
+        dist.destroy_process_group(group)
+
+    _asked(ask)
+    return bool(said)
 
 
 def summed(tensor: Tensor) -> Tensor:
@@ -92,10 +160,20 @@ def summed(tensor: Tensor) -> Tensor:
 
 
 def _reduce(tensor: Tensor) -> None:
+    _asked(lambda: dist.all_reduce(tensor))
+
+
+def _asked(ask: Callable[[], object]) -> None:
+    """Ask the others for something."""
     try:
-        dist.all_reduce(tensor)
+        ask()
+    except (torch.OutOfMemoryError, torch.AcceleratorError):  # of this one
+        raise
     except RuntimeError as error:
-        raise ProcessLostError(f"another process is gone ({one_line(str(error))})") from None
+        words = one_line(str(error))
+        late = "timed out" in words.lower() or "timeout" in words.lower()
+        what = "did not answer in time" if late else "is gone"
+        raise ProcessLostError(f"another process {what} ({words})") from None
 
 
 def mean(value: float) -> float:

@@ -4,10 +4,12 @@ run.json               the settings, and what they belong to; written by `train`
 stage-one.checkpoint   where the stage stands, while it is not finished; likewise stage-two
 stage-one.safetensors  the averaged weights that it ended with; likewise stage-two
 log.jsonl              the losses
+checked.json           which clips were looked at, number by number
 samples/               clips of the network as it learns
 figures.json           what `evaluate` found; with samples.png and the judge, classifier.safetensors
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -18,13 +20,13 @@ from typing import Any
 
 import torch
 
-from adversarial_finetune import checkpoint
+from adversarial_finetune import checkpoint, seen
 from adversarial_finetune.data import ClipFiles, find_clips, open_clips
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.execution import Execution
 from adversarial_finetune.layout import Split
 from adversarial_finetune.learner import DivergedError, rate
-from adversarial_finetune.parallel import Batch, first, rank
+from adversarial_finetune.parallel import Batch, check_agree, first, rank
 from adversarial_finetune.room import reserved, size_of_weights
 from adversarial_finetune.settings import STAGES, Settings, Stage
 from adversarial_finetune.stages import Stages, StageTraining
@@ -82,19 +84,30 @@ class Run:
         if (self.folder / MANIFEST).exists():
             raise InputError(f"{self.folder}: is a bundle; choose another folder for the run")
         _ = Batch(self.settings.clips_per_step, self.execution.accumulate)
-        self.open("validation")
+        validation = self.open("validation")
         self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
         if self._file.exists():
             if not resume:
                 raise InputError(f"{self.folder}: exists; go on by --resume, or choose another")
             self._check(self.identity)
+            self._remove_halves()
         with reserved(self._files()):
             pass
-        if self._file.exists():
-            return
+        if not self._file.exists():
+            self._write()
+        seen.keep([self.data.layout, validation.layout], self.folder)
+
+    def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with checkpoint.replacing(self._file) as temporary:
             temporary.write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
+
+    def _remove_halves(self) -> None:
+        """What a process that was killed at once has left: gigabytes each."""
+        for stage in STAGES:
+            for file in (self._checkpoint(stage), self.finished(stage)):
+                for half in self.folder.glob(f".{file.name}.*"):
+                    half.unlink(missing_ok=True)
 
     def _files(self) -> list[tuple[Path, int]]:
         """What is still to be written, with its bytes; heads are small beside the network."""
@@ -149,7 +162,7 @@ class Run:
 
     def open(self, split: Split) -> ClipFiles:
         """The clips of a split, once all their numbers were looked at."""
-        return open_clips(self.clips, split, self.bundle, self.text_contexts)
+        return open_clips(self.clips, split, self.bundle, self.text_contexts, self.folder)
 
     @cached_property
     def data(self) -> ClipFiles:
@@ -194,6 +207,8 @@ class Run:
         Raises:
             TrainingFailedError: a loss is no number; the last good checkpoint stays.
         """
+        finished = [stage for stage in STAGES if self.finished(stage).exists()]
+        check_agree({**self.identity, "finished stages": finished})
         told = _Told(on_step, on_samples, samples_every)
         for stage in STAGES:
             if not self.finished(stage).exists():
@@ -209,6 +224,11 @@ class Run:
         training = self.begun(stage)
         state, steps = self._checkpoint(stage), self.settings.steps_of(stage)
         done, before_s = checkpoint.restore(state, training.parts) if state.exists() else (0, 0.0)
+        weights = training.generator.module.parameters()
+        sums = sum(float(each.detach().double().sum()) for each in weights)
+        check_agree({"finished steps": done, "weights whose sum is": sums})
+        if rank() == 0:
+            self._forget(stage, done)
         begun = time.monotonic()
         for number in range(done, steps):
             try:
@@ -266,6 +286,19 @@ class Run:
     def _seed(self, stage: Stage, step: int) -> int:
         """All that a step draws follows from here, so that a run that resumes is the same."""
         return seed_of(self.settings.seed, STAGES.index(stage), step)
+
+    def _forget(self, stage: Stage, done: int) -> None:
+        """Take back what the log tells of steps that are made anew."""
+        file, kept = self.folder / "log.jsonl", []
+        if not file.exists():
+            return
+        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+            with contextlib.suppress(ValueError):  # half a line of a process that was killed
+                entry = json.loads(line)
+                if entry["stage"] != stage or entry["step"] <= done:
+                    kept.append(line)
+        with checkpoint.replacing(file) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
 
     def _log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
