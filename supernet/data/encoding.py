@@ -48,7 +48,7 @@ Stage = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 class CaptionWarning(UserWarning):
-    """Films without captions, and captions that are too long."""
+    """Films without captions, and captions that are too long or passed over."""
 
 
 def one_by_one(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -140,6 +140,11 @@ class Encoding:
             return self._made_before(out)
         for line in self._found.unseen:
             warnings.warn(line, SkippedVideoWarning, stacklevel=2)
+        if self._found.captioned and self.captions is None:
+            warnings.warn(
+                f"{self.videos}: has captions, which are passed over; `text_encoder=FOLDER` "
+                "encodes them, too", CaptionWarning, stacklevel=2,
+            )  # fmt: skip
         unfinished = unfinished_path(out)
         _begin(unfinished, self._settings)
         with (unfinished / LOCK).open("w") as stream:

@@ -24,6 +24,7 @@ from supernet.data.caption_encoding import CaptionPlan
 from supernet.data.clips import captions, empty_context
 from supernet.data.encoding import CaptionWarning, Encoding
 from supernet.data.latents import LatentFolder
+from supernet.data.video_folder import SkippedVideoWarning
 from supernet.evaluation.sampling import Samples
 from supernet.text.opening import open_text_encoder
 from supernet.training.batches import draw_batch
@@ -344,9 +345,26 @@ def test_damage_is_one_line(place: Path, damage: Damage, match: str) -> None:
 
 
 def test_without_a_text_encoder_nothing_changes(place: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(CaptionWarning, match=r"has captions, .*; `text_encoder=FOLDER` encodes"):
         index = Encoding(place / "films", place / "ae.safetensors", 2, 3).run(place / "out")
     assert index["version"] == "1.0"
     assert not any("caption" in film for film in index["files"])
     assert not list((place / "out").glob("captions*"))
+    for path in (place / "films").glob("*.txt"):
+        path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Encoding(place / "films", place / "ae.safetensors", 2, 3).run(place / "quiet")
+
+
+def test_what_a_mac_leaves_is_passed_over_and_what_is_compressed_is_named(place: Path) -> None:
+    for name in ("._0.mkv", "._0.txt", "._metadata.csv"):
+        (place / "films" / name).write_bytes(b"\0\5\x16\7\xff")
+    for name in ("more.tar.gz", "more.tgz", "notes.gz"):
+        (place / "films" / name).write_bytes(b"")
+    with pytest.warns(SkippedVideoWarning) as warned:
+        index = encoding(place).run(place / "out")
+    assert [film["source"] for film in index["files"]] == [f"{n}.mkv" for n in range(6)]
+    own = [str(each.message) for each in warned if each.category is SkippedVideoWarning]
+    said = "is compressed; unpack it to a plain .tar; skipped"
+    assert own == [f"{place / 'films' / name}: {said}" for name in ("more.tar.gz", "more.tgz")]
