@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 import warnings
 from collections.abc import Callable
@@ -172,6 +173,37 @@ def test_what_was_encoded_is_not_encoded_again(place: Path) -> None:
             other.run(place / "out")
 
 
+def test_what_came_later_is_not_passed_over(place: Path) -> None:
+    films, out = place / "films", place / "out"
+    for name in ("broken.mkv", "broken.txt"):
+        (films / name).write_text("no film")
+    plan = encoding(place, uncaptioned="skip")
+    with pytest.warns(SkippedVideoWarning, match=r"broken\.mkv: cannot be read as video"):
+        whole = plan.run(out)
+    (films / "broken2.mkv").write_text("no film either")
+    shutil.copy(films / "0.mkv", films / "uncaptioned.mkv")
+    assert encoding(place, uncaptioned="skip").run(out) == whole, "these give nothing"
+    for name in ("4.txt", "uncaptioned.txt"):
+        (films / name).write_text("red")
+    said = (
+        r"films: has 2 films or shards that .*out lacks, the first: 4\.mkv; choose another `out=`"
+    )
+    with pytest.raises(InputError, match=said):
+        encoding(place, uncaptioned="skip").run(out)
+
+
+def test_a_film_that_is_gone_meanwhile_is_skipped(place: Path) -> None:
+    def without(work: Callable[[Any], Any], tasks: Any) -> Any:
+        (place / "films" / "2.mkv").unlink(missing_ok=True)
+        for number, task in enumerate(tasks):
+            yield number, work(task)
+
+    with pytest.warns(SkippedVideoWarning, match=r"2\.mkv: No such file or directory; skipped"):
+        index = encoding(place).run(place / "out", spread=without)
+    assert [film["source"] for film in index["files"]] == [f"{n}.mkv" for n in (0, 1, 3, 4, 5)]
+    assert encoding(place).run(place / "out") == index
+
+
 def test_two_processes_do_not_write_one_folder(place: Path) -> None:
     def meanwhile(work: Callable[[Any], Any], tasks: Any) -> Any:
         with pytest.raises(InputError, match=r"another process is encoding into it"):
@@ -232,6 +264,10 @@ def test_what_only_shards_or_captions_tell_apart_is_told_apart(place: Path) -> N
     pytest.importorskip("webdataset")
     packed(place, (0, 1), "a.tar")
     encoding(place, "shards").run(place / "out")
+    packed(place, (4,), "b.tar")
+    with pytest.raises(InputError, match=r"has 1 films or shards that .*out lacks, .* b\.tar;"):
+        encoding(place, "shards").run(place / "out")
+    (place / "shards" / "b.tar").unlink()
     packed(place, (2, 3), "a.tar")
     with pytest.raises(InputError, match="holds latents of other videos or settings"):
         encoding(place, "shards").run(place / "out")

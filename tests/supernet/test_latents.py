@@ -17,6 +17,7 @@ from search_spaces.files.document import dumps
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
 from supernet.checkpoint import file_sha256
+from supernet.data import encoding
 from supernet.data.clips import pictures
 from supernet.data.encoding import Encoding, unfinished_path
 from supernet.data.latents import LatentFolder
@@ -161,6 +162,30 @@ def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, autoencoder: Path
     assert Encoding(videos, autoencoder, 2, 3).run(out) == whole, "nothing is left to do"
     with pytest.raises(InputError, match="holds latents of other videos or settings"):
         Encoding(videos, autoencoder, 2, 3, fps=10).run(out)
+
+
+def test_of_many_films_frames_are_not_counted_before(
+    tmp_path: Path, autoencoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "COUNTED", 2)
+    work, told = Encoding(shaded(tmp_path / "films", 3, 4), autoencoder, 2, 3), list[int]()
+    assert work.frames is None
+    work.run(tmp_path / "latents", lambda *_: nullcontext(told.append))
+    assert told == [1, 2, 3]
+
+
+def test_films_that_came_later_are_not_passed_over(tmp_path: Path, autoencoder: Path) -> None:
+    videos, out = shaded(tmp_path / "films", 2, 4), tmp_path / "latents"
+    whole = Encoding(videos, autoencoder, 2, 3).run(out)
+    (videos / "broken.mkv").write_text("no film")
+    assert Encoding(videos, autoencoder, 2, 3).run(out) == whole
+    write_video(videos / "new.mkv", 4)
+    with pytest.raises(InputError, match=r"has 1 films or .* lacks, the first: new\.mkv; choose"):
+        Encoding(videos, autoencoder, 2, 3).run(out)
+    for name in ("0.mkv", "new.mkv"):
+        (videos / name).unlink()
+    with pytest.raises(InputError, match="holds latents of other videos or settings"):
+        Encoding(videos, autoencoder, 2, 3).run(out)
 
 
 def test_broken_videos_are_told_of_and_skipped(tmp_path: Path, autoencoder: Path) -> None:
