@@ -376,7 +376,7 @@ def test_damage_is_one_line(place: Path, damage: Damage, match: str) -> None:
     encoding(place).run(place / "out")
     damage(place / "out")
     with pytest.raises(InputError, match=match) as refused:
-        LatentFolder(place / "out", SHAPE, "train")
+        LatentFolder(place / "out", SHAPE, "train").clips(20, 0)
     assert "\n" not in str(refused.value)
 
 

@@ -275,6 +275,11 @@ def change_the_autoencoder(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4] + bytes(4))
 
 
+def cut(folder: Path) -> None:
+    path = next(folder.glob("0.*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-4])
+
+
 def text(folder: Path) -> None:
     path = next(folder.glob("0.*.safetensors"))
     path.write_text("text")
@@ -286,6 +291,7 @@ def text(folder: Path) -> None:
     [
         (flip, "0.*safetensors: was changed since it was written; encode again"),
         (lambda f: next(f.glob("0.*")).unlink(), "no such file, though latents.json names it"),
+        (cut, "0.*safetensors: holds no latents: "),
         (text, "holds no latents"),
         (change_the_autoencoder, "autoencoder.safetensors: was changed"),
         (entry(frames=29), "holds other latents than latents.json says"),
@@ -303,8 +309,17 @@ def text(folder: Path) -> None:
 def test_damage_is_one_line(latents: Path, damage: Damage, match: str) -> None:
     damage(latents)
     with pytest.raises(InputError, match=match) as refused:
-        load_clips(str(latents), LATENT, "train")
+        load_clips(str(latents), LATENT, "train").clips(20, 0)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_is_hashed_when_it_is_first_drawn_from(latents: Path) -> None:
+    """To hash all of a large data set would come before the first step of each process."""
+    flip(latents)
+    for split in SPLITS:
+        data = LatentFolder(latents, LATENT, split)
+        with pytest.raises(InputError, match=r"was changed since it was written; encode again"):
+            data.clips(20, 0)
 
 
 def test_frames_are_cut_as_clips_of_videos_are(tmp_path: Path, autoencoder: Path) -> None:
