@@ -43,7 +43,7 @@ class SkippedVideoWarning(UserWarning):
 class VideoFolder:
     """The clips of one split of all videos below a folder; broken files are told of and skipped.
 
-    Contexts are zeros: captions are of latents (`nas encode --text-encoder`).
+    Contexts are zeros: captions are read where films are encoded to latents.
 
     Args:
         folder: searched recursively for files with a video's suffix; links are followed.
