@@ -81,12 +81,12 @@ def encode(
         ),
     ] = None,
     uncaptioned: Annotated[
-        Literal["zeros", "skip"],
+        Literal["zeros", "skip"] | None,
         typer.Option(
-            help="Films without a caption: zeros (a context that says nothing: the encoded empty "
-            "caption), or skip."
+            help="With --text-encoder, films without a caption: zeros (a context that says "
+            "nothing: the encoded empty caption), or skip; without it, zeros."
         ),
-    ] = "zeros",
+    ] = None,
     shard_mb: Annotated[
         float, typer.Option(min=0.001, help="Megabytes of a file of encoded captions.")
     ] = 256.0,
@@ -110,6 +110,8 @@ def encode(
     from supernet.data.encoding import Encoding, one_by_one, unfinished_path
 
     height, width = _sides(size)
+    if uncaptioned is not None and text_encoder is None:
+        raise InputError("--uncaptioned is about captions; name what encodes them: --text-encoder")
     for folder in (out, unfinished_path(out)):
         if folder.exists() and not resume:
             raise InputError(f"{folder}: exists; go on by --resume, or choose another --out")
@@ -117,7 +119,7 @@ def encode(
     if shared:  # other processes may stand elsewhere
         videos, autoencoder, out = (path.resolve() for path in (videos, autoencoder, out))
         text_encoder = text_encoder and text_encoder.resolve()
-    plan = CaptionPlan(text_encoder, uncaptioned, shard_mb) if text_encoder else None
+    plan = CaptionPlan(text_encoder, uncaptioned or "zeros", shard_mb) if text_encoder else None
     device = "cuda" if gpu else "cpu"
     encoding = Encoding(videos, autoencoder, height, width, fps, device, plan)
     progress = Progress(stages=2 if plan else 1)

@@ -36,6 +36,15 @@ def captions_of(folder: Path, films: Sequence[Path]) -> dict[Path, str | None]:
     return {film: _one(film, [*rows.get(film, ()), *_beside(film)]) for film in films}
 
 
+def have_captions(folder: Path, films: Sequence[Path]) -> bool:
+    """Whether there seem to be captions for films below a folder; none is read."""
+    return any(film.with_suffix(".txt").is_file() for film in films) or any(
+        (place / name).is_file()
+        for place in {place for film in films for place in _up_to(folder, film.parent)}
+        for name in (CSV, JSONL)
+    )
+
+
 def plain(text: str, where: str) -> str:
     """A text on one line, without spaces around it; InputError for half a character."""
     try:
@@ -106,7 +115,14 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, object, object]]:
         columns = reader.fieldnames or []
         if lacking := next((name for name in (FILE_NAME, TEXT) if name not in columns), None):
             raise InputError(f"{path}: lacks the column {lacking!r}; has {', '.join(columns)}")
+        if twice := next((name for name in (FILE_NAME, TEXT) if columns.count(name) > 1), None):
+            raise InputError(f"{path}: has the column {twice!r} twice; take one out")
         for row in reader:
+            if None in row:
+                raise InputError(
+                    f"{path}: line {reader.line_num} has more fields than the header; put the text "
+                    "in quotes"
+                )
             yield reader.line_num, row[FILE_NAME], row[TEXT]
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: not CSV: {error}") from None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from search_spaces import InputError
 from search_spaces.files.document import Json, read
-from supernet.data.whole_files import whole_file
+from supernet.data.whole_files import NamedFile, named_file
 
 INDEX, FORMAT, MAJOR = "captions.json", "temporal-nas/captions", 1
 TENSOR = "states"
@@ -31,7 +31,7 @@ def states_key(states_LC: Tensor) -> str:
 
 @dataclass(frozen=True)
 class EncodedCaptions:
-    """The captions beside latents.
+    """The captions beside latents; a shard of which bytes were changed is refused when it is used.
 
     Args:
         folder: as `nas encode` wrote it.
@@ -119,17 +119,17 @@ class EncodedCaptions:
         return listed
 
     @cached_property
-    def _shards(self) -> list[tuple[Path, str]]:
-        """Where each shard is, which is what it was, and its hash."""
+    def _shards(self) -> list[NamedFile]:
         listed = self.index.get("shards")
         if not isinstance(listed, list):
             raise self._damaged("lists no shards")
-        return [(whole_file(self.folder, each, INDEX), each["sha256"]) for each in listed]
+        return [named_file(self.folder, each, INDEX) for each in listed]
 
     @cached_property
     def _rows(self) -> list[int]:
         found = []
-        for path, _ in self._shards:
+        for shard in self._shards:
+            path = shard.path
             try:
                 with safe_open(path, framework="pt") as file:
                     rows, *size = file.get_slice(TENSOR).get_shape()
@@ -151,9 +151,9 @@ class EncodedCaptions:
 
 
 @lru_cache(maxsize=KEPT_ROWS)
-def _row(shard: tuple[Path, str], row: int) -> Tensor:
-    """A row of a shard, by its path and hash, of which no more is read."""
-    path, _ = shard
+def _row(shard: NamedFile, row: int) -> Tensor:
+    """A row of a shard, of which no more is read once its hash is known to be right."""
+    path = shard.whole()
     try:
         with safe_open(path, framework="pt") as file:
             found: Tensor = file.get_slice(TENSOR)[row : row + 1][0]

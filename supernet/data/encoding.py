@@ -4,7 +4,6 @@ Each video becomes one file in a folder beside the one that is wanted. A folder 
 unfinished is gone on with, video by video; it takes its name when it is whole.
 """
 
-import hashlib
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,15 +31,16 @@ from supernet.data.film_encoding import (
     Encoded,
     coder_of,
     encode_source,
-    film_file_name,
+    mark_of,
 )
-from supernet.data.film_sources import FilmFile, Found, Shard, Source, find_sources
+from supernet.data.film_sources import FilmFile, Found, Source, find_sources
 from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR
 from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
 SETTINGS, LOCK = "settings.json", ".lock"  # of an unfinished folder
 LARGEST = 1024  # latents high or wide: beyond any U-Net, and a likely slip for pixels
 NAMED = 3  # films without a caption that are named
+COUNTED = 200  # films whose frames are counted before, to show how far it is
 
 
 # Begins to show progress: what of, of how many; and what to call with those that are done.
@@ -48,7 +48,7 @@ Stage = Callable[[str, int], AbstractContextManager[Advance]]
 
 
 class CaptionWarning(UserWarning):
-    """Films without captions, and captions that are too long."""
+    """Films without captions, and captions that are too long or passed over."""
 
 
 def one_by_one(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -104,11 +104,11 @@ class Encoding:
 
     @property
     def frames(self) -> int | None:
-        """How many there are to encode, as the files say; None where shards would have to be read.
+        """How many there are to encode, as the files say.
 
-        It opens every film.
+        None where shards would have to be read, or more films than a few opened.
         """
-        if self._found.has_shards:
+        if self._found.has_shards or len(self._found.films) > COUNTED:
             return None
         return sum(film.frames_at(self.fps) for film in self._found.films)
 
@@ -128,8 +128,8 @@ class Encoding:
 
         Args:
             out: as `LatentFolder` opens it.
-            stage: shows progress: in frames, or, where those are unknown or others do the work, in
-                films and shards; then in captions.
+            stage: shows progress: in frames, or, where those are not counted or others do the work,
+                in films and shards; then in captions.
             spread: who does the work, a source or a few captions at a time.
 
         Raises:
@@ -140,6 +140,11 @@ class Encoding:
             return self._made_before(out)
         for line in self._found.unseen:
             warnings.warn(line, SkippedVideoWarning, stacklevel=2)
+        if self._found.captioned and self.captions is None:
+            warnings.warn(
+                f"{self.videos}: has captions, which are passed over; `text_encoder=FOLDER` "
+                "encodes them, too", CaptionWarning, stacklevel=2,
+            )  # fmt: skip
         unfinished = unfinished_path(out)
         _begin(unfinished, self._settings)
         with (unfinished / LOCK).open("w") as stream:
@@ -153,7 +158,7 @@ class Encoding:
             if not any(unfinished.glob("*.safetensors")):
                 shutil.rmtree(unfinished)
             raise
-        index = self._index([entry for entry, _ in found.films])
+        index = self._index(found)
         kept = {entry["file"] for entry in index["files"]} | {INDEX}
         if self._captions is not None:
             self._tell(found.uncaptioned)
@@ -199,6 +204,7 @@ class Encoding:
         for number in range(len(sources)):
             both.films.extend((dict(entry), text) for entry, text in found[number].films)
             both.uncaptioned.extend(found[number].uncaptioned)
+            both.marks.extend(found[number].marks)
         skips = self.captions is not None and self.captions.uncaptioned == SKIP
         asked_for = any(text for _, text in both.films)
         if both.uncaptioned and not asked_for and (both.films or skips):
@@ -246,16 +252,16 @@ class Encoding:
             CaptionWarning, stacklevel=5,
         )  # fmt: skip
 
-    def _index(self, entries: list[Json]) -> Json:
+    def _index(self, found: Encoded) -> Json:
         own, coder = None if self.autoencoder.is_dir() else AUTOENCODER, coder_of(self._coding)
         told: Json = {}  # names of files say which films they are of, not which captions and shards
         if self.captions is not None or self._found.has_shards:
-            told["sources"] = self._sources_sha256({entry["file"] for entry in entries})
+            told["sources"] = found.marks
         return {
             "format": FORMAT, "version": f"{MAJOR}.{int(self.captions is not None)}",
             "channels": coder.channels,
             "height": self.height, "width": self.width, "factor": coder.factor,
-            "fps": self.fps, "files": entries, **told,
+            "fps": self.fps, "files": [entry for entry, _ in found.films], **told,
             "autoencoder": {
                 "name": self.autoencoder.resolve().name,
                 "sha256": self._settings["autoencoder"], "file": own,
@@ -269,7 +275,7 @@ class Encoding:
         try:
             found = {"autoencoder": index["autoencoder"]["sha256"]}
             found |= {name: index[name] for name in ("height", "width", "fps")}
-            listed = {entry["file"] for entry in index["files"]}
+            listed = set(index.get("sources") or [entry["file"] for entry in index["files"]])
             if "captions" in index:
                 captions = EncodedCaptions.open(out).index
                 found["text_encoder"] = captions["text_encoder"]["sha256"]
@@ -278,22 +284,25 @@ class Encoding:
             raise InputError(
                 f"{out}: exists, and holds no latents; choose another `out=`"
             ) from None
-        if "sources" in index:
-            same = index["sources"] == self._sources_sha256(listed)
-        else:  # of a film without a whole frame there is nothing
-            same = listed <= {film_file_name(film) for film in self._found.films}
-        if found != self._settings or not same:
+        here = {mark: source for source in self.sources if (mark := mark_of(source)) is not None}
+        if found != self._settings or not listed <= here.keys():
             raise InputError(
                 f"{out}: holds latents of other videos or settings; choose another `out=`"
             )
+        new = [source for mark, source in here.items() if mark not in listed]
+        if new := [source for source in new if self._gives_latents(source)]:
+            raise InputError(
+                f"{self.videos}: has {len(new)} films or shards that {out} lacks, the first: "
+                f"{new[0].source}; choose another `out=`"
+            )
         return index
 
-    def _sources_sha256(self, listed: set[str]) -> str:
-        """What tells the films that are listed, with their captions, and shards from others."""
-        told = [file_sha256(each.path) for each in self._found.sources if isinstance(each, Shard)]
-        films = {film_file_name(film): film.caption for film in self._found.films}
-        told += [f"{name} {caption}" for name, caption in films.items() if name in listed]
-        return hashlib.sha256("\n".join(sorted(told)).encode()).hexdigest()
+    def _gives_latents(self, source: Source) -> bool:
+        """Whether a source that is new is none that was left out, or would be."""
+        if not isinstance(source, FilmFile):
+            return True
+        skips = self.captions is not None and self.captions.uncaptioned == SKIP
+        return not (skips and source.caption is None) and source.frames_at(self.fps) > 0
 
     @cached_property
     def _coding(self) -> Coding:

@@ -28,7 +28,7 @@ from supernet.checkpoint import file_sha256
 from supernet.data.film_sources import FilmFile, Shard, Source
 from supernet.data.latents import TENSOR
 from supernet.data.shards import samples
-from supernet.data.video_files import BrokenVideoError, Video, open_video, video_digest
+from supernet.data.video_files import BrokenVideoError, Video, open_video, reason, video_digest
 from supernet.data.video_folder import SUFFIXES
 from supernet.data.video_frames import Pictures, Pixels, stream_frames
 
@@ -71,11 +71,15 @@ def coder_of(coding: Coding) -> Autoencoder:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What came of a source: entries of the index with their captions, and what to tell of."""
+    """What came of a source: entries of the index with their captions, and what to tell of.
+
+    `marks` tell what was encoded from other films and shards.
+    """
 
     films: list[tuple[Json, str | None]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     uncaptioned: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,19 @@ class _Film:
         return f"{readable}.{told[:12]}.safetensors"
 
 
-def film_file_name(film: FilmFile) -> str:
-    """What a film's latents are called; OSError where it cannot be read."""
-    return _film(film).file_name(video_digest(film.path))
+def mark_of(source: Source) -> str | None:
+    """What tells a film with its caption, or a shard, from others; None where it cannot be read."""
+    try:
+        if isinstance(source, Shard):
+            return file_sha256(source.path)
+        return _mark(_film(source).file_name(video_digest(source.path)), source.caption)
+    except OSError:
+        return None
+
+
+def _mark(name: str, caption: str | None) -> str:
+    """Of a film, by its latents' name, which alone tells it where it has no caption."""
+    return name if caption is None else hashlib.sha256(f"{name}\n{caption}".encode()).hexdigest()
 
 
 def encode_source(
@@ -114,14 +128,18 @@ def encode_source(
         InputError: a shard that is damaged, or latents that are not finite.
     """
     if isinstance(source, FilmFile):
-        return _encode_films(coding, folder, iter([_film(source)]), report)
-    told = f"{source.source}\n{file_sha256(source.path)}"  # a caption may be all that was changed
+        found = _encode_films(coding, folder, iter([_film(source)]), report)
+        found.marks.extend(_mark(entry["file"], caption) for entry, caption in found.films)
+        return found
+    digest = file_sha256(source.path)  # a caption may be all that was changed
+    told = f"{source.source}\n{digest}"
     note = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.shard.json"
     if note.exists():
         found = Encoded(**json.loads(note.read_text(encoding="utf-8")))
         if all((folder / entry["file"]).exists() for entry, _ in found.films):
             return found
     found = _encode_films(coding, folder, _unpacked(source, folder), report)
+    found.marks.append(digest)
     write_atomically(note, dumps(vars(found)))
     return found
 
@@ -155,7 +173,7 @@ def _encode_films(
             path = folder / film.file_name(digest)
             video = None if path.exists() else _opened(film.path, coding.fps)
         except (BrokenVideoError, OSError) as error:
-            found.skipped.append(f"{film.told}: {error}; skipped")
+            found.skipped.append(f"{film.told}: {reason(error)}; skipped")
             continue
         damage = _encode(coding, film, video, path, report) if video else None
         if damage is not None:

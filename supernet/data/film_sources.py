@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces import InputError
-from supernet.data.captions import captions_of
-from supernet.data.shards import SUFFIX, check_shard
+from supernet.data.captions import captions_of, have_captions
+from supernet.data.shards import COMPRESSED_SUFFIXES, SUFFIX, UNPACK, check_shard
 from supernet.data.video_files import BrokenVideoError, open_video
 from supernet.data.video_folder import SUFFIXES, none_usable, video_files
 
@@ -39,10 +39,17 @@ Source = FilmFile | Shard
 
 @dataclass(frozen=True)
 class Found:
-    """Films and shards in order, and a line for each place that cannot be seen."""
+    """What there is.
+
+    Args:
+        sources: films and shards in order.
+        unseen: a line for each place that cannot be seen.
+        captioned: whether there are captions, read or not.
+    """
 
     sources: list[Source]
     unseen: list[str]
+    captioned: bool
 
     @property
     def films(self) -> list[FilmFile]:
@@ -62,19 +69,22 @@ def find_sources(folder: Path, fps: float | None, *, captioned: bool) -> Found:
         InputError: no such folder, nothing in it that can be used, damaged captions or shards, or
             no caption at all where films have to have some.
     """
-    paths, unseen = video_files(folder, (*SUFFIXES, SUFFIX))
-    films = [path for path in paths if path.suffix.lower() != SUFFIX]
-    texts = captions_of(folder, films) if captioned else {}
-    sources: list[Source] = []
+    paths, unseen = video_files(folder, (*SUFFIXES, SUFFIX, *COMPRESSED_SUFFIXES))
+    films, shards = list[Path](), list[Path]()
     for path in paths:
-        named = str(path.relative_to(folder))
-        is_shard = path.suffix.lower() == SUFFIX
-        sources.append(Shard(path, named) if is_shard else FilmFile(path, named, texts.get(path)))
-    found = Found(sources, unseen)
-    for source in sources:
-        if isinstance(source, Shard):
-            check_shard(source.path)
-    if not found.has_shards:
+        if path.name.lower().endswith(COMPRESSED_SUFFIXES):
+            unseen.append(f"{path}: is compressed; {UNPACK}; skipped")
+        else:
+            (shards if path.suffix.lower() == SUFFIX else films).append(path)
+    texts = captions_of(folder, films) if captioned else {}
+    with_captions = [check_shard(path, SUFFIXES, captioned=captioned) for path in shards]
+    sources: list[Source] = [Shard(path, str(path.relative_to(folder))) for path in shards]
+    sources += [FilmFile(path, str(path.relative_to(folder)), texts.get(path)) for path in films]
+    found = Found(
+        sorted(sources, key=lambda source: source.path), unseen,
+        captioned=captioned or any(with_captions) or have_captions(folder, films),
+    )  # fmt: skip
+    if not shards:
         _check_usable(folder, found, fps)
         if captioned and not any(texts.values()):
             raise InputError(

@@ -9,7 +9,7 @@ those of `supernet.data.splits`, as of the videos themselves.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
 from supernet.data.clips import Clips
 from supernet.data.encoded_captions import EncodedCaptions
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
-from supernet.data.whole_files import whole_file
+from supernet.data.whole_files import NamedFile, named_file, whole_file
 
 INDEX, FORMAT, MAJOR = "latents.json", "temporal-nas/latents", 1
 AUTOENCODER = "autoencoder.safetensors"
@@ -36,24 +36,28 @@ CHUNK_LATENTS = 16_384  # decoded at a time: 4 frames of 64 x 64
 class LatentFilm:
     """The latents of one video."""
 
-    path: Path
+    file: NamedFile
     digest: str  # of the video
     frames: int
     caption: int | None = None  # its number among the folder's
 
     def slice(self, first: int, stop: int) -> Tensor:
         """Frames `first` to `stop` (frames, C, H, W) in float32."""
+        path = self.file.whole()
         try:
-            with safe_open(self.path, framework="pt") as file:
+            with safe_open(path, framework="pt") as file:
                 part: Tensor = file.get_slice(TENSOR)[first:stop]
         except (OSError, SafetensorError) as error:
-            raise InputError(f"{self.path}: can no longer be read: {error}") from None
+            raise InputError(f"{path}: can no longer be read: {error}") from None
         return part.float()
 
 
 @dataclass(frozen=True)
 class LatentFolder:
     """The clips of one split of a folder of latents.
+
+    All files are looked at when it is opened: that they are there, and not cut off. Bytes that were
+    changed since are refused when the file is first drawn from.
 
     Args:
         folder: as `nas encode` wrote it.
@@ -166,12 +170,14 @@ class LatentFolder:
             raise InputError(f"{where}: names no files")
         films = []
         for entry in listed:
-            path = whole_file(self.folder, entry, INDEX)
+            file = named_file(self.folder, entry, INDEX)
             size = tuple(self._index[name] for name in ("channels", "height", "width"))
             digest, frames = entry.get("video_digest"), entry.get("frames")
-            if _held(path) != (frames, *size) or not isinstance(digest, str):
-                raise InputError(f"{path}: holds other latents than {INDEX} says; encode again")
-            films.append(LatentFilm(path, digest, frames, self._caption_of(entry)))
+            if _held(file) != (frames, *size) or not isinstance(digest, str):
+                raise InputError(
+                    f"{file.path}: holds other latents than {INDEX} says; encode again"
+                )
+            films.append(LatentFilm(file, digest, frames, self._caption_of(entry)))
         return films
 
     def _caption_of(self, entry: Json) -> int | None:
@@ -242,9 +248,10 @@ def _spelt(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
-def _held(path: Path) -> tuple[int, ...]:
+@cache  # the three splits ask for the same files
+def _held(file: NamedFile) -> tuple[int, ...]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return tuple(file.get_slice(TENSOR).get_shape())
+        with safe_open(file.path, framework="pt") as opened:
+            return tuple(opened.get_slice(TENSOR).get_shape())
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: holds no latents: {error}") from None
+        raise InputError(f"{file.path}: holds no latents: {error}") from None

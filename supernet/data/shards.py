@@ -1,15 +1,17 @@
 """WebDataset shards: `.tar` files of films and captions, read as a stream.
 
-A sample is the files of one name: `00012.mp4` with `00012.txt`, or `00012.json` that has `text` or
-`caption`. The webdataset library groups them; nothing is decoded by it, and nothing is unpacked to
-where an archive says.
+A sample is the files of one name, one after another: `00012.mp4` with `00012.txt`, or `00012.json`
+that has `text` or `caption`. The webdataset library groups them; nothing is decoded by it, and
+nothing is unpacked to where an archive says.
 """
 
 import importlib
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,13 @@ from supernet.data.captions import plain
 
 SUFFIX = ".tar"
 CAPTIONS = ("txt", "json")
+CAPTION_SUFFIXES = tuple(f".{name}" for name in CAPTIONS)
 FIELDS = ("text", "caption")  # of JSON, the first that is there
 BLOCK = 512
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
+TOGETHER = "files of a sample must have one name and stand together: `tar --sort=name`"
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+UNPACK = "unpack it to a plain .tar"
 
 
 @dataclass(frozen=True)
@@ -32,20 +39,59 @@ class Sample:
     caption: str | None
 
 
-def check_shard(path: Path) -> None:
-    """Refuse, before any work, an archive that was cut off, or that nothing here can read.
+def check_shard(path: Path, suffixes: tuple[str, ...], *, captioned: bool) -> bool:
+    """Refuse, before any work, an archive that was cut off, or of which something would be lost.
+
+    Args:
+        path: an archive.
+        suffixes: of files that are films.
+        captioned: whether captions count, and have to stand beside their films.
+
+    Returns:
+        Whether it has captions.
 
     Raises:
-        InputError: says which.
+        InputError: says what is wrong with it.
     """
     _library(path)
     refuse_pointer(path)
-    why = "an archive ends in zeros, and this does not"
+    found: dict[str, list[str]] = {}
+    last = None
+    for name in _names(path, suffixes):
+        key, _ = _key_and_suffix(name)
+        own = found.setdefault(key, [])
+        if name in own:
+            raise InputError(f"{path}: has {name} twice; take one out")
+        if captioned and own and key != last:
+            raise InputError(f"{path}: {name} stands apart from {own[0]}; {TOGETHER}")
+        own.append(name)
+        last = key
+    captions = [_check_sample(path, own, suffixes, captioned=captioned) for own in found.values()]
+    return any(captions)
+
+
+def _check_sample(
+    path: Path, names: list[str], suffixes: tuple[str, ...], *, captioned: bool
+) -> bool:
+    """Refuse two films, or a caption of none; whether there is a caption."""
+    films = [name for name in names if name.lower().endswith(suffixes)]
+    if len(films) > 1:
+        raise InputError(f"{path}: {films[0]} and {films[1]} are films of one sample; keep one")
+    if captioned and not films:
+        raise InputError(f"{path}: {names[0]} is a caption without a film; {TOGETHER}")
+    return len(names) > len(films)
+
+
+def _names(path: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Names of films and captions in order; InputError for an archive that was cut off."""
+    names, why = [], "an archive ends in zeros, and this does not"
     try:
         with tarfile.open(path, "r:") as opened:
             archive: Any = opened
-            while archive.next() is not None:
+            while (member := archive.next()) is not None:
                 archive.members = []  # else it would keep them all
+                if member.isreg() and _counts(member.name, suffixes):
+                    names.append(member.name)
             # A damaged header looks to it like the end.
             end = archive.offset
         with path.open("rb") as file:
@@ -53,35 +99,39 @@ def check_shard(path: Path) -> None:
             block = file.read(BLOCK)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         block, why = b"", str(error)
+    if _is_compressed(path):
+        raise InputError(f"{path}: is compressed; {UNPACK}")
     if len(block) < BLOCK or any(block):
         raise InputError(f"{path}: is torn: {why}; copy it anew")
+    return names
+
+
+def _is_compressed(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(BLOCK).startswith(COMPRESSED)
+    return False
 
 
 def samples(path: Path, suffixes: tuple[str, ...]) -> Iterator[Sample]:
     """The films of a shard in order, one in memory at a time.
 
     Args:
-        path: an archive as of `check_shard`.
+        path: an archive that `check_shard` let pass.
         suffixes: of files that are films.
 
     Raises:
-        InputError: a damaged archive, a name that stands twice in a sample, or a caption that is
-            no text.
+        InputError: a damaged archive, or a caption that is no text.
     """
     library = _library(path)
     try:
         with path.open("rb") as stream:
             # Opened here: webdataset would run what a name like `pipe:...` says.
             source = [{"url": path.name, "stream": stream}]
-            files = library.tar_file_expander(source, select_files=_is_visible)
-            seen = set[str]()
+            select = partial(_counts, suffixes=suffixes)
+            files = library.tar_file_expander(source, select_files=select)
             for sample in library.group_by_keys(files, keys=_key_and_suffix):
-                if (found := _sample(sample, suffixes, path)) is None:
-                    continue
-                if found.name in seen:
-                    raise InputError(f"{path}: has {found.name} twice; take one out")
-                seen.add(found.name)
-                yield found
+                if (found := _sample(sample, suffixes, path)) is not None:
+                    yield found
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -118,15 +168,16 @@ def _caption(found: dict[str, Any], where: str) -> str | None:
     return plain(text, f"{where}.{name}") or None
 
 
-def _is_visible(name: str) -> bool:
-    """Whether a file counts: macOS puts `._NAME` beside each."""
-    return not name.rpartition("/")[2].startswith(".")
+def _counts(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file is a film or a caption: macOS puts `._NAME` beside each, which is none."""
+    own = name.rpartition("/")[2]
+    return not own.startswith(".") and own.lower().endswith((*suffixes, *CAPTION_SUFFIXES))
 
 
-def _key_and_suffix(name: str) -> tuple[str | None, str]:
+def _key_and_suffix(name: str) -> tuple[str, str]:
     """What is before the last dot, and after it: `walk.v2.mp4` is a film of `walk.v2`."""
-    key, dot, suffix = name.rpartition(".")
-    return (key, suffix) if dot and "/" not in suffix else (None, "")
+    key, _, suffix = name.rpartition(".")
+    return key, suffix
 
 
 def _library(path: Path) -> Any:

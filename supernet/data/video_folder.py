@@ -9,14 +9,13 @@ import math
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from search_spaces import AnyUNetShape, InputError
 from supernet.data.clips import Clips
@@ -44,13 +43,14 @@ class SkippedVideoWarning(UserWarning):
 class VideoFolder:
     """The clips of one split of all videos below a folder; broken files are told of and skipped.
 
+    Contexts are zeros: captions are read where films are encoded to latents.
+
     Args:
         folder: searched recursively for files with a video's suffix; links are followed.
         shape: frames, height, width, and 1 channel (grey) or 3 (RGB).
         split: train cuts at a random place, validation and test in the middle.
         fps: frames a second of a clip; None takes every frame as it was filmed.
         cache_mb: how much decoded, already small film is kept in memory; one stretch at least.
-        tokens: the context (tokens, channels) of a file's clips; without it all zeros.
 
     Raises:
         InputError: no such folder, or none of its videos can be used.
@@ -61,7 +61,6 @@ class VideoFolder:
     split: Split
     fps: float | None = None
     cache_mb: float = 512.0
-    tokens: Callable[[Path], Tensor] | None = None
 
     def __post_init__(self) -> None:
         if self.shape.in_channels not in {1, 3}:
@@ -98,15 +97,13 @@ class VideoFolder:
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
         drawn = [self._clip(np.random.default_rng((seed, number))) for number in range(count)]
-        x = torch.from_numpy(np.stack([pictures for pictures, _ in drawn]))
+        x = torch.from_numpy(np.stack(drawn))
         x_BCTHW = x.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         context = torch.zeros(count, self.shape.context_tokens, self.shape.context_channels)
-        if self.tokens is not None:
-            context = torch.stack([self.tokens(path) for _, path in drawn])
         return Clips(x_BCTHW.contiguous(), context)
 
-    def _clip(self, rng: np.random.Generator) -> tuple[Pictures, Path]:
-        """Frames (T, H, W, C) of a random place, and the file that they are from."""
+    def _clip(self, rng: np.random.Generator) -> Pictures:
+        """Frames (T, H, W, C) of a random place."""
         shape = self.shape
         for _ in range(REDRAWS):
             point = rng.random() * self._weights[-1]
@@ -119,10 +116,9 @@ class VideoFolder:
             top, left = room[0] // 2, room[1] // 2
             if self.split == "train":
                 top, left = (int(rng.integers(pixels + 1)) for pixels in room)
-            clip = pictures[
+            return pictures[
                 frame : frame + shape.frames, top : top + shape.height, left : left + shape.width
             ]
-            return clip, self._stretches[index].video.path
         raise InputError(
             f"{self.folder}: nothing that was drawn from the {self.split} split can be decoded; "
             "take the damaged videos out"
@@ -266,7 +262,8 @@ def check_fps(fps: float | None) -> None:
 def video_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[list[Path], list[str]]:
     """Files with a video's suffix below a folder, and a line for each place that cannot be seen.
 
-    Links are followed. A folder that is reached twice is searched once, which ends circles.
+    Links are followed. A folder that is reached twice is searched once, which ends circles. Hidden
+    files are passed over: macOS puts `._NAME` beside each on other disks.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of videos")
@@ -285,8 +282,8 @@ def video_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[lis
             searched.add((own.st_dev, own.st_ino))
             # Linked folders come last, so that what they lead to has its own name if it has one.
             links += sorted(Path(place, name) for name in folders if Path(place, name).is_symlink())
-            for path in (Path(place, name) for name in files):
-                if path.is_file() and path.suffix.lower() in suffixes:
+            for path in (Path(place, name) for name in files if not name.startswith(".")):
+                if path.is_file() and path.name.lower().endswith(suffixes):
                     found.append(path)
                 elif path.is_symlink() and not path.exists():
                     unseen.append(f"{path}: a link to nothing; skipped")

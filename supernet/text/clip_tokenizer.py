@@ -5,7 +5,6 @@ which reads JSON and runs nothing.
 """
 
 import importlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from torch import Tensor
 
 from search_spaces import InputError
 from search_spaces.files.git_lfs import refuse_pointer
+from supernet.text.special_tokens import BEGIN, CONFIG, END, MAP, add_special_tokens, read_notes
 
 WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
-NOTES = ("special_tokens_map.json", "tokenizer_config.json")  # the padding token, and the length
-BEGIN, END = "<|startoftext|>", "<|endoftext|>"
 # How CLIP splits a text (Radford et al. 2021, simple_tokenizer.py).
 WORDS = (
     r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"""
@@ -67,7 +65,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
         raise InputError(
             f"{missing}: no such file; a tokenizer is {WHOLE}, or {VOCABULARY} and {MERGES}"
         )
-    return [*own, *(folder / name for name in NOTES if (folder / name).is_file())]
+    return [*own, *(folder / name for name in (MAP, CONFIG) if (folder / name).is_file())]
 
 
 def open_tokenizer(folder: Path, most: int) -> ClipTokenizer:
@@ -90,12 +88,11 @@ def open_tokenizer(folder: Path, most: int) -> ClipTokenizer:
         found = _whole(library, files[0]) if files[0].name == WHOLE else _made(library, *files[:2])
     except Exception as error:  # noqa: BLE001, RUF100  # the library raises nothing narrower
         raise InputError(f"{files[0]}: no tokenizer: {error}") from None
-    notes = _notes(folder)
+    notes = read_notes(folder)
     begin, end = (_id(found, word, files[0]) for word in (BEGIN, END))
-    pad = _id(found, notes.get("pad_token", END), files[0])
-    limit = notes.get("model_max_length")
-    length = min(most, limit) if isinstance(limit, int) and limit > 2 else most
-    return ClipTokenizer(found, begin, end, pad, length)
+    add_special_tokens(library, found, notes)
+    pad = _id(found, notes.pad, files[0])
+    return ClipTokenizer(found, begin, end, pad, min(most, notes.length or most))
 
 
 def _whole(library: Any, path: Path) -> Any:
@@ -117,28 +114,7 @@ def _made(library: Any, vocabulary: Path, merges: Path) -> Any:
     found.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
     words = splits.Split(library.Regex(WORDS), behavior="removed", invert=True)
     found.pre_tokenizer = splits.Sequence([words, splits.ByteLevel(add_prefix_space=False)])
-    found.add_special_tokens([word for word in (BEGIN, END) if model.token_to_id(word) is not None])
     return found
-
-
-def _notes(folder: Path) -> dict[str, Any]:
-    """What stands beside the vocabulary: the padding token as a word, and the longest text."""
-    notes: dict[str, Any] = {}
-    for path in (folder / name for name in NOTES):
-        if not path.is_file():
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not valid JSON: {error}") from None
-        if isinstance(found, dict):
-            notes |= {n: found[n] for n in ("pad_token", "model_max_length") if n in found}
-    pad = notes.get("pad_token")
-    if isinstance(pad, dict):
-        notes["pad_token"] = pad.get("content")
-    if not isinstance(notes.get("pad_token"), str):
-        notes.pop("pad_token", None)
-    return notes
 
 
 def _id(tokenizer: Any, word: str, path: Path) -> int:

@@ -227,6 +227,18 @@ def test_bad_wishes_leave_nothing(
     assert sorted(place.rglob("*")) == before
 
 
+def test_captions_without_a_text_encoder_are_hinted_at(place: Path, call: Call) -> None:
+    plain = ENCODE[:6]
+    code, _, error = call(*plain, "--uncaptioned", "skip", "--out", "latents")
+    assert code == 2
+    assert error.count("\n") == 1
+    assert "--uncaptioned is about captions; name what encodes them: --text-encoder" in error
+    assert not list(place.glob("latents*"))
+    with pytest.warns(CaptionWarning, match="films: has captions, which are passed over"):
+        code, _, error = call(*plain, "--out", "latents")
+    assert code == 0, error
+
+
 def test_bad_captions_leave_nothing(place: Path, call: Call) -> None:
     table = place / "films" / "metadata.csv"
     table.write_text(f"{table.read_text()}\n../ae.safetensors,x\n")

@@ -1,7 +1,9 @@
 """Captions of films: beside them, in metadata, in shards; and what is no caption."""
 
+import gzip
 import io
 import json
+import lzma
 import sys
 import tarfile
 from collections.abc import Callable
@@ -68,6 +70,8 @@ def test_captions_in_metadata(folder: Path, name: str) -> None:
     [
         ("file_name,caption\na.mp4,x\n", "lacks the column 'text'; has file_name, caption"),
         ("", "lacks the column 'file_name'; has "),
+        ("file_name,text,text\na.mp4,x,y\n", "has the column 'text' twice"),
+        ("file_name,text\na.mp4,x\nb.v2.mp4,A dog, running\n", "line 3 has more fields than the "),
         ("file_name,text\n,x\n", "line 2: has no file_name"),
         ("file_name,text\na.mp4,x\nnone.mp4,y\n", "line 3: no such file: 'none.mp4'"),
         ("file_name,text\na.mp4,x\n./a.mp4,y\n", "line 3: names './a.mp4' again, as line 2 does"),
@@ -128,13 +132,13 @@ def shard(path: Path, *files: tuple[str, bytes]) -> Path:
 
 
 def read(path: Path) -> list[tuple[str, bytes, str | None]]:
-    check_shard(path)
+    check_shard(path, SUFFIXES, captioned=True)
     return [(each.name, each.film, each.caption) for each in samples(path, SUFFIXES)]
 
 
 FILMS = (
     ("deep/0.v1.mp4", b"0"), ("deep/0.v1.txt", b"  A dog\n"), ("1.json", b'{"caption": "a cat"}'),
-    ("1.MP4", b"1"), ("._1.mp4", b"of a Mac"), ("2.webm", b"2"), ("3.txt", b"of no film"),
+    ("1.MP4", b"1"), ("._1.mp4", b"of a Mac"), ("2.webm", b"2"), ("3.jpg", b"of no film"),
     ("4.mp4", b"4"), ("4.json", b'{"text": "", "caption": "passed over"}'),
 )  # fmt: skip
 
@@ -150,8 +154,15 @@ def test_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "match"),
     [
-        ((("a.mp4", b""), ("a.mp4", b"")), "cannot be read to its end: a.mp4: duplicate"),
-        ((("a.mp4", b""), ("b.mp4", b""), ("a.mp4", b"")), "has a.mp4 twice"),
+        ((("a.mp4", b""), ("a.mp4", b"")), "has a.mp4 twice; take one out"),
+        ((("a.mp4", b""), ("b.mp4", b""), ("a.mp4", b"")), "has a.mp4 twice; take one out"),
+        ((("a.mp4", b""), ("a.WEBM", b"")), "a.mp4 and a.WEBM are films of one sample; keep one"),
+        (
+            (("a.mp4", b""), ("b.mp4", b""), ("a.txt", b""), ("b.txt", b"")),
+            "a.txt stands apart from a.mp4; .* must .* stand together: `tar --sort=name`",
+        ),
+        ((("a.mp4", b""), ("texts/a.txt", b"")), "texts/a.txt is a caption without a film; "),
+        ((("a.txt", b""), ("b.mp4", b""), ("a.mp4", b"")), "a.mp4 stands apart from a.txt"),
         ((("a.mp4", b""), ("a.txt", b"\xff")), "a.tar: a.txt: cannot be read: "),
         ((("a.mp4", b""), ("a.json", b"{")), "a.tar: a.json: cannot be read: "),
         ((("a.mp4", b""), ("a.json", b'{"text": 1}')), "a caption must be a text; found 1"),
@@ -164,6 +175,20 @@ def test_bad_samples_are_one_line(
     with pytest.raises(InputError, match=match) as caught:
         read(shard(tmp_path / "a.tar", *files))
     assert "\n" not in str(caught.value)
+
+
+def test_what_stands_between_files_of_a_sample_does_not_part_them(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    files = ("a.mp4", b"a"), ("thumbs/a.jpg", b""), ("._b.mp4", b""), ("a.txt", b"A dog")
+    assert read(shard(tmp_path / "a.tar", *files)) == [("a.mp4", b"a", "A dog")]
+
+
+def test_where_captions_do_not_count_their_places_do_not(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    path = shard(tmp_path / "a.tar", ("a.mp4", b"a"), ("b.mp4", b"b"), ("texts/a.txt", b"A dog"))
+    assert check_shard(path, SUFFIXES, captioned=False)
+    assert [each.film for each in samples(path, SUFFIXES)] == [b"a", b"b"]
+    assert not check_shard(shard(tmp_path / "b.tar", FILMS[0]), SUFFIXES, captioned=False)
 
 
 def cut(content: bytes) -> bytes:
@@ -189,6 +214,8 @@ def overwrite(content: bytes) -> bytes:
         (lambda content: b"text" * 128 + content, "is torn"),
         (overwrite, "is torn"),
         (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (gzip.compress, "a.tar: is compressed; unpack it to a plain .tar"),
+        (lzma.compress, "a.tar: is compressed; unpack it to a plain .tar"),
     ],
 )
 def test_torn_shards_are_one_line(
@@ -208,4 +235,4 @@ def test_torn_shards_are_one_line(
 def test_shards_need_webdataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "webdataset.tariterators", None)
     with pytest.raises(InputError, match=r"pip install 'temporal-nas\[webdataset\]'"):
-        check_shard(shard(tmp_path / "a.tar", *FILMS))
+        check_shard(shard(tmp_path / "a.tar", *FILMS), SUFFIXES, captioned=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from supernet.data.caption_encoding import CaptionPlan
 from supernet.data.clips import captions, empty_context
 from supernet.data.encoding import CaptionWarning, Encoding
 from supernet.data.latents import LatentFolder
+from supernet.data.video_folder import SkippedVideoWarning
 from supernet.evaluation.sampling import Samples
 from supernet.text.opening import open_text_encoder
 from supernet.training.batches import draw_batch
@@ -171,6 +173,37 @@ def test_what_was_encoded_is_not_encoded_again(place: Path) -> None:
             other.run(place / "out")
 
 
+def test_what_came_later_is_not_passed_over(place: Path) -> None:
+    films, out = place / "films", place / "out"
+    for name in ("broken.mkv", "broken.txt"):
+        (films / name).write_text("no film")
+    plan = encoding(place, uncaptioned="skip")
+    with pytest.warns(SkippedVideoWarning, match=r"broken\.mkv: cannot be read as video"):
+        whole = plan.run(out)
+    (films / "broken2.mkv").write_text("no film either")
+    shutil.copy(films / "0.mkv", films / "uncaptioned.mkv")
+    assert encoding(place, uncaptioned="skip").run(out) == whole, "these give nothing"
+    for name in ("4.txt", "uncaptioned.txt"):
+        (films / name).write_text("red")
+    said = (
+        r"films: has 2 films or shards that .*out lacks, the first: 4\.mkv; choose another `out=`"
+    )
+    with pytest.raises(InputError, match=said):
+        encoding(place, uncaptioned="skip").run(out)
+
+
+def test_a_film_that_is_gone_meanwhile_is_skipped(place: Path) -> None:
+    def without(work: Callable[[Any], Any], tasks: Any) -> Any:
+        (place / "films" / "2.mkv").unlink(missing_ok=True)
+        for number, task in enumerate(tasks):
+            yield number, work(task)
+
+    with pytest.warns(SkippedVideoWarning, match=r"2\.mkv: No such file or directory; skipped"):
+        index = encoding(place).run(place / "out", spread=without)
+    assert [film["source"] for film in index["files"]] == [f"{n}.mkv" for n in (0, 1, 3, 4, 5)]
+    assert encoding(place).run(place / "out") == index
+
+
 def test_two_processes_do_not_write_one_folder(place: Path) -> None:
     def meanwhile(work: Callable[[Any], Any], tasks: Any) -> Any:
         with pytest.raises(InputError, match=r"another process is encoding into it"):
@@ -231,6 +264,10 @@ def test_what_only_shards_or_captions_tell_apart_is_told_apart(place: Path) -> N
     pytest.importorskip("webdataset")
     packed(place, (0, 1), "a.tar")
     encoding(place, "shards").run(place / "out")
+    packed(place, (4,), "b.tar")
+    with pytest.raises(InputError, match=r"has 1 films or shards that .*out lacks, .* b\.tar;"):
+        encoding(place, "shards").run(place / "out")
+    (place / "shards" / "b.tar").unlink()
     packed(place, (2, 3), "a.tar")
     with pytest.raises(InputError, match="holds latents of other videos or settings"):
         encoding(place, "shards").run(place / "out")
@@ -339,14 +376,31 @@ def test_damage_is_one_line(place: Path, damage: Damage, match: str) -> None:
     encoding(place).run(place / "out")
     damage(place / "out")
     with pytest.raises(InputError, match=match) as refused:
-        LatentFolder(place / "out", SHAPE, "train")
+        LatentFolder(place / "out", SHAPE, "train").clips(20, 0)
     assert "\n" not in str(refused.value)
 
 
 def test_without_a_text_encoder_nothing_changes(place: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(CaptionWarning, match=r"has captions, .*; `text_encoder=FOLDER` encodes"):
         index = Encoding(place / "films", place / "ae.safetensors", 2, 3).run(place / "out")
     assert index["version"] == "1.0"
     assert not any("caption" in film for film in index["files"])
     assert not list((place / "out").glob("captions*"))
+    for path in (place / "films").glob("*.txt"):
+        path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Encoding(place / "films", place / "ae.safetensors", 2, 3).run(place / "quiet")
+
+
+def test_what_a_mac_leaves_is_passed_over_and_what_is_compressed_is_named(place: Path) -> None:
+    for name in ("._0.mkv", "._0.txt", "._metadata.csv"):
+        (place / "films" / name).write_bytes(b"\0\5\x16\7\xff")
+    for name in ("more.tar.gz", "more.tgz", "notes.gz"):
+        (place / "films" / name).write_bytes(b"")
+    with pytest.warns(SkippedVideoWarning) as warned:
+        index = encoding(place).run(place / "out")
+    assert [film["source"] for film in index["files"]] == [f"{n}.mkv" for n in range(6)]
+    own = [str(each.message) for each in warned if each.category is SkippedVideoWarning]
+    said = "is compressed; unpack it to a plain .tar; skipped"
+    assert own == [f"{place / 'films' / name}: {said}" for name in ("more.tar.gz", "more.tgz")]

@@ -17,6 +17,7 @@ from search_spaces.files.document import dumps
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
 from supernet.checkpoint import file_sha256
+from supernet.data import encoding
 from supernet.data.clips import pictures
 from supernet.data.encoding import Encoding, unfinished_path
 from supernet.data.latents import LatentFolder
@@ -163,6 +164,30 @@ def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, autoencoder: Path
         Encoding(videos, autoencoder, 2, 3, fps=10).run(out)
 
 
+def test_of_many_films_frames_are_not_counted_before(
+    tmp_path: Path, autoencoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "COUNTED", 2)
+    work, told = Encoding(shaded(tmp_path / "films", 3, 4), autoencoder, 2, 3), list[int]()
+    assert work.frames is None
+    work.run(tmp_path / "latents", lambda *_: nullcontext(told.append))
+    assert told == [1, 2, 3]
+
+
+def test_films_that_came_later_are_not_passed_over(tmp_path: Path, autoencoder: Path) -> None:
+    videos, out = shaded(tmp_path / "films", 2, 4), tmp_path / "latents"
+    whole = Encoding(videos, autoencoder, 2, 3).run(out)
+    (videos / "broken.mkv").write_text("no film")
+    assert Encoding(videos, autoencoder, 2, 3).run(out) == whole
+    write_video(videos / "new.mkv", 4)
+    with pytest.raises(InputError, match=r"has 1 films or .* lacks, the first: new\.mkv; choose"):
+        Encoding(videos, autoencoder, 2, 3).run(out)
+    for name in ("0.mkv", "new.mkv"):
+        (videos / name).unlink()
+    with pytest.raises(InputError, match="holds latents of other videos or settings"):
+        Encoding(videos, autoencoder, 2, 3).run(out)
+
+
 def test_broken_videos_are_told_of_and_skipped(tmp_path: Path, autoencoder: Path) -> None:
     videos, out = shaded(tmp_path / "films", 1), tmp_path / "latents"
     (videos / "text.mp4").write_text("not a video\n" * 500)
@@ -250,6 +275,11 @@ def change_the_autoencoder(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4] + bytes(4))
 
 
+def cut(folder: Path) -> None:
+    path = next(folder.glob("0.*.safetensors"))
+    path.write_bytes(path.read_bytes()[:-4])
+
+
 def text(folder: Path) -> None:
     path = next(folder.glob("0.*.safetensors"))
     path.write_text("text")
@@ -261,6 +291,7 @@ def text(folder: Path) -> None:
     [
         (flip, "0.*safetensors: was changed since it was written; encode again"),
         (lambda f: next(f.glob("0.*")).unlink(), "no such file, though latents.json names it"),
+        (cut, "0.*safetensors: holds no latents: "),
         (text, "holds no latents"),
         (change_the_autoencoder, "autoencoder.safetensors: was changed"),
         (entry(frames=29), "holds other latents than latents.json says"),
@@ -278,8 +309,17 @@ def text(folder: Path) -> None:
 def test_damage_is_one_line(latents: Path, damage: Damage, match: str) -> None:
     damage(latents)
     with pytest.raises(InputError, match=match) as refused:
-        load_clips(str(latents), LATENT, "train")
+        load_clips(str(latents), LATENT, "train").clips(20, 0)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_is_hashed_when_it_is_first_drawn_from(latents: Path) -> None:
+    """To hash all of a large data set would come before the first step of each process."""
+    flip(latents)
+    for split in SPLITS:
+        data = LatentFolder(latents, LATENT, split)
+        with pytest.raises(InputError, match=r"was changed since it was written; encode again"):
+            data.clips(20, 0)
 
 
 def test_frames_are_cut_as_clips_of_videos_are(tmp_path: Path, autoencoder: Path) -> None:

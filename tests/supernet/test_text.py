@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from examples.tiny_text_encoder import CONFIG, write_model, write_pipeline, write_tokenizer
 from search_spaces import InputError
 from supernet.text.clip_text import open_clip_text
+from supernet.text.clip_tokenizer import open_tokenizer
 from supernet.text.opening import open_text_encoder, text_encoder_sha256
 from temporal_bundle.closeness import check_close
 
@@ -54,6 +55,49 @@ def test_states_are_those_of_transformers(tmp_path: Path, pad: str | None, activ
     assert torch.equal(open_text_encoder(tmp_path / "whole").encode(TEXTS), own.encode(TEXTS))
     theirs.save_pretrained(tmp_path / "saved")  # without the prefix
     check_close(open_clip_text(tmp_path / "saved")(ids), open_clip_text(folder)(ids))
+
+
+BEGIN, END = "<|startoftext|>", "<|endoftext|>"
+EXCLAIMED = ["", "! the", "the one!", "one!!red", "<|ENDOFTEXT|> the", "the <x> <X>one"]
+
+
+def token(word: str, **flags: bool) -> dict[str, object]:
+    every = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
+    return {"content": word, **every, **flags}
+
+
+NORMALIZED = {
+    "bos_token": token(BEGIN, normalized=True), "eos_token": token(END, normalized=True),
+}  # fmt: skip
+LISTED = {"0": token("!"), "520": token(BEGIN, normalized=True), "521": token(END, normalized=True)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "special"),
+    [
+        ({"pad_token": END}, {**NORMALIZED, "pad_token": "!"}),  # Stable Diffusion 2's
+        ({"pad_token": "!", "added_tokens_decoder": LISTED}, {"pad_token": "!"}),  # XL's second
+        ({"pad_token": END, "added_tokens_decoder": LISTED}, {"pad_token": "!"}),
+        ({"added_tokens_decoder": {"521": LISTED["521"], "522": token("<x>", lstrip=True)}}, None),
+        ({"additional_special_tokens": ["<x>"]}, {"pad_token": token("!")}),
+    ],
+)
+def test_special_tokens_are_those_of_transformers(
+    tmp_path: Path, config: dict[str, object], special: dict[str, object] | None
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("tokenizers")
+    folder = write_tokenizer(tmp_path / "two files")
+    config |= json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    if special is not None:
+        (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    theirs = transformers.CLIPTokenizer.from_pretrained(folder)
+    theirs.save_pretrained(tmp_path / "whole")
+    own = theirs(EXCLAIMED, padding="max_length", max_length=12, truncation=True).input_ids
+    for made in (folder, tmp_path / "whole"):
+        assert open_tokenizer(made, 12).ids(EXCLAIMED).tolist() == own
 
 
 def test_folders_as_people_have_them(pipeline: Path, tmp_path: Path) -> None:
@@ -141,6 +185,11 @@ def test_folders_that_are_no_text_encoder_are_refused(
     write_tokenizer(words)
     (words / "tokenizer_config.json").write_text("{")
     refused("tokenizer_config.json: not valid JSON")
+    for tokens in ({"x": {"content": "!"}}, ["!"]):
+        (words / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": tokens}))
+        refused("added_tokens_decoder must list tokens by their ids")
+    (words / "tokenizer_config.json").write_text(json.dumps({"pad_token": 3}))
+    refused("tokenizer: 3 is no special token")
     write_tokenizer(words)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     refused("pip install 'temporal-nas\\[text\\]'")

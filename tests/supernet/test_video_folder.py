@@ -177,13 +177,6 @@ def test_turned_and_mirrored_pictures(
     assert abs(quarters[grey]) < 0.2
 
 
-def test_captions_of_ones_own(tmp_path: Path) -> None:
-    write_video(tmp_path / "two.mp4")
-    tokens = {"two": torch.eye(10)[[2, 2]]}
-    clips = VideoFolder(tmp_path, GREY, "train", tokens=lambda p: tokens[p.stem]).clips(3, 0)
-    assert clips.context_BLC.argmax(-1).tolist() == [[2, 2]] * 3
-
-
 def test_broken_files_are_told_of_and_skipped(tmp_path: Path) -> None:
     good = write_video(tmp_path / "good.mp4", 60).read_bytes()
     expected = VideoFolder(tmp_path, GREY, "train").clips(8, 0).x_BCTHW
