@@ -19,6 +19,7 @@ import torch
 
 from search_spaces import AnyUNetShape, InputError
 from supernet.data.clips import Clips
+from supernet.data.provenance import typical_rate
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
 from supernet.data.video_files import BrokenVideoError, Video, open_video
 from supernet.data.video_frames import WIDEST, Pictures, Pixels, read_frames
@@ -93,6 +94,16 @@ class VideoFolder:
     def places(self) -> int:
         """At how many frames a clip may begin: so many are different."""
         return int(self._weights[-1])
+
+    @property
+    def asked_by(self) -> str | None:
+        """Nothing, where there are no contexts of a user's own."""
+        return "nothing" if self.tokens is None else None
+
+    @property
+    def frames_per_s(self) -> float | None:
+        """Of a clip; of films that differ the median."""
+        return self.fps or typical_rate(video.frames_per_s for video in self._opened[0])
 
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
