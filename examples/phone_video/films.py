@@ -24,7 +24,7 @@ from supernet.data.provenance import typical_rate
 def write_films(latents: Path, autoencoder: Path, frames: int, out: Path) -> None:
     """The first frames of each film that has as many, decoded."""
     films = long_films(latents, frames)[:MOST_PROMPTS]
-    fps = typical_rate(film.get("fps", 0.0) for film in films) or USUAL_FPS
+    fps = typical_rate(film.get("fps") for film in films) or USUAL_FPS
     captions = EncodedCaptions.open(latents)
     decoder, clips = open_autoencoder(autoencoder), []
     for film in films:

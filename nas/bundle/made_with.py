@@ -19,6 +19,7 @@ from temporal_bundle.made_with import (
     ASKED_BY,
     AUTOENCODER,
     DIGITS,
+    MADE_WITH,
     NOTHING,
     TEXT_ENCODER,
     difference,
@@ -27,6 +28,12 @@ from temporal_bundle.made_with import (
     other_text_encoder,
 )
 from temporal_bundle.manifest import one_line
+
+
+def checked(found: Json, where: str) -> Json:
+    """What clips say of themselves, which may be what somebody wrote into their index."""
+    with mendable():
+        return made_with({MADE_WITH: found}, where)
 
 
 def check_supernet(path: Path, data: Json, named: str) -> None:

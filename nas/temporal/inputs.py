@@ -6,7 +6,7 @@ from pathlib import Path
 from latency import Device
 from latency.predictor.shipped import HOST
 from nas import strategies
-from nas.bundle.made_with import check_supernet
+from nas.bundle.made_with import check_supernet, checked
 from nas.costs.devices import measured_in
 from nas.temporal.settings import Settings
 from search_spaces import InputError, TemporalSpace
@@ -54,8 +54,9 @@ class Inputs:
 
     @property
     def made_with(self) -> Json:
-        """What the clips were made with, as far as they say."""
-        return made_with(self.splits["train"], self.learned.unet)
+        """What the clips were made with, as far as they say; InputError where that is damaged."""
+        said = made_with(self.splits["train"], self.learned.unet)
+        return checked(said, f"data {self.settings.plan.data!r}")
 
     @property
     def has_twin(self) -> bool:

@@ -40,7 +40,7 @@ def empty_states(states_LC: Tensor) -> list[list[float]]:
     return [[round(value, 4) for value in row] for row in some.tolist()]
 
 
-def typical_rate(rates: Iterable[float]) -> float | None:
+def typical_rate(rates: Iterable[object]) -> float | None:
     """The median of films' frames a second; None where none of them is known."""
-    known = [rate for rate in rates if rate > 0]
+    known = [rate for rate in rates if isinstance(rate, int | float) and rate > 0]
     return round(median(known), 3) if known else None
