@@ -84,8 +84,8 @@ class Run:
         if (self.folder / MANIFEST).exists():
             raise InputError(f"{self.folder}: is a bundle; choose another folder for the run")
         _ = Batch(self.settings.clips_per_step, self.execution.accumulate)
-        check_made_with(find_clips(self.clips, "train", self.text_contexts), self.bundle)
         validation = self.open("validation")
+        check_made_with(find_clips(self.clips, "train", self.text_contexts), self.bundle)
         self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
         if self._file.exists():
             if not resume:
