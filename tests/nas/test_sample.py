@@ -14,6 +14,7 @@ from runs import NAS
 
 import nas
 from examples.tiny_text_encoder import write_pipeline
+from nas.cli.export_pipeline import wished
 from nas.sampling.files import try_out
 from nas.sampling.grid import grid_frames
 from nas.sampling.making import opened_asker
@@ -166,6 +167,13 @@ def test_a_film_plays_as_fast_as_those_that_were_learned_from(
         assert code == 0, err
         with av.open(tmp_path / "clip.mp4") as shown:
             assert shown.streams.video[0].average_rate == fps
+    opened = nas.Bundle.load(told({"asked_by": "captions", "fps": 12.5}))
+    asked_for = {"steps": None, "guidance": None, "space": None, "vae": None}
+    for given, fps in ((None, 12.5), (3, 3)):
+        wishes = wished(
+            opened, {"which": "searched"}, text_encoder=tmp_path, fps=given, **asked_for
+        )
+        assert wishes.fps == fps, "of a pipeline, too"
 
 
 def test_what_learned_without_captions_is_asked_for_nothing(
