@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ class VideoFolder:
     split: Split
     fps: float | None = None
     cache_mb: float = 512.0
+    asked_by: ClassVar[str] = "nothing"
 
     def __post_init__(self) -> None:
         if self.shape.in_channels not in {1, 3}:
@@ -94,11 +96,6 @@ class VideoFolder:
     def places(self) -> int:
         """At how many frames a clip may begin: so many are different."""
         return int(self._weights[-1])
-
-    @property
-    def asked_by(self) -> str | None:
-        """Nothing, where there are no contexts of a user's own."""
-        return "nothing" if self.tokens is None else None
 
     @property
     def frames_per_s(self) -> float | None:
