@@ -55,11 +55,25 @@ def read(path: Path) -> Checkpoint:
     Raises:
         InputError: missing, truncated, not ours, of a newer version, or with NaN weights.
     """
+    tensors, notes = _read(path, weights=True)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: tensor {name!r} holds NaN or infinity; train again")
+    return Checkpoint(tensors, notes)
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of its weights, which are not read; InputError as of `read`."""
+    return _read(path, weights=False)[1]
+
+
+def _read(path: Path, *, weights: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     refuse_pointer(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys() if weights else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, SafetensorError, ValueError) as error:
@@ -73,10 +87,7 @@ def read(path: Path) -> Checkpoint:
         raise InputError(f"{path}: its notes are damaged: {error}") from None
     if major > MAJOR:
         raise InputError(f"{path}: checkpoint version {notes['version']} is newer than {MAJOR}.x")
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: tensor {name!r} holds NaN or infinity; train again")
-    return Checkpoint(tensors, notes)
+    return tensors, notes
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

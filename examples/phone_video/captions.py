@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from search_spaces.files.document import read, write_atomically
+from search_spaces.files.document import Json, read, write_atomically
 
 CAPTIONS = {
     "bigbuckbunny.mp4": "a grey rabbit on a meadow",
@@ -29,7 +29,18 @@ def check_captions(films: Path) -> None:
     find_sources(films, None, captioned=True)
 
 
-def prompts_of(latents: Path) -> list[str]:
-    """The captions of encoded films."""
-    listed = read(latents / "captions.json", "temporal-nas/captions", 1)["captions"]
-    return [each["text"] for each in listed if each["text"]][:MOST_PROMPTS]
+def prompts_of(latents: Path, frames: int) -> list[str]:
+    """The captions of encoded films, once each; those that are too short for a clip aside."""
+    from supernet.data.encoded_captions import EncodedCaptions
+
+    captions = EncodedCaptions.open(latents)
+    numbers = dict.fromkeys(film["caption"] for film in long_films(latents, frames))
+    return [text for number in numbers if (text := captions.text(number))][:MOST_PROMPTS]
+
+
+def long_films(latents: Path, frames: int) -> list[Json]:
+    """The encoded films that have so many frames, as their index lists them."""
+    from supernet.data.latents import FORMAT, INDEX, MAJOR
+
+    films = read(latents / INDEX, FORMAT, MAJOR)["files"]
+    return [film for film in films if film["frames"] >= frames]

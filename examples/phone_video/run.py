@@ -97,7 +97,9 @@ def run(asked: argparse.Namespace) -> None:
         search(asked, latents, text, autoencoder)
 
     ends = ("--text-encoder", text, "--vae", autoencoder)
-    asking = [word for prompt in prompts_of(latents) for word in ("--prompt", prompt)]
+    asking = [
+        word for prompt in prompts_of(latents, narrow.unet.frames) for word in ("--prompt", prompt)
+    ]
     twin = tuned_twin(asked, latents)
     call("nas", "sample", twin, *ends, *asking, "--out", out / "prompts.gif")
     frames = ("--frames", str(narrow.unet.frames))

@@ -4,7 +4,7 @@ The format and its reader are a distribution of their own, `temporal_bundle` (it
 what the files are). Here it is written, and opened as a network of a search space:
 
     programs    the torch.export programs of a network
-    made_with   what its clips were encoded with, which whoever samples must use, too
+    made_with   what its clips were made with, which whoever samples must use, too
     writing     a bundle written whole or not at all
     folder      Bundle: one on disk, opened
     network     NetworkBundle: the same of a task of one's own

@@ -76,6 +76,12 @@ class Bundle:
         """finetuned.json where a training package left one, else None."""
         return self.opened.finetuned
 
+    @cached_property
+    def made_with(self) -> Json:
+        """What the clips that its weights learned from were made with, as far as it is known."""
+        with mendable():
+            return self.opened.made_with()
+
     @property
     def half_tuned(self) -> bool:
         """Whether tuned weights stand there without the finetuned.json that vouches for them."""

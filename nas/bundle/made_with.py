@@ -1,82 +1,97 @@
-"""What the clips that a network learned from were encoded with: whoever samples must use the same.
+"""Provenance: weights are gone on with, and sampled, by what their clips were made with.
 
-A decoder is known by how its latents are scaled, as another one of the same latents may serve (one
-that was tuned on, or made small). A text encoder is known by what it says of the empty caption, as
-the same weights in another precision are other bytes. Both are numbers of a bundle's manifest.
+`temporal_bundle.made_with` says what is known of that, and how two are told apart; here what a
+person names is held against it.
 """
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from nas.bundle.folder import Bundle, mendable
 from search_spaces import InputError
 from search_spaces.files.document import Json
+from supernet import checkpoint
 from supernet.autoencoders.contract import Autoencoder
-from supernet.data.clips import ClipSource, autoencoder_of, empty_context
+from supernet.autoencoders.fingerprint import decoded_blocks
+from supernet.data.provenance import empty_states
+from supernet.text.contract import TextEncoder
+from supernet.text.fingerprint import sentence_states
+from temporal_bundle.made_with import (
+    ASKED_BY,
+    AUTOENCODER,
+    DIGITS,
+    MADE_WITH,
+    NOTHING,
+    TEXT_ENCODER,
+    difference,
+    made_with,
+    other_autoencoder,
+    other_text_encoder,
+)
+from temporal_bundle.manifest import one_line
 
-AUTOENCODER, TEXT_ENCODER = "autoencoder", "text_encoder"
-CHANNELS = 8  # of a token that are kept
-ALIKE = 0.02  # of a number, and beside it: more than a cast to float16 or bfloat16 changes
+
+def checked(found: Json, where: str) -> Json:
+    """What clips say of themselves, which may be what somebody wrote into their index."""
+    with mendable():
+        return made_with({MADE_WITH: found}, where)
 
 
-def made_with(source: ClipSource, context_shape: tuple[int, int]) -> Json:
-    """What a bundle keeps of autoencoder and text encoder, where clips had some."""
-    found: Json = {}
-    if (autoencoder := autoencoder_of(source)) is not None:
-        found[AUTOENCODER] = autoencoder
-    empty_LC = empty_context(source, torch.zeros(1, *context_shape))
-    if empty_LC.any():
-        found[TEXT_ENCODER] = {"empty": _told(empty_LC)}
-    return found
+def check_supernet(path: Path, data: Json, named: str) -> None:
+    """Refuse to go on with a supernet on clips that were made with something else.
+
+    Args:
+        path: of the supernet.
+        data: what the clips were made with.
+        named: what the clips are called.
+
+    Raises:
+        InputError: what was something else.
+    """
+    with mendable():
+        learned = made_with(checkpoint.read_notes(path), path)
+    if (other := difference(learned, data)) is not None:
+        raise InputError(
+            f"{path}: learned from {other}; `data={named}` is another than it was trained on: give "
+            "that, or train again"
+        )
 
 
-def check_autoencoder(manifest: Json, path: Path, found: Autoencoder) -> None:
-    """Refuse a decoder of latents of another scale than the network makes.
+def check_autoencoder(bundle: Bundle, path: Path, found: Autoencoder) -> None:
+    """Refuse a decoder of other latents than the network makes.
 
     Raises:
         InputError: it is one.
     """
-    wanted = _kept(manifest, AUTOENCODER)
-    scale = {"scaling": found.scaling, "shift": found.shift}
-    if wanted is None or not wanted.keys() >= scale.keys():
+    wanted = bundle.made_with.get(AUTOENCODER, {})
+    own = {"scaling": found.scaling, "shift": found.shift}
+    if not other_autoencoder(wanted, {**own, "decodes": decoded_blocks(found)}):
         return
-    if any(abs(wanted[name] - value) > 1e-6 for name, value in scale.items()):
+    was = f"the network's were encoded by {one_line(str(wanted.get('name')))[:60]!r}"
+    if other_autoencoder(wanted, own):
         raise InputError(
             f"{path}: decodes latents of scaling {found.scaling:g} and shift {found.shift:g}, and "
-            f"the network's were encoded by {wanted.get('name')!r} with scaling "
-            f"{wanted['scaling']:g} and shift {wanted['shift']:g}; give that autoencoder's folder"
+            f"{was} with scaling {wanted.get('scaling')} and shift {wanted.get('shift')}; give "
+            "that autoencoder's folder"
         )
+    raise InputError(
+        f"{path}: is another autoencoder, and {was} (the same latents are another picture); give "
+        "that one"
+    )
 
 
-def check_text_encoder(manifest: Json, folder: Path, empty_LC: Tensor) -> None:
-    """Refuse a text encoder that says something else of the empty caption.
-
-    Args:
-        manifest: of the bundle.
-        folder: the text encoder's.
-        empty_LC: its states of the empty caption.
+def check_text_encoder(bundle: Bundle, folder: Path, encoder: TextEncoder) -> None:
+    """Refuse a text encoder that says something else of captions than the clips' own.
 
     Raises:
-        InputError: it does.
+        InputError: it does, or there were no captions.
     """
-    wanted = _kept(manifest, TEXT_ENCODER)
-    if wanted is None:
-        return
-    told, kept = torch.tensor(_told(empty_LC)), torch.tensor(wanted["empty"])
-    if told.shape != kept.shape or ((told - kept).abs() > ALIKE * (1 + kept.abs())).any():
+    known = bundle.made_with
+    if known.get(ASKED_BY) in {NOTHING, DIGITS}:
+        how = "without captions" if known[ASKED_BY] == NOTHING else "digits by their names"
+        raise InputError(f"{bundle.path}: learned {how}; leave `text_encoder=` out")
+    own = {"empty": empty_states(encoder.encode([""])[0]), "sentence": sentence_states(encoder)}
+    if other_text_encoder(known.get(TEXT_ENCODER, {}), own):
         raise InputError(
             f"{folder}: is another text encoder than the captions of the bundle's clips were "
-            "encoded by (the empty caption has other states); give that one"
+            "encoded by (it says something else of the same caption); give that one"
         )
-
-
-def _kept(manifest: Json, name: str) -> Json | None:
-    found = manifest["study"].get("made_with", {}).get(name)
-    return found if isinstance(found, dict) else None
-
-
-def _told(states_LC: Tensor) -> list[list[float]]:
-    """The first numbers of the first two tokens and of the last one."""
-    some = states_LC[[0, min(1, len(states_LC) - 1), -1], :CHANNELS].float()
-    return [[round(value, 4) for value in row] for row in some.tolist()]

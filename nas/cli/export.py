@@ -91,7 +91,7 @@ def export(
         float | None, typer.Option(help="Of --pipeline: of these steps: 4; 1 for none.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=1, max=240, help="Of --pipeline: frames a second: 8.")
+        float | None, typer.Option(min=1, max=240, help="Of --pipeline: as nas sample takes it.")
     ] = None,
     json: options.AsJson = False,
 ) -> None:

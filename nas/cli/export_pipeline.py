@@ -48,18 +48,22 @@ def wished(
     """What the flags ask for; `told` says which weights of the bundle are taken.
 
     Raises:
-        InputError: no text encoder, or a sampler that the weights are not for.
+        InputError: no text encoder, a network that takes none, or a sampler that the weights are
+            not for.
     """
+    from nas.phone.parts import check_asked_by_text
     from nas.phone.writing import Wishes
+    from nas.sampling.files import frames_per_s
     from nas.sampling.sampler import sampler_of
     from search_spaces.shipped.loading import load_temporal
 
+    check_asked_by_text(opened)
     if text_encoder is None:
         raise InputError("--pipeline: prompts go through a text encoder; give --text-encoder")
     tuned = told["which"] == "tuned"
     sampler = sampler_of(opened, tuned=tuned, steps=steps, guidance=guidance)
     own = load_temporal(space) if space else None
-    others |= {} if fps is None else {"fps": fps}
+    others["fps"] = fps or frames_per_s(opened)
     return Wishes(text_encoder, sampler=sampler, tuned=tuned, weights=told, space=own, **others)
 
 

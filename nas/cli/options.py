@@ -8,17 +8,23 @@ from typing import Annotated
 import typer
 
 from search_spaces.files.errors import InputError
-from search_spaces.files.targets import file_target, folder_target
+from search_spaces.files.targets import check_right_to_write, file_target, folder_target
 
 
 def checked_file(path: Path | None) -> Path | None:
     """Refuse, before any work, what no file is written to."""
-    return _checked(path, file_target)
+    return _checked(path, _writable)
 
 
 def checked_folder(path: Path | None) -> Path | None:
     """Refuse, before any work, what no folder is put in place of."""
     return _checked(path, folder_target)
+
+
+def _writable(path: Path) -> Path:
+    target = file_target(path)
+    check_right_to_write(path, target)
+    return target
 
 
 def _checked(path: Path | None, target: Callable[[Path], Path]) -> Path | None:

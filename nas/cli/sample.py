@@ -46,7 +46,15 @@ def sample(
     frames: Annotated[
         int | None, typer.Option(min=1, help="The first so many; all without it.")
     ] = None,
-    fps: Annotated[float, typer.Option(min=1, max=240, help="Frames a second of the file.")] = 8,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=240,
+            help="Frames a second of the file: as the clips had that the network learned from, or "
+            "8 where that is not known.",
+        ),
+    ] = None,
     weights: Annotated[
         Which, typer.Option(help="tuned: by a training package; searched: as the search left them.")
     ] = Which.best,
@@ -57,7 +65,7 @@ def sample(
     """Make a clip of a prompt by a bundle's network: its tuned steps, or guided ones."""
     from nas.bundle import Bundle
     from nas.progress import Progress
-    from nas.sampling.files import check_suffix, write_clips
+    from nas.sampling.files import check_suffix, frames_per_s, try_out, write_clips
     from nas.sampling.making import Maker, opened_asker, opened_decoder
     from nas.sampling.prompts import read_prompts
     from nas.sampling.sampler import sampler_of
@@ -76,6 +84,8 @@ def sample(
         opened_decoder(opened, vae, device),
         device,
     )
+    fps = fps or frames_per_s(opened)
+    try_out(out, maker.sides, prompts, fps)
     made = maker.make(prompts, seed, Progress(), frames)
     for each in made.cut:
         print_note(f"only the beginning is seen, the rest is beyond the text encoder: {each[:60]}")

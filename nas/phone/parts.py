@@ -15,6 +15,7 @@ from nas.sampling.prompts import opened_text_encoder
 from search_spaces import InputError
 from supernet.autoencoders.contract import Autoencoder
 from supernet.text.opening import ClipTextEncoder
+from temporal_bundle.made_with import ASKED_BY, CAPTIONS, NOTHING
 from temporal_bundle.manifest import one_line
 
 TEXT, DENOISER, DECODER = "text_encoder", "denoiser", "decoder"
@@ -101,12 +102,23 @@ def open_parts(bundle: Bundle, text_encoder: Path, vae: Path | None) -> Parts:
             tokenizer of another model, no decoder where one is needed, or one that float16 does
             not hold.
     """
+    check_asked_by_text(bundle)
     shape = bundle.opened.clip_shape
     text = opened_text_encoder(text_encoder, bundle)
     decoder = opened_decoder(bundle, vae)
     if decoder is not None:
         _check_activations(decoder, shape, vae)
     return Parts(text, decoder, shape)
+
+
+def check_asked_by_text(bundle: Bundle) -> None:
+    """Refuse a network that no text encoder stands before; InputError says why."""
+    if (how := bundle.made_with.get(ASKED_BY, CAPTIONS)) != CAPTIONS:
+        why = "learned without captions" if how == NOTHING else "is asked by one-hot digits"
+        raise InputError(
+            f"{bundle.path}: {why}, so no pipeline leads from a prompt to it; export the network "
+            "alone, without `pipeline=`"
+        )
 
 
 @torch.inference_mode()

@@ -13,14 +13,15 @@ from nas.bundle import Bundle
 from nas.bundle.made_with import check_autoencoder
 from nas.progress import Progress
 from nas.sampling.noise import drawn
-from nas.sampling.prompts import Asker, Digits, Texts, opened_text_encoder
+from nas.sampling.prompts import MOST_DIGITS, Asker, Digits, Nothing, Texts, opened_text_encoder
 from nas.sampling.sampler import Sampler
 from search_spaces import InputError
 from supernet.autoencoders.contract import Autoencoder
 from supernet.autoencoders.opening import open_autoencoder
+from supernet.data.digits import CLASSES
+from temporal_bundle.made_with import ASKED_BY, AUTOENCODER, DIGITS, NOTHING
 
 DECODED = 4  # frames at a time
-DIGITS = "digits"  # the name of the data that is asked for by one-hot contexts
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ class Maker:
     asker: Asker
     decoder: Autoencoder | None
     device: str = "cpu"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of a clip in pixels."""
+        _, _, height, width = self.bundle.opened.clip_shape
+        pixels = 1 if self.decoder is None else self.decoder.factor
+        return height * pixels, width * pixels
 
     @torch.inference_mode()
     def make(
@@ -117,14 +125,26 @@ def opened_asker(bundle: Bundle, text_encoder: Path | None, device: str = "cpu")
     """
     if text_encoder is not None:
         return Texts(opened_text_encoder(text_encoder, bundle), device)
-    settings = bundle.manifest["study"].get("settings", {})
-    if settings.get("plan", {}).get("data") == DIGITS:
+    shape, asked_by = bundle.opened.context_shape, _asked_by(bundle)
+    if asked_by == DIGITS:
         return Digits()
-    tokens, channels = bundle.opened.context_shape
+    if asked_by == NOTHING:
+        return Nothing(shape)
     raise InputError(
-        f"{bundle.path}: its network is asked by {tokens} tokens of {channels} channels; give the "
-        "text encoder that its clips were encoded by, as `text_encoder=FOLDER`"
+        f"{bundle.path}: its network is asked by {shape[0]} tokens of {shape[1]} channels; give "
+        "the text encoder that its clips were encoded by, as `text_encoder=FOLDER`"
     )
+
+
+def _asked_by(bundle: Bundle) -> str | None:
+    """How a network is asked; an older manifest names the data that it learned from alone."""
+    known: str | None = bundle.made_with.get(ASKED_BY)
+    plan = bundle.manifest["study"].get("settings", {}).get("plan")
+    if known is None and isinstance(plan, dict) and plan.get("data") == DIGITS:
+        known = DIGITS
+    if known == DIGITS and bundle.opened.context_shape != (MOST_DIGITS, CLASSES):
+        return None  # of a folder of that name
+    return known
 
 
 def opened_decoder(bundle: Bundle, vae: Path | None, device: str = "cpu") -> Autoencoder | None:
@@ -135,7 +155,7 @@ def opened_decoder(bundle: Bundle, vae: Path | None, device: str = "cpu") -> Aut
     """
     channels = bundle.opened.clip_shape[0]
     if vae is None:
-        if channels in {1, 3}:
+        if channels in {1, 3} and AUTOENCODER not in bundle.made_with:
             return None
         raise InputError(
             f"{bundle.path}: its network makes latents of {channels} channels; give what decodes "
@@ -147,7 +167,7 @@ def opened_decoder(bundle: Bundle, vae: Path | None, device: str = "cpu") -> Aut
             f"{vae}: decodes latents of {found.channels} channels, and the bundle's network makes "
             f"{channels}"
         )
-    check_autoencoder(bundle.manifest, vae, found)
+    check_autoencoder(bundle, vae, found)
     found.to(torch.device(device))
     return found
 

@@ -68,6 +68,34 @@ class Digits:
         return []
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """Asks a network that learned without captions: by zeros, as all of its clips were.
+
+    Args:
+        shape: (L, C) of a context.
+    """
+
+    shape: tuple[int, int]
+
+    def contexts(self, prompts: Sequence[str]) -> Tensor:
+        """Zeros (N, L, C)."""
+        if asked := next((prompt for prompt in prompts if prompt.strip()), None):
+            raise InputError(
+                f"prompt {asked[:60]!r}: the network learned without captions, and nothing can be "
+                'asked of it; give `prompt=""`'
+            )
+        return torch.zeros(len(prompts), *self.shape)
+
+    def empty(self) -> Tensor:
+        """Zeros."""
+        return torch.zeros(self.shape)
+
+    def cut(self, prompts: Sequence[str]) -> list[str]:
+        """None."""
+        return []
+
+
 class Texts:
     """Asks by the token states of a text encoder, as `nas encode` stores those of captions."""
 
@@ -105,7 +133,7 @@ def opened_text_encoder(folder: Path, bundle: Bundle) -> "ClipTextEncoder":
             f"takes {context_shape[0]} of {context_shape[1]}; give the text encoder that its clips "
             "were encoded by"
         )
-    check_text_encoder(bundle.manifest, folder, encoder.encode([""])[0])
+    check_text_encoder(bundle, folder, encoder)
     return encoder
 
 

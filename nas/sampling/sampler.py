@@ -10,6 +10,7 @@ from nas.sampling.noise import Draw
 from search_spaces import InputError
 from supernet.evaluation.sampling import GUIDANCE, STEPS
 from supernet.flow_matching import Denoiser, generate, leap, step_times
+from temporal_bundle.made_with import ASKED_BY, NOTHING
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def sampler_of(
         bundle: tuned weights say theirs.
         tuned: whether those are taken.
         steps: of weights as the search left them; None for 25.
-        guidance: of these; None for 4.
+        guidance: of these; None for 4, or for none where the network learned without captions.
 
     Raises:
         InputError: guidance that is no number; steps or guidance of tuned weights, which were tuned
@@ -73,6 +74,6 @@ def sampler_of(
         said = bundle.finetuned["sampler"]
         times = tuple(float(time) for time in said["times"])
         return Sampler(str(said["kind"]), times, float(said["guidance"]))
-    return Sampler(
-        "follow", tuple(step_times(steps or STEPS)), GUIDANCE if guidance is None else guidance
-    )
+    if guidance is None:
+        guidance = 1.0 if bundle.made_with.get(ASKED_BY) == NOTHING else GUIDANCE
+    return Sampler("follow", tuple(step_times(steps or STEPS)), guidance)

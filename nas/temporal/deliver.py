@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from nas import bundle
-from nas.bundle.made_with import made_with
 from nas.costs.block_costs import BlockCosts, layout
 from nas.costs.limits import Limits
 from nas.costs.part_rows import part_rows
@@ -27,6 +26,7 @@ from nas.temporal.preview import preview_gif
 from nas.temporal.settings import Settings
 from search_spaces import Architecture, TemporalSpace
 from supernet import Supernet, VideoUNet, open_backbone
+from temporal_bundle.made_with import MADE_WITH
 
 
 def deliver(
@@ -113,12 +113,12 @@ def _write(
     html: str,
 ) -> None:
     """Write the bundle of a network, and what its weights are."""
-    context_shape = (inputs.space.unet.context_tokens, inputs.space.unet.context_channels)
     study = {
         "space": inputs.space.to_json(),
         "settings": _public(inputs.settings),
         "weights": weights,
-        "made_with": made_with(inputs.splits["train"], context_shape),
+        # What a twin stood for has learned from no clips.
+        MADE_WITH: {} if inputs.has_twin else inputs.made_with,
     }
     bundle.write_bundle(
         path, network, inputs.space, architecture, programs, priced, study, gif, html

@@ -6,12 +6,15 @@ from pathlib import Path
 from latency import Device
 from latency.predictor.shipped import HOST
 from nas import strategies
+from nas.bundle.made_with import check_supernet, checked
 from nas.costs.devices import measured_in
 from nas.temporal.settings import Settings
 from search_spaces import InputError, TemporalSpace
+from search_spaces.files.document import Json
 from search_spaces.shipped.loading import load_temporal, load_twin
 from supernet import ClipSource, Supernet, load_supernet, open_backbone
 from supernet.data.loading import load_clips
+from supernet.data.provenance import made_with
 from supernet.data.splits import Split
 from supernet.evaluation.temporal_metrics import Metric, Playback, load_metric
 from supernet.training.recipes import Recipe, load_recipe
@@ -50,6 +53,12 @@ class Inputs:
     energy: Device | None
 
     @property
+    def made_with(self) -> Json:
+        """What the clips were made with, as far as they say; InputError where that is damaged."""
+        said = made_with(self.splits["train"], self.learned.unet)
+        return checked(said, f"data {self.settings.plan.data!r}")
+
+    @property
     def has_twin(self) -> bool:
         """Whether quality is searched in another space than the winner is of."""
         return self.learned is not self.space
@@ -78,7 +87,7 @@ def open_inputs(settings: Settings) -> Inputs:
     device = None if settings.device == HOST else measured_in("ms", settings.device)
     if device is not None:
         _check_memory(device, settings)
-    return Inputs(
+    found = Inputs(
         settings,
         space,
         learned,
@@ -91,6 +100,9 @@ def open_inputs(settings: Settings) -> Inputs:
         [measured_in("ms", name) for name in settings.other_devices],
         measured_in("mJ", settings.energy) if settings.energy else None,
     )
+    if settings.supernet:
+        check_supernet(Path(settings.supernet), found.made_with, settings.plan.data)
+    return found
 
 
 def _check_enough(validation: ClipSource, clips: int) -> None:

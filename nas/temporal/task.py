@@ -14,6 +14,7 @@ from typing import Any, cast
 from latency import Device
 from latency.predictor.shipped import HOST
 from nas import strategies
+from nas.bundle.made_with import check_supernet
 from nas.calibration import profiling
 from nas.costs.block_costs import BlockCosts
 from nas.costs.feasibility import ADDITIVE
@@ -134,6 +135,7 @@ class OpenTemporalTask:
             supernet = trained_supernet(
                 inputs.learned, plan, inputs.recipe, backbone, file, self._progress, folder.timed
             )
+            check_supernet(file, inputs.made_with, plan.data)  # trained before, perhaps
         self._learned = Learned(supernet)
 
     def evaluator(self, workers: Workers | None) -> Evaluator:

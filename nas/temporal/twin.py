@@ -10,6 +10,8 @@ from nas.temporal.settings import Settings
 from search_spaces import Architecture, InputError
 from search_spaces.shipped.loading import load_temporal, load_twin
 from supernet import load_supernet
+from supernet.checkpoint import read_notes
+from temporal_bundle.made_with import MADE_WITH
 
 
 def hand_over_twin(run: Path, out: Path) -> Architecture:
@@ -37,6 +39,8 @@ def hand_over_twin(run: Path, out: Path) -> Architecture:
     programs = bundle.export_programs(network, twin, architecture)
     weights = f"{INHERITED}; the narrow twin of {wide.name}'s winner"
     study = {**won.manifest["study"], "space": twin.to_json(), "weights": weights}
+    if learned := read_notes(trained).get(MADE_WITH):
+        study[MADE_WITH] = learned
     preview = (won.path / "preview.gif").read_bytes()  # which the twin made
     report = (won.path / "report.html").read_text(encoding="utf-8")
     # No latency: what was predicted is of the wide network.

@@ -2,7 +2,8 @@
 
 A folder holds `train`, `validation` and `test`, each with
 
-    index.json                     what is there: shapes, and each file with its rows and sha256
+    index.json                     what is there: shapes, each file with its rows and sha256, and
+                                   what the clips were made with
     00000.safetensors ...          clips (n, C, T, H, W), context_index (n,)
     contexts-00000.safetensors ... contexts (m, L, channels), each distinct one once
                                    and labels (m, K): what each asks for, where the source tells
@@ -24,12 +25,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nas.progress import Progress
-from search_spaces import InputError, TemporalSpace
+from search_spaces import AnyUNetShape, InputError, TemporalSpace
 from search_spaces.files import document
 from search_spaces.files.document import Json
 from supernet.checkpoint import file_sha256
 from supernet.data.clips import Clips, ClipSource, captions, empty_context, labels
 from supernet.data.loading import load_clips
+from supernet.data.provenance import MADE_WITH, made_with
 from supernet.data.splits import Split
 
 FORMAT, VERSION = "temporal-nas/clips", "1.0"
@@ -70,7 +72,7 @@ def write_clips(
         for order, split in enumerate(get_args(Split)):
             if split not in counts:
                 continue
-            writer = _Writer(temporary / split, sources[split], shard_mb * 1e6)
+            writer = _Writer(temporary / split, sources[split], space.unet, shard_mb * 1e6)
             # Far apart, so that no two splits and no two chunks share a seed.
             begin = (seed * 3 + order) * 1_000_003
             for first in range(0, counts[split], CHUNK):
@@ -83,9 +85,12 @@ def write_clips(
 class _Writer:
     """The files of a split: clips and distinct contexts, a shard of each in memory at a time."""
 
-    def __init__(self, folder: Path, source: ClipSource, shard_bytes: float) -> None:
+    def __init__(
+        self, folder: Path, source: ClipSource, shape: AnyUNetShape, shard_bytes: float
+    ) -> None:
         folder.mkdir()
         self._folder, self._source = folder, source
+        self._made_with = made_with(source, shape)
         self._clips = _Shards(folder, "", "clips", shard_bytes)
         self._contexts = _Shards(folder, "contexts-", "contexts", shard_bytes)
         self._rows: dict[bytes, int] = {}  # of the contexts so far, by hash
@@ -122,7 +127,7 @@ class _Writer:
             "format": FORMAT, "version": VERSION, "split": split, "seed": seed,
             "clips": sum(each["clips"] for each in clips), "dtype": "F16",
             "clip_shape": self._clips.shape, "context_shape": self._contexts.shape,
-            "shards": clips, "contexts": contexts,
+            "shards": clips, "contexts": contexts, MADE_WITH: self._made_with,
         }  # fmt: skip
         if self._labels_shape:
             index["labels_shape"] = self._labels_shape

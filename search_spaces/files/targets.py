@@ -6,6 +6,7 @@ refused, as whoever may write anywhere would put an ordinary file in their place
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,20 @@ def made_folder(path: Path, target: Path) -> Path:
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     return target.parent
+
+
+def check_right_to_write(path: Path, target: Path) -> None:
+    """Refuse, before any work, a place where no file can be made: one without a name is tried.
+
+    Raises:
+        InputError: why not.
+    """
+    folder = next(each for each in target.absolute().parents if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _status(path: Path) -> os.stat_result | None:

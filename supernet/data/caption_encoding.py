@@ -23,6 +23,7 @@ from supernet import checkpoint
 from supernet.checkpoint import file_sha256
 from supernet.data.encoded_captions import EMPTY, FORMAT, INDEX, MAJOR, TENSOR, states_key
 from supernet.text.contract import TextEncoder
+from supernet.text.fingerprint import sentence_states
 from supernet.text.opening import open_text_encoder, text_encoder_sha256
 
 PIECE = 32  # captions of one task
@@ -117,6 +118,7 @@ class CaptionEncoding:
             "format": FORMAT, "version": f"{MAJOR}.0", "tokens": tokens, "width": width,
             "text_encoder": {
                 "name": self.plan.text_encoder.resolve().name, "sha256": self.sha256,
+                "sentence": sentence_states(encoder),
             },
             "empty": EMPTY, "uncaptioned": self.plan.uncaptioned, "cut": cut,
             "shard_mb": self.plan.shard_mb, "shards": shards, "captions": listed,

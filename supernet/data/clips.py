@@ -38,7 +38,12 @@ class ClipSource(Protocol):
     Beside `clips` it may have
 
     - `decode(x_BCTHW) -> Tensor`: latents as pictures;
-    - `autoencoder() -> dict | None`: what its latents were made by: name, sha256, scaling, shift;
+    - `autoencoder() -> dict | None`: what its latents were made by: name, sha256, scaling, shift,
+      and what it `decodes` a fixed latent to;
+    - `text_encoder() -> dict`: what its captions were encoded by: name, sha256, and its states of a
+      fixed `sentence`;
+    - `asked_by: str`: what its contexts are: "digits" (one-hot), "captions", or "nothing" (zeros);
+    - `frames_per_s: float | None`: of its clips, where that is known;
     - `images(seed) -> Clips`: as many frames as a clip has, each of another clip and a clip of one
       frame, where that costs no more than a clip;
     - `places: int`: how many clips differ, where they are so many and no more;

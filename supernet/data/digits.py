@@ -14,6 +14,7 @@ import functools
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ class MovingDigits:
 
     shape: AnyUNetShape
     split: Split
+    asked_by: ClassVar[str] = "digits"
 
     def __post_init__(self) -> None:
         shape = self.shape

@@ -19,6 +19,7 @@ from search_spaces import InputError
 from search_spaces.files.document import Json, dumps, read, replace_folder, write_atomically
 from search_spaces.files.locking import lock
 from search_spaces.files.targets import folder_target
+from supernet.autoencoders.fingerprint import decoded_blocks
 from supernet.autoencoders.opening import autoencoder_sha256
 from supernet.checkpoint import file_sha256
 from supernet.data import encoded_captions
@@ -265,7 +266,7 @@ class Encoding:
             "autoencoder": {
                 "name": self.autoencoder.resolve().name,
                 "sha256": self._settings["autoencoder"], "file": own,
-                "scaling": coder.scaling, "shift": coder.shift,
+                "scaling": coder.scaling, "shift": coder.shift, "decodes": decoded_blocks(coder),
             },
         }  # fmt: skip
 

@@ -232,20 +232,13 @@ def _encode(
             shape = (frames, coder.channels, *size)
             held = torch.from_file(str(raw), size=int(np.prod(shape)), dtype=torch.float16)
             # One entry: safetensors writes several in any order, and hashes would differ.
-            told = json.dumps({"source": film.named, "fps": _frames_per_s(video, coding.fps)})
+            told = json.dumps({"source": film.named, "fps": coding.fps or video.frames_per_s})
             metadata = {checkpoint.METADATA_KEY: told}
             checkpoint.write_safetensors(path, {TENSOR: held.view(shape)}, metadata)
     if damage is not None and frames:
         shown_s = frames / coding.fps if coding.fps else video.end_s(frames) - video.start_s[0]
         return f"from {shown_s:.1f} s on: {damage}"
     return damage
-
-
-def _frames_per_s(video: Video, fps: float | None) -> float:
-    if fps is not None:
-        return fps
-    seconds = video.stop_s - video.start_s[0]
-    return round(video.frames / seconds, 6) if seconds > 0 else 0.0
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from search_spaces.files.document import Json, read
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
 from supernet.data.clips import Clips
 from supernet.data.encoded_captions import EncodedCaptions
+from supernet.data.provenance import typical_rate
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
 from supernet.data.whole_files import NamedFile, named_file, whole_file
 
@@ -122,9 +123,28 @@ class LatentFolder:
 
     def autoencoder(self) -> Json | None:
         """What the latents were made by; None where an older index says not how it scales them."""
-        told: Json = self._index.get("autoencoder") or {}
-        names = ("name", "sha256", "scaling", "shift")
-        return {name: told[name] for name in names} if told.keys() >= set(names) else None
+        told = self._index.get("autoencoder")
+        if not isinstance(told, dict):
+            return None
+        names = ("name", "sha256", "scaling", "shift", "decodes")  # the last since lately
+        found = {name: told[name] for name in names if name in told}
+        return found if found.keys() >= set(names[:-1]) else None
+
+    def text_encoder(self) -> Json:
+        """What the captions were encoded by."""
+        told = None if self._captions is None else self._captions.index.get("text_encoder")
+        return told if isinstance(told, dict) else {}
+
+    @property
+    def asked_by(self) -> str:
+        """Captions, or nothing."""
+        return "nothing" if self._captions is None else "captions"
+
+    @property
+    def frames_per_s(self) -> float | None:
+        """Of a clip; of films that differ the median."""
+        films = self._index["files"]
+        return self._index.get("fps") or typical_rate(film.get("fps") for film in films)
 
     def decode(self, x_BCTHW: Tensor) -> Tensor:
         """Pixels in [-1, 1] of clips (B, 3, T, H, W), or the latents where no decoder is here."""

@@ -25,8 +25,14 @@ def load_clips(name: str, shape: AnyUNetShape, split: Split) -> ClipSource:
     `OpenClips`.
 
     Raises:
-        InputError: nothing of that name, clips that do not fit the shape, or no clips at all.
+        InputError: nothing of that name, or two things; clips that do not fit the shape, or no
+            clips at all.
     """
+    if name == DIGITS and Path(name).is_dir():
+        raise InputError(
+            f"data {name!r}: is built in, and a folder stands here, too; give ./{name} for the "
+            f"folder, or {MovingDigits.__module__}:{MovingDigits.__name__}"
+        )
     if (Path(name) / INDEX).is_file():
         return LatentFolder(Path(name), shape, split)
     if name not in SOURCES and (Path(name).is_dir() or ":" not in name):

@@ -50,6 +50,12 @@ class Video:
         """How many there are."""
         return len(self.start_s)
 
+    @property
+    def frames_per_s(self) -> float:
+        """As filmed; 0 where the file tells no times."""
+        seconds = self.stop_s - self.start_s[0]
+        return round(self.frames / seconds, 6) if seconds > 0 else 0.0
+
     def frames_at(self, fps: float | None, first: int = 0, stop: int | None = None) -> int:
         """How many are shown between two frames, at the ticks of a clock or as filmed."""
         stop = self.frames if stop is None else stop

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from search_spaces import AnyUNetShape, InputError
 from supernet.data.clips import Clips
+from supernet.data.provenance import typical_rate
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
 from supernet.data.video_files import BrokenVideoError, Video, open_video
 from supernet.data.video_frames import WIDEST, Pictures, Pixels, read_frames
@@ -61,6 +63,7 @@ class VideoFolder:
     split: Split
     fps: float | None = None
     cache_mb: float = 512.0
+    asked_by: ClassVar[str] = "nothing"
 
     def __post_init__(self) -> None:
         if self.shape.in_channels not in {1, 3}:
@@ -93,6 +96,11 @@ class VideoFolder:
     def places(self) -> int:
         """At how many frames a clip may begin: so many are different."""
         return int(self._weights[-1])
+
+    @property
+    def frames_per_s(self) -> float | None:
+        """Of a clip; of films that differ the median."""
+        return self.fps or typical_rate(video.frames_per_s for video in self._opened[0])
 
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""

@@ -16,6 +16,7 @@ from supernet.backbones.backbone import Backbone
 from supernet.backbones.building import build_backbone
 from supernet.backbones.diffusers_io import open_backbone
 from supernet.data.loading import DIGITS, load_clips
+from supernet.data.provenance import MADE_WITH, made_with
 from supernet.networks.supernet import Supernet
 from supernet.networks.video_unet import VideoUNet
 from supernet.training.batches import draw_batch
@@ -125,7 +126,7 @@ def train_supernet(
     schedule = plan.schedule(plan.video_steps)
     trainer = Trainer(supernet, losses, schedule, plan.seed + 1, notes, execution, workers)
     trainer.run(state_path(path), on_step)
-    _finish(path, supernet.state_dict(), notes)
+    _finish(path, supernet.state_dict(), notes | {MADE_WITH: made_with(data, space.unet)})
     return supernet
 
 

@@ -54,6 +54,7 @@ def test_clips_in_plain_files(call: Call, space: TemporalSpace) -> None:
     source = MovingDigits(space.unet, "train")
     assert captions == [source.caption(context) for context in contexts]
     assert "empty_context" not in index, "zeros ask for nothing"
+    assert index["made_with"] == {"asked_by": "digits"}
     assert call("clips", *few, "--shard-mb", "0.1", "--out", "again")[0] == 0
     for file in Path("clips").glob("*/*"):
         assert file.read_bytes() == (Path("again") / file.relative_to("clips")).read_bytes()
@@ -97,3 +98,4 @@ def test_captions_and_what_asks_for_nothing_are_kept(
     assert captions == ["eine Straße, 1 mal", "eine Straße, 2 mal"]
     empty = load_file(tmp_path / "clips/test" / index["empty_context"]["file"])["empty_context"]
     assert empty.unique().tolist() == [0.5]
+    assert index["made_with"]["text_encoder"]["empty"][0] == [0.5] * 8

@@ -23,6 +23,7 @@ from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder
 from supernet.data.encoding import Encoding
 from supernet.data.latents import LatentFolder
+from supernet.data.provenance import made_with
 from supernet.data.video_folder import SkippedVideoWarning
 from supernet.evaluation.sampling import Samples
 
@@ -201,6 +202,12 @@ def test_previews_show_pictures_and_no_latents(place: Path) -> None:
     Encoding(place / "films", place / "ae.safetensors", 4, 4).run(place / "latents")
     shape = UNetShape(4, (8, 8), 4, 4, 4, 1, 4)
     data = LatentFolder(place / "latents", shape, "test")
+    told = made_with(data, shape)
+    assert (told["asked_by"], told["fps"], len(told["autoencoder"]["decodes"])) == (
+        "nothing",
+        25,
+        27,
+    )
     samples = Samples(data, clips=8)
     with Image.open(io.BytesIO(preview_gif(samples.drawn(still), samples))) as gif:
         assert gif.n_frames == 4  # type: ignore[attr-defined]

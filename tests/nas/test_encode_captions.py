@@ -19,6 +19,7 @@ from runs import SMALL
 from safetensors.torch import load_file, save_file
 from test_clip_files import read
 
+from nas.bundle import Bundle
 from nas.temporal.preview import preview_gif
 from nas.training.encoding_workers import spread_over
 from search_spaces import UNetShape
@@ -32,6 +33,8 @@ sys.path.append(str(Path(__file__).parents[1] / "supernet"))
 
 from films import write_video
 
+from examples.phone_video.captions import long_films, prompts_of
+from examples.phone_video.films import write_films
 from examples.tiny_text_encoder import CONFIG, write_pipeline
 
 pytestmark = [
@@ -117,31 +120,42 @@ def test_what_samples_must_be_what_encoded(place: Path, call: Call) -> None:
         "block_out_channels": (32,), "down_block_types": ("DownEncoderBlock2D",),
         "up_block_types": ("UpDecoderBlock2D",), "layers_per_block": 1,
     }  # fmt: skip
-    for scaling in (0.18215, 0.13025):
+    for name, scaling in (("vae", 0.18215), ("scaled", 0.13025), ("stranger", 0.18215)):
         vae = diffusers.AutoencoderKL(**parts, latent_channels=4, scaling_factor=scaling)
-        vae.save_pretrained(place / f"vae{scaling}")
+        vae.save_pretrained(place / name)
     encode = [*ENCODE, "--out", "latents"]
-    encode[encode.index("ae.safetensors")] = "vae0.18215"
+    encode[encode.index("ae.safetensors")] = "vae"
     assert call(*encode)[0] == 0
     code, _, words = call(
         "search", "--space", "latent_space:SPACE", "--data", "latents", "--device", "iphone-13",
         "--latency-ms", "100%", "--image-steps", "2", "--video-steps", "2", *SMALL, "--out", "run",
     )  # fmt: skip
     assert code == 0, words
+    known = Bundle.load("run/bundle").made_with
+    assert (known["asked_by"], known["fps"]) == ("captions", 25), "as filmed"
+    few = ["--train", "2", "--validation", "2", "--test", "2", "--out", "clips"]
+    assert call("clips", "--space", "latent_space:SPACE", "--data", "latents", *few)[0] == 0
+    assert json.loads(Path("clips/test/index.json").read_text())["made_with"] == known
     sample = ("sample", "run/bundle", "--prompt", "the 1 one", "--steps", "1", "--out", "made.gif")
     shutil.copytree(place / "text", place / "half")
     file = place / "half" / "text_encoder" / "model.safetensors"
     save_file({name: each.bfloat16() for name, each in load_file(file).items()}, file)
+    shutil.copytree(place / "text", place / "permuted")
+    vocabulary = place / "permuted" / "tokenizer" / "vocab.json"
+    ids = json.loads(vocabulary.read_text())
+    vocabulary.write_text(json.dumps(ids | {"d": ids["o"], "o": ids["d"]}))
     refused = {
-        ("other", "vae0.18215"): "another text encoder than the captions",
-        ("text", "vae0.13025"): "decodes latents of scaling 0.13025 and shift 0, and",
+        ("other", "vae"): "another text encoder than the captions",
+        ("permuted", "vae"): "another text encoder than the captions",
+        ("text", "scaled"): "decodes latents of scaling 0.13025 and shift 0, and",
+        ("text", "stranger"): "stranger: is another autoencoder, and the network's were encoded",
     }
     for (text, vae), says in refused.items():
         code, _, words = call(*sample, "--text-encoder", text, "--vae", vae)
         assert (code, words.count("\n")) == (2, 1), words
         assert says in words
         assert not (place / "made.gif").exists()
-    code, _, words = call(*sample, "--text-encoder", "half", "--vae", "vae0.18215")
+    code, _, words = call(*sample, "--text-encoder", "half", "--vae", "vae")
     assert code == 0, words
 
 
@@ -248,6 +262,20 @@ def test_bad_captions_leave_nothing(place: Path, call: Call) -> None:
     assert error.count("\n") == 1
     assert "line 13: '../ae.safetensors' is no file below the folder of metadata.csv" in error
     assert sorted(place.rglob("*")) == before
+
+
+def test_films_that_are_too_short_for_a_clip_are_not_asked_for(place: Path, call: Call) -> None:
+    """In examples/phone_video, which shows what its network learned from."""
+    write_video(place / "films" / "short.mkv", 3, lambda _: np.zeros((32, 32, 3), np.uint8))
+    (place / "films" / "short.txt").write_text("the short one")
+    assert call(*ENCODE, "--out", "latents")[0] == 0
+    assert prompts_of(place / "latents", 3)[-1] == "the short one"
+    assert prompts_of(place / "latents", 4) == [f"the {number} one" for number in range(6)]
+    assert len(long_films(place / "latents", 4)) == FILMS
+    write_films(place / "latents", place / "ae.safetensors", 4, place / "films.gif")
+    with Image.open(place / "films.gif") as opened:
+        assert opened.n_frames == 4  # type: ignore[attr-defined]
+        assert opened.info["duration"] == 40, "25 a second, as they were filmed"
 
 
 def test_previews_carry_their_captions(place: Path, call: Call) -> None:

@@ -14,10 +14,14 @@ from runs import NAS
 
 import nas
 from examples.tiny_text_encoder import write_pipeline
+from nas.cli.export_pipeline import wished
+from nas.sampling.files import try_out
 from nas.sampling.grid import grid_frames
+from nas.sampling.making import opened_asker
 from nas.sampling.noise import drawn
 from nas.sampling.prompts import Digits
 from nas.sampling.sampler import Sampler, sampler_of
+from search_spaces import InputError
 from supernet.flow_matching import generate, step_times
 from temporal_bundle.testing import write_tuning
 
@@ -29,6 +33,21 @@ PROMPT = "a three and a FIVE, moving"
 @pytest.fixture(scope="module")
 def bundle(finished_run: Path) -> Path:
     return finished_run / "bundle"
+
+
+@pytest.fixture
+def told(bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the bundle that says something else of what its clips were made with."""
+
+    def write(made_with: object, **study: object) -> Path:
+        copy = tmp_path / "told"
+        shutil.copytree(bundle, copy, dirs_exist_ok=True)
+        manifest = json.loads((bundle / "bundle.json").read_text())
+        manifest["study"] |= {"made_with": made_with, **study}
+        (copy / "bundle.json").write_text(json.dumps(manifest))
+        return copy
+
+    return write
 
 
 def film(path: Path) -> list[torch.Tensor]:
@@ -132,6 +151,98 @@ def test_a_leap_takes_each_guess_and_noises_it_again(bundle: Path) -> None:
     assert torch.equal(seen[0], first)
     assert torch.equal(seen[1], second * 0.25), "noise that is drawn anew"
     assert not made.any()
+
+
+def test_a_film_plays_as_fast_as_those_that_were_learned_from(
+    told: Callable[..., Path], call: Call, tmp_path: Path
+) -> None:
+    asked = ("--prompt", "1", "--steps", "1", "--out", "clip.mp4")
+    digits = {"asked_by": "digits"}
+    for made_with, more, fps in (
+        ({**digits, "fps": 12.5}, (), 12.5),
+        ({**digits, "fps": 12.5}, ("--fps", "3"), 3),
+        (digits, (), 8),
+    ):
+        code, _, err = call("sample", str(told(made_with)), *asked, *more)
+        assert code == 0, err
+        with av.open(tmp_path / "clip.mp4") as shown:
+            assert shown.streams.video[0].average_rate == fps
+    opened = nas.Bundle.load(told({"asked_by": "captions", "fps": 12.5}))
+    asked_for = {"steps": None, "guidance": None, "space": None, "vae": None}
+    for given, fps in ((None, 12.5), (3, 3)):
+        wishes = wished(
+            opened, {"which": "searched"}, text_encoder=tmp_path, fps=given, **asked_for
+        )
+        assert wishes.fps == fps, "of a pipeline, too"
+
+
+def test_what_learned_without_captions_is_asked_for_nothing(
+    told: Callable[..., Path], call: Call, tmp_path: Path
+) -> None:
+    silent = str(told({"asked_by": "nothing"}))
+    asked = ("sample", silent, "--steps", "2", "--out", "clip.gif", "--json")
+    code, out, err = call(*asked, "--prompt", "")
+    assert code == 0, err
+    assert json.loads(out)["calls"] == 2, "nothing to be guided to"
+    (tmp_path / "clip.gif").unlink()
+    code, out, err = call(*asked, "--prompt", "a cat")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "prompt 'a cat': the network learned without captions" in err
+    assert 'give --prompt ""' in err
+    code, out, err = call("export", silent, "--pipeline", "--out", "phone")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "learned without captions, so no pipeline leads from a prompt to it" in err
+    assert not [path for path in tmp_path.iterdir() if path.name != "told"]
+
+
+def test_who_was_asked_by_what_is_written_down(bundle: Path, told: Callable[..., Path]) -> None:
+    """An older manifest names the data alone, which may be a folder of that name."""
+    assert nas.Bundle.load(bundle).made_with == {"asked_by": "digits"}
+    settings = json.loads((bundle / "bundle.json").read_text())["study"]["settings"]
+    assert settings["plan"]["data"] == "digits"
+    assert isinstance(opened_asker(nas.Bundle.load(told({})), None), Digits)
+    for made_with in ({"asked_by": "captions"}, {"asked_by": "digits"}):
+        found = nas.Bundle.load(told(made_with))
+        if made_with["asked_by"] == "digits":
+            found.manifest["network"]["inputs"]["context_BLC"] = [None, 12, 16]
+        with pytest.raises(InputError, match="give the text encoder that its clips were encoded"):
+            opened_asker(found, None)
+
+
+def test_latents_are_never_shown_as_pixels(told: Callable[..., Path], call: Call) -> None:
+    """A network of one channel, which a manifest without an autoencoder says is grey."""
+    latents = told({"asked_by": "digits", "autoencoder": {"scaling": 1.0, "shift": 0.0}})
+    code, out, err = call("sample", str(latents), "--prompt", "1", "--out", "clip.gif")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "its network makes latents of 1 channels; give what decodes them, as --vae" in err
+
+
+@pytest.mark.parametrize(
+    "made_with", ["text", {"fps": "fast"}, {"asked_by": 3}, {"text_encoder": {"empty": [1]}}]
+)
+def test_a_manifest_that_somebody_changed_is_refused_in_a_line(
+    made_with: object, told: Callable[..., Path], call: Call
+) -> None:
+    code, out, err = call("sample", str(told(made_with)), "--prompt", "1", "--out", "a.gif")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "told/bundle.json: " in err
+    assert "made_with" in err
+
+
+def test_a_grid_that_no_film_holds_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    words = ["one", "two"]
+    try_out(tmp_path / "clip.mp4", (16, 16), words, 8)
+    with pytest.raises(InputError, match="FFmpeg makes no video of 18008 x 286 pixels"):
+        try_out(tmp_path / "clip.mp4", (256, 9000), words, 8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_opened(call: Call) -> None:
+    if not Path("/sys").is_dir():
+        pytest.skip("no folder here that nobody may write to")
+    code, out, err = call("sample", "nowhere", "--prompt", "1", "--out", "/sys/clips/clip.mp4")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "--out /sys/clips/clip.mp4: cannot be written: " in err
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from conftest import Call
 
 import nas as nas_api
 from latency import Device, load_device
+from nas.bundle.made_with import check_supernet
 from nas.costs.block_costs import BlockCosts
 from nas.costs.limits import Budget, Limits
 from nas.costs.resolve import resolve
@@ -20,7 +21,7 @@ from nas.run.results import Found, found
 from nas.temporal.finalists import entrants, race
 from nas.temporal.quality import Quality
 from search_spaces import InputError, TemporalSpace
-from supernet import Validation, load_supernet
+from supernet import Validation, checkpoint, load_supernet
 from supernet.data.loading import load_clips
 from temporal_bundle.closeness import SHARE
 
@@ -74,6 +75,25 @@ def test_two_devices_four_objectives_and_two_workers(
     html = (tmp_path / "run" / "report.html").read_text()
     assert "slow-one" in html
     assert "latency_slow-one_ms" in html
+
+
+def test_a_supernet_goes_on_with_clips_of_its_own_kind(
+    call: Call, device_file: Path, supernet_file: Path, tmp_path: Path
+) -> None:
+    trained = checkpoint.read(supernet_file)
+    assert trained.notes.pop("made_with") == {"asked_by": "digits"}
+    for name, more in (("older", {}), ("other", {"made_with": {"asked_by": "captions"}})):
+        checkpoint.write(tmp_path / f"{name}.safetensors", trained.tensors, trained.notes | more)
+    check_supernet(tmp_path / "older.safetensors", {"asked_by": "digits"}, "digits")
+    asked = ("--supernet", "other.safetensors", "--device", str(device_file), "--out", "run")
+    code, out, err = call("search", *asked)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert (
+        "other.safetensors: learned from clips that are asked for by captions, not by digits; "
+        in err
+    )
+    assert "--data digits is another" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_budgets_on_several_devices(device: Device, plain_costs: SpaceCosts) -> None:

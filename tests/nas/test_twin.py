@@ -115,6 +115,7 @@ def test_the_bundle_holds_the_network_of_the_space(run: Path) -> None:
     bundle = run / "bundle"
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert manifest["study"]["weights"] == "random: no image U-Net was given"
+    assert manifest["study"]["made_with"] == {}, "it learned from no clips"
     assert "random: no image U-Net was given" in (run / "report.html").read_text()
     architecture = FULL.read_architecture(bundle / "architecture.json")
     weights = load_file(bundle / "weights.safetensors")
@@ -145,6 +146,7 @@ def test_the_twin_leaves_as_a_bundle_of_what_was_judged(run: Path, tmp_path: Pat
     with torch.inference_mode():
         check_close(bundle.network()(*given), supernet(*given, architecture))
     assert "the narrow twin of" in bundle.weights_in_words()
+    assert bundle.made_with == {"asked_by": "digits"}
     assert str(tmp_path) not in (out / "bundle.json").read_text()
 
 

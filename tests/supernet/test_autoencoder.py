@@ -13,13 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from search_spaces import InputError
+from search_spaces.files.document import Json
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
+from supernet.autoencoders.fingerprint import decoded_blocks
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.data.clips import Clips
 from supernet.training.autoencoder_training import psnr_db, train_autoencoder
 from supernet.training.training import state_path
 from temporal_bundle.closeness import check_close
+from temporal_bundle.made_with import other_autoencoder
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -189,3 +192,17 @@ def test_folders_that_are_no_vae_are_refused(
     refused("holds NaN or infinity")
     monkeypatch.setitem(sys.modules, "diffusers", None)
     refused("pip install diffusers")
+
+
+def test_an_autoencoder_is_known_by_what_it_decodes() -> None:
+    """Its weights in another precision are it, those of another seed are not."""
+
+    def known(autoencoder: ImageAutoencoder) -> Json:
+        return {"scaling": 1.0, "shift": 0.0, "decodes": decoded_blocks(autoencoder.eval())}
+
+    torch.manual_seed(0)
+    one, other = ImageAutoencoder(), ImageAutoencoder()
+    own = known(one)
+    assert other_autoencoder(own, known(other))
+    assert not other_autoencoder(own, known(one.bfloat16().float()))
+    assert not other_autoencoder({"scaling": 1.0, "shift": 0.0}, own), "an older note"

@@ -1,5 +1,8 @@
 """Clips, times and the exam."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from search_spaces.shipped.moving_digits import UNET
 from supernet import MovingDigits
 from supernet.data import drawing
 from supernet.data.clips import recogniser_of, single_frames
+from supernet.data.loading import load_clips
 from supernet.flow_matching import drop_context, generate, logit_normal_times, step_times
 from temporal_bundle.closeness import check_close
 
@@ -127,6 +131,22 @@ def test_a_network_of_other_channels_is_refused() -> None:
         MovingDigits(UNetShape(3, (8,), 4, 8, 8, 2, 10), "train")
     with pytest.raises(InputError, match="has 1 channels and 77 tokens of 768"):
         MovingDigits(UNetShape(1, (8,), 4, 8, 8, 77, 768), "train")
+
+
+def test_digits_and_a_folder_of_that_name_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(load_clips("digits", UNET, "train"), MovingDigits)
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(
+        InputError, match=r"give \./digits for the folder, or supernet\.data"
+    ) as said:
+        load_clips("digits", UNET, "train")
+    built_in = load_clips(str(said.value).rsplit(maxsplit=1)[-1], UNET, "train")
+    assert isinstance(built_in, MovingDigits)
+    with pytest.raises(InputError, match="digits: holds no videos"):
+        load_clips("./digits", replace(UNET, in_channels=3), "train")
 
 
 def test_digits_as_latents_are_the_digits_of_a_larger_canvas() -> None:

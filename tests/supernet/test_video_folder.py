@@ -15,6 +15,7 @@ from films import CODECS, numbers, write_video
 
 from search_spaces import InputError, UNetShape
 from supernet.data.loading import load_clips
+from supernet.data.provenance import made_with
 from supernet.data.splits import Split
 from supernet.data.video_folder import SkippedVideoWarning, VideoFolder
 
@@ -123,6 +124,13 @@ def test_a_clock_of_its_own(tmp_path: Path) -> None:
     assert (slow.diff(dim=1) == 5).all(), "25 frames a second are filmed"
     fast = numbers(VideoFolder(tmp_path, GREY, "train", fps=50).clips(20, 0).x_BCTHW)
     assert (fast[:, 2:] - fast[:, :-2] == 1).all(), "each frame twice"
+
+
+def test_clips_say_that_nothing_asks_for_them_and_how_fast_they_play(tmp_path: Path) -> None:
+    for number in range(3):
+        write_video(tmp_path / f"{number}.mkv")
+    assert made_with(VideoFolder(tmp_path, RGB, "train"), RGB) == {"asked_by": "nothing", "fps": 25}
+    assert VideoFolder(tmp_path, RGB, "train", fps=12.5).frames_per_s == 12.5
 
 
 def test_variable_frame_rate(tmp_path: Path) -> None:

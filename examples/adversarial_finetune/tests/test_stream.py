@@ -13,10 +13,11 @@ from conftest import Call
 from safetensors.torch import load_file, save_file
 from toy import WORDS, bars, changed_index, contexts, listed, saved, write_index, write_shards
 
-from adversarial_finetune.data import ClipFiles, open_clips
+from adversarial_finetune.data import ClipFiles, check_made_with, find_clips, open_clips
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.stream import Stream
 from temporal_bundle import Bundle, open_bundle
+from temporal_bundle.testing import write_manifest
 
 COUNT = 64
 FEW = ("--stage-one-steps", "2", "--stage-two-steps", "2", "--clips-per-step", "2")
@@ -214,6 +215,32 @@ def test_a_caption_without_a_context_is_named(bundle: Path, shards: Path, call: 
     code, _, said = call(*train, "nowhere")
     assert (code, said.count("\n")) == (2, 1)
     assert "nowhere" in said
+
+
+def test_clips_must_be_made_with_what_the_bundle_learned_from(
+    bundle: Path, shards: Path, tmp_path: Path, call: Call
+) -> None:
+    text = {"text_encoder": {"name": "a", "sentence": [[0.5, 1.0]]}}
+    coder = {"name": "a.safetensors", "scaling": 1.0, "shift": 0.0, "decodes": [0.2, -0.4, 0.9]}
+    write_manifest(bundle, study={"made_with": {**text, "autoencoder": coder, "fps": 24}})
+    write_shards(tmp_path / "other")
+    other = {"name": "b.safetensors", "decodes": [0.8, 0.1, -0.7]}
+    train = ("train", bundle, "--data", "shards", "--out", "run", *FEW)
+    for made_with, says in (
+        ({"autoencoder": coder | other}, "another autoencoder ('a.safetensors', not 'b.saf"),
+        ({"text_encoder": {"sentence": [[1.0, 0.5]]}}, "another text encoder; give clips that"),
+        ({"autoencoder": "a"}, "index.json: made_with: autoencoder must be an object"),
+    ):
+        changed_index(shards / "train", made_with=made_with)
+        code, printed, said = call(*train)
+        assert (code, printed, said.count("\n")) == (2, "", 1), said
+        assert says in said
+    opened, layout = open_bundle(bundle), find_clips(shards, "validation")
+    check_made_with(layout, opened)  # an older one does not say
+    # Contexts that take the place of the clips' own come with an encoder of theirs.
+    changed_index(shards / "validation", made_with={"text_encoder": {"sentence": [[1.0, 0.5]]}})
+    changed_index(tmp_path / "other" / "validation", made_with={**text, "autoencoder": other})
+    check_made_with(find_clips(shards, "validation", tmp_path / "other"), opened)
 
 
 def test_shards_train_and_are_judged(bundle: Path, shards: Path, call: Call) -> None:

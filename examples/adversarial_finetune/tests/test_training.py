@@ -238,7 +238,8 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
 def test_tuned_weights_belong_to_their_bundle(bundle: Path) -> None:
     opened = open_bundle(bundle)
     weights = {name: tensor + 1 for name, tensor in opened.weights().items()}
-    write_back(opened, weights, SHORT)
+    write_back(opened, weights, SHORT, {"fps": 24})
+    assert open_bundle(bundle).made_with() == {"fps": 24}
     found, times = tuned_weights(open_bundle(bundle))
     validator = Draft202012Validator(schema(FINETUNED_FORMAT))
     validator.validate(json.loads((bundle / "finetuned.json").read_text()))

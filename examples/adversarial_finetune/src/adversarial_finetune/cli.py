@@ -155,7 +155,7 @@ def _try_out(run: Run, steps: int) -> None:
 
 def _write_back(run: Run) -> None:
     try:
-        write_back(run.bundle, run.weights("two"), run.settings)
+        write_back(run.bundle, run.weights("two"), run.settings, run.data.layout.made_with)
     except OSError as error:
         raise OSError(f"{error}; it is trained: mend that, and --resume writes it") from None
     print(f"tuned: {run.bundle.path / TUNED_WEIGHTS}, {run.settings.steps} steps")

@@ -13,6 +13,7 @@ from adversarial_finetune.errors import InputError
 from adversarial_finetune.layout import Layout, Split, find_contexts, find_layout
 from adversarial_finetune.scale import check_numbers
 from temporal_bundle import Bundle
+from temporal_bundle.made_with import ASKED_BY, AUTOENCODER, FPS, TEXT_ENCODER, difference
 from temporal_bundle.manifest import one_line
 
 
@@ -196,4 +197,20 @@ def _with_contexts(layout: Layout, folder: Path, split: Split) -> Layout:
         )
     moved = torch.tensor([rows[text] for text in own.captions])
     row_N = moved if layout.row_N is None else moved[layout.row_N]
-    return replace(layout, digest=f"{layout.digest}+{digest}", contexts=other, row_N=row_N)
+    told = {name: layout.made_with[name] for name in (AUTOENCODER, FPS) if name in layout.made_with}
+    told |= {n: value for n, value in other.made_with.items() if n in {ASKED_BY, TEXT_ENCODER}}
+    digest = f"{layout.digest}+{digest}"
+    return replace(layout, digest=digest, contexts=other, row_N=row_N, made_with=told)
+
+
+def check_made_with(layout: Layout, bundle: Bundle) -> None:
+    """Refuse clips of other latents or contexts than the weights of a search learned from.
+
+    Raises:
+        InputError: what is another one.
+    """
+    if (other := difference(bundle.made_with("searched"), layout.made_with)) is not None:
+        raise InputError(
+            f"{layout.where}: the bundle's network learned from {other}; give clips that were made "
+            "with what its own were"
+        )

@@ -12,7 +12,7 @@ CLIPS/train.safetensors holds all that in one file, without an index.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,8 @@ from torch import Tensor
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.rows import COPY_AGAIN, Rows, Shard, tensor_shapes
 from temporal_bundle import BundleError, sha256
-from temporal_bundle.manifest import FILE_NAME, one_line, read_json
+from temporal_bundle.made_with import made_with
+from temporal_bundle.manifest import FILE_NAME, Json, one_line, read_json
 
 Split = Literal["train", "validation", "test"]
 INDEX, FORMAT, MAJOR = "index.json", "temporal-nas/clips", "1"
@@ -43,12 +44,14 @@ class Contexts:
         empty_LC: what asks for nothing; None: zeros.
         captions: the words of each row, where they are known.
         labels: what each row asks for (K,), in zeros and ones, where that is told beside it.
+        made_with: what they were made with, where that is told (`temporal_bundle.made_with`).
     """
 
     rows: Rows
     empty_LC: Tensor | None
     captions: list[str] | None = None
     labels: Rows | None = None
+    made_with: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Layout:
         labels: what clips were drawn for: labels (K,), or contexts (L, channels) that say it where
             they are zeros and ones.
         label_row_N: which row of those is each clip's; None: its own.
+        made_with: what the clips were made with, where that is told.
     """
 
     where: Path
@@ -73,6 +77,7 @@ class Layout:
     row_N: Tensor | None
     labels: Rows
     label_row_N: Tensor | None
+    made_with: Json = field(default_factory=dict)
 
 
 def find_layout(folder: Path, split: Split) -> Layout:
@@ -134,10 +139,11 @@ def _sharded(where: Path) -> Layout:
     else:
         row_N = _row_numbers(shards, len(contexts.rows))
     rows, labels = Rows(shards, CLIPS, clip), contexts.labels or contexts.rows
-    return Layout(where, sha256(where / INDEX), rows, contexts, row_N, labels, row_N)
+    digest, told = sha256(where / INDEX), _made_with(where, index)
+    return Layout(where, digest, rows, contexts, row_N, labels, row_N, told)
 
 
-def _table(where: Path, index: Mapping[str, Any]) -> Contexts | None:
+def _table(where: Path, index: dict[str, Any]) -> Contexts | None:
     """The distinct contexts, where there are shards of them."""
     if "contexts" not in index:
         return None
@@ -156,7 +162,8 @@ def _table(where: Path, index: Mapping[str, Any]) -> Contexts | None:
     rows = Rows(shards, CONTEXTS, shape)
     empty = _listed_empty(where, index, shape)
     labels = Rows(shards, LABELS, wanted[LABELS][1]) if LABELS in wanted else None
-    return Contexts(rows, empty, _captions(where, index, len(rows)), labels)
+    captions, told = _captions(where, index, len(rows)), _made_with(where, index)
+    return Contexts(rows, empty, captions, labels, told)
 
 
 def _checked(
@@ -198,6 +205,13 @@ def _read_index(where: Path) -> dict[str, Any]:
             "version of adversarial-finetune reads"
         )
     return index
+
+
+def _made_with(where: Path, index: dict[str, Any]) -> Json:
+    try:
+        return made_with(index, where / INDEX)
+    except BundleError as error:
+        raise InputError(str(error)) from None
 
 
 def _shards(where: Path, index: Mapping[str, Any], name: str, rows: str) -> list[Shard]:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from adversarial_finetune import checkpoint, seen
-from adversarial_finetune.data import ClipFiles, find_clips, open_clips
+from adversarial_finetune.data import ClipFiles, check_made_with, find_clips, open_clips
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.execution import Execution
 from adversarial_finetune.layout import Split
@@ -85,6 +85,7 @@ class Run:
             raise InputError(f"{self.folder}: is a bundle; choose another folder for the run")
         _ = Batch(self.settings.clips_per_step, self.execution.accumulate)
         validation = self.open("validation")
+        check_made_with(find_clips(self.clips, "train", self.text_contexts), self.bundle)
         self.bundle.try_out(*self.data.at(torch.zeros(1, dtype=torch.long)))
         if self._file.exists():
             if not resume:

@@ -28,6 +28,8 @@ from temporal_bundle import (
     read_weights,
     sha256,
 )
+from temporal_bundle.made_with import MADE_WITH
+from temporal_bundle.manifest import Json
 
 
 @contextmanager
@@ -42,8 +44,16 @@ def place_for(bundle: Bundle) -> Iterator[None]:
         yield
 
 
-def write_back(bundle: Bundle, weights: Weights, settings: Settings) -> None:
+def write_back(
+    bundle: Bundle, weights: Weights, settings: Settings, made_with: Json | None = None
+) -> None:
     """Leave tuned weights in a bundle, in the place of earlier ones.
+
+    Args:
+        bundle: whose weights were tuned.
+        weights: the tuned ones.
+        settings: of the training.
+        made_with: what its clips were made with, where that is known.
 
     Raises:
         BundleError: weights of another network.
@@ -66,6 +76,7 @@ def write_back(bundle: Bundle, weights: Weights, settings: Settings) -> None:
             "files": {TUNED_WEIGHTS: sha256(file)},
             "sampler": {"kind": "leap", "times": settings.times, "guidance": 1.0},
             "settings": settings.to_json(),
+            MADE_WITH: made_with or {},
             "versions": {"torch": torch.__version__, "adversarial-finetune": _own_version()},
         },
     )

@@ -7,6 +7,7 @@ files are; bundle.schema.json and finetuned.schema.json fix them.
     weights          parameters out of safetensors files
     program_archive  a .pt2 opened without running anything of whoever made it
     bundle           Bundle: one on disk, opened
+    made_with        what clips were made with, and how two such blocks differ
     network          NetworkBundle: the same of any network, of somebody's own task
     testing          a small bundle for tests of whatever reads bundles
 """

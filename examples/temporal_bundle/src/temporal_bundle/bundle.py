@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from temporal_bundle.errors import BundleError
+from temporal_bundle.made_with import made_with
 from temporal_bundle.manifest import (
     DENOISER,
     FEATURES,
@@ -87,6 +88,20 @@ class Bundle:
     def digest(self) -> str:
         """sha256 of bundle.json, and so of all that it lists."""
         return sha256(self.path / MANIFEST)
+
+    def made_with(self, which: Which = "best") -> Json:
+        """What the clips were made with that the weights learned from, as far as that is known.
+
+        Tuned weights learned from those of the search, too.
+
+        Raises:
+            BundleError: a manifest says something else than that.
+        """
+        study = self.manifest.get("study")
+        found = made_with(study if isinstance(study, dict) else {}, self.path / MANIFEST)
+        if which == "searched" or self.finetuned is None:
+            return found
+        return found | made_with(self.finetuned, self.path / FINETUNED)
 
     def chosen(self, which: Which = "best") -> ChosenWeights:
         """Say which weights are meant.
