@@ -141,16 +141,16 @@ def sample(
     for time_now, after in zip(said["times"], [*said["times"][1:], 0.0], strict=True):
         time_B = np.array([time_now], np.float32)
         velocity = denoise(x, time_B, context)
-        if said["kind"] == "leap":  # a guess of the clip, noised again
-            x = x - time_now * velocity
-            if after:
-                mixed = np.float32(after)
-                x = (1 - mixed) * x + mixed * draw()
-            continue
         if guidance != 1:
             nothing = denoise(x, time_B, free)
             velocity = nothing + guidance * (velocity - nothing)
-        x = x + (after - time_now) * velocity
+        if said["kind"] == "follow":
+            x = x + (after - time_now) * velocity
+            continue
+        x = x - time_now * velocity  # a leap: a guess of the clip, noised again
+        if after:
+            mixed = np.float32(after)
+            x = (1 - mixed) * x + mixed * draw()
     return x
 
 

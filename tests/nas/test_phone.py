@@ -53,9 +53,9 @@ PROMPT = "the red one and the caf\u00e9"
 LIGHT = ("coremltools", "numpy", "tokenizers", "av")
 
 
-def tune(path: Path) -> None:
+def tune(path: Path, **changes: object) -> None:
     """Leave tuned weights that are near those of the search."""
-    write_tuning(path)
+    write_tuning(path, **changes)
     weights = {n: 1.05 * w for n, w in load_file(path / "weights.safetensors").items()}
     save_file(weights, path / "finetuned.safetensors")
     said = json.loads((path / "finetuned.json").read_text())
@@ -263,6 +263,28 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     assert np.array_equal(frames_of(out), wanted), "the film that nas sample writes of them"
     with av.open(out) as film:
         assert film.streams.video[0].average_rate == pipeline["video"]["fps"]
+
+
+def test_a_leap_is_guided_here_and_on_a_phone(
+    made: Given, of_pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a training package other than ours may ask for."""
+    shutil.copytree(made.pixels, tmp_path / "guided")
+    asked = {"kind": "leap", "times": [1, 0.5], "guidance": 3}
+    tune(tmp_path / "guided", sampler=asked)
+    networks, calls = networks_of(made, made.pixels, tuned=True), []
+    networks["denoiser"].register_forward_hook(lambda *_: calls.append(1))
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_pixels, networks))
+    pipeline = read_pipeline(of_pixels) | {"sampler": asked}
+    frames = loaded(of_pixels).video(of_pixels, pipeline, PROMPT, 3)
+    wanted = sampled(made, str(tmp_path / "guided"), tuned=True, seed=3)
+    assert np.abs(frames.astype(int) - wanted.astype(int)).max() <= 1
+    alone = sampled(made, made.pixels, tuned=True, seed=3)
+    assert np.abs(frames.astype(int) - alone.astype(int)).mean() > 1
+    sampler = sampler_of(
+        Bundle.load(tmp_path / "guided"), tuned=True, steps=None, guidance=None
+    )
+    assert len(calls) == sampler.calls == 4
 
 
 def test_run_says_in_a_line_what_it_cannot_do(
