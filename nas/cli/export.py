@@ -141,8 +141,15 @@ def export(
         f"{report.size_mb:.1f} MB, {report.seconds:.0f} s, peak {report.peak_gb:.1f} GB of memory; "
         f"read back: {report.products} products, {report.flops / 1e9:.2f} GFLOPs, as traced"
     )
+    if palettise:
+        print_line(palettes_in_words(palettise, report.float16_mb))
     print_line(f"weights: {told['says']}")
     _print_lint(report.lint)
+
+
+def palettes_in_words(bits: int, float16_mb: float) -> str:
+    """What is in palettes, and what is not."""
+    return f"in palettes of {bits} bits, but for {float16_mb:.2g} MB of small weights in float16"
 
 
 def _pipeline(
