@@ -170,7 +170,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
                 raise InputError(str(error).replace(str(folder), str(out))) from None
     except OSError as error:
         raise InputError(
-            f"{out}: cannot be written ({error.strerror or error}); nothing was left there"
+            f"{out}: cannot be written ({error.strerror or error}); nothing was changed there"
         ) from None
 
 
