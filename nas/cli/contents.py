@@ -95,7 +95,7 @@ def _pipeline(path: Path) -> Content:
     return {
         "pipeline for a phone": str(path),
         "packages": [part["package"] for part in parts],
-        "hashes": "every file is as it was when the pipeline was written (not: by whom)",
+        "hashes": "packages and tokenizer are as when the pipeline was written (not: by whom)",
         "weights": found["weights"],
         "sampler": found["sampler"],
         "video": found["video"],

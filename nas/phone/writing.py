@@ -97,7 +97,7 @@ def check_target(out: Path, palettise: int, *, replace: bool) -> None:
 
     Raises:
         InputError: something else stands there, a pipeline that was not to be replaced, or one with
-            files of a user's own beside it.
+            files of a user's own beside it or in it.
     """
     if palettise and palettise not in BITS:
         raise InputError(f"`palettise={palettise}`: give {', '.join(map(str, BITS))}")
@@ -110,8 +110,8 @@ def check_target(out: Path, palettise: int, *, replace: bool) -> None:
     if own := strangers(out):
         more = f" and {len(own) - 1} more" if own[1:] else ""
         raise InputError(
-            f"{out / own[0]}{more}: no part of the pipeline there, and would be lost with it; move "
-            "it elsewhere, or give another `out=`"
+            f"{out / own[0]}{more}: not as the pipeline was exported there, and would be lost with "
+            "it; move it elsewhere, or give another `out=`"
         )
 
 

@@ -43,9 +43,7 @@ class Sampler:
     ) -> Tensor:
         """Clips (B, C, T, H, W) of noise as `draw` makes it; a leap draws more on the way."""
         if self.kind == "leap":
-            return leap(
-                denoiser, draw(), context_BLC, self.times, draw, self.guidance, empty_LC
-            )
+            return leap(denoiser, draw(), context_BLC, self.times, draw, self.guidance, empty_LC)
         return generate(denoiser, draw(), context_BLC, self.times, self.guidance, empty_LC)
 
 

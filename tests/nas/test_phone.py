@@ -281,9 +281,7 @@ def test_a_leap_is_guided_here_and_on_a_phone(
     assert np.abs(frames.astype(int) - wanted.astype(int)).max() <= 1
     alone = sampled(made, made.pixels, tuned=True, seed=3)
     assert np.abs(frames.astype(int) - alone.astype(int)).mean() > 1
-    sampler = sampler_of(
-        Bundle.load(tmp_path / "guided"), tuned=True, steps=None, guidance=None
-    )
+    sampler = sampler_of(Bundle.load(tmp_path / "guided"), tuned=True, steps=None, guidance=None)
     assert len(calls) == sampler.calls == 4
 
 
@@ -420,6 +418,10 @@ def test_what_is_not_as_it_was_exported_is_refused(
     assert not (tmp_path / "clip.mp4").exists()
     with pytest.raises(InputError, match="no such file"):
         read_pipeline(tmp_path)
+    shutil.copytree(of_latents, folder := tmp_path / "an app")
+    for name in ("run.py", "README.md"):  # whoever builds on them may
+        (folder / name).write_bytes((folder / name).read_bytes().replace(b"\n", b"\r\n"))
+    assert loaded(folder).read_pipeline(folder)["files"] == read_pipeline(folder)["files"]
 
 
 def test_parts_that_do_not_belong_are_refused(
@@ -443,6 +445,9 @@ def test_parts_that_do_not_belong_are_refused(
     for name in ("__pycache__/run.pyc", ".DS_Store", "clip.mp4", "tokenizer/clip2.mp4"):
         (tmp_path / "filmed" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "filmed" / name).write_text("not ours")
+    shutil.copytree(of_latents, tmp_path / "edited")
+    with (tmp_path / "edited" / "run.py").open("a") as script:
+        script.write("# mine\n")
     text = ["--text-encoder", str(made.folder / "text")]
     before = sorted(path.name for path in tmp_path.iterdir())
     cases: list[tuple[str, list[str], str]] = [
@@ -462,8 +467,10 @@ def test_parts_that_do_not_belong_are_refused(
         ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
         ("holds something else than a pipeline", made.words, "taken"),
         ("stands there already; give another --out, or --replace", made.words, "before"),
-        ("filmed/clip.mp4 and 1 more: no part of the pipeline", [*made.words, "--replace"],
-         "filmed"),
+        ("filmed/clip.mp4 and 1 more: not as the pipeline was exported there",
+         [*made.words, "--replace"], "filmed"),
+        ("edited/run.py: not as the pipeline was exported there", [*made.words, "--replace"],
+         "edited"),
     ]  # fmt: skip
     for says, words, out in cases:
         code, printed, said = call("export", made.latents, "--pipeline", *words, "--out", out)
