@@ -10,17 +10,25 @@ Shapes: B clips (one), C channels, T frames, H x W; L tokens.
 
 import argparse
 import hashlib
+import importlib
 import io
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+NEEDED = ("coremltools", "tokenizers", "av")  # and numpy
+INSTALL = "pip install --upgrade coremltools numpy tokenizers av"
+try:
+    import numpy as np
+except Exception as error:  # of whatever an installation lacks
+    print(f"run.py: numpy: {' '.join(str(error).split())}; {INSTALL}", file=sys.stderr)
+    sys.exit(2)
 
 FOLDER = Path(__file__).resolve().parent
 FORMAT, MAJOR = "temporal-nas/pipeline", "1"
@@ -210,21 +218,25 @@ def video(
     return frames
 
 
-def write_mp4(path: Path, frames: Array, fps: float) -> None:
-    """Write an MP4, whole or not at all."""
+def film(path: Path, frames: Array, fps: float) -> bytes:
+    """An MP4 of frames (T, H, W, 3), to be written there."""
     import av
 
     try:
-        data = mp4_bytes(frames, fps)
+        return mp4_bytes(frames, fps)
     except (av.FFmpegError, ValueError) as error:
         raise PipelineError(f"{path}: FFmpeg makes no video of it: {_line(error)}") from None
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from None
+        raise _unwritable(path, error) from None
 
 
 def mp4_bytes(frames: Array, fps: float) -> bytes:
@@ -247,10 +259,21 @@ def mp4_bytes(frames: Array, fps: float) -> bytes:
 
 def check(given: argparse.Namespace) -> None:
     """Refuse what cannot be made before anything is."""
-    if given.out.suffix.lower() != ".mp4" or not given.out.parent.is_dir():
-        raise PipelineError(f"--out {given.out}: give a name that ends in .mp4, in a folder")
+    out = given.out
+    if out.suffix.lower() != ".mp4" or not out.parent.is_dir() or out.is_dir():
+        raise PipelineError(f"--out {out}: give a name that ends in .mp4, in a folder")
     if given.seed < 0:
         raise PipelineError(f"--seed {given.seed}: give a whole number from 0")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    for name in NEEDED:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # an old one beside a new numpy may raise anything
+            raise PipelineError(f"{name}: is not to be had: {_line(error)}; {INSTALL}") from None
 
 
 def main() -> None:
@@ -265,20 +288,25 @@ def main() -> None:
         check(given)
         prompt = plain(given.prompt)
         pipeline = read_pipeline(FOLDER)
+        said = pipeline["video"]
+        black = np.zeros((1, said["height"], said["width"], 3), np.uint8)
+        film(given.out, black, said["fps"])  # or FFmpeg says so now, not after minutes
         frames = video(FOLDER, pipeline, prompt, given.seed, given.units)
-        write_mp4(given.out, frames, pipeline["video"]["fps"])
+        write(given.out, film(given.out, frames, said["fps"]))
     except PipelineError as error:
         sys.exit(_refused(str(error)))
     except KeyError as error:
         sys.exit(_refused(f"pipeline.json: says nothing of {error}; export the pipeline again"))
-    except ImportError as error:
-        sys.exit(_refused(f"{error}; pip install coremltools numpy tokenizers av"))
     count, height, width = frames.shape[:3]
     print(f"{given.out}: {count} frames, {width} x {height} pixels")
 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unwritable(path: Path, error: OSError) -> PipelineError:
+    return PipelineError(f"{path}: cannot be written: {error.strerror}")
 
 
 def _refused(text: str) -> int:

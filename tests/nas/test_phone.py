@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -302,11 +303,16 @@ def test_run_says_in_a_line_what_it_cannot_do(
         return capsys.readouterr().err.splitlines()[-1]
 
     run = loaded(of_pixels)
+    Path(tmp_path / "clip.mp4").mkdir()
+    assert refused(run, "one").startswith("run.py: --out ")
+    Path(tmp_path / "clip.mp4").rmdir()
     assert refused(run, "half \ud800") == (
         "run.py: the prompt: is no Unicode text: surrogates not allowed"
     )
-    monkeypatch.setattr(run, "OPTIONS", {"crf": "18", "preset": "none such"})
-    assert "clip.mp4: FFmpeg makes no video of it" in refused(run, "one")
+    with monkeypatch.context() as broken:
+        broken.setattr(run, "OPTIONS", {"crf": "18", "preset": "none such"})
+        said = refused(run, "one")
+    assert "clip.mp4: FFmpeg makes no video of it" in said
     with torch.no_grad():
         next(iter(networks["denoiser"].parameters())).fill_(math.nan)
     assert refused(run, "one").startswith("run.py: denoiser.mlpackage: makes numbers that are not")
@@ -316,6 +322,27 @@ def test_run_says_in_a_line_what_it_cannot_do(
     (folder / "pipeline.json").write_text(json.dumps(sealed({**pipeline, "files": hashes(folder)})))
     said = refused(loaded(folder), "one")
     assert said.startswith("run.py: tokenizer/tokenizer.json: this version of tokenizers does not")
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_is_not_installed_is_said_before_anything_runs(
+    name: str, of_pixels: Path, tmp_path: Path
+) -> None:
+    """An old coremltools beside a new numpy raises an AttributeError."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / f"{name}.py").write_text("raise AttributeError('np.thing\\nis gone')")
+    fine = "" if name == "coremltools" else "import sys; sys.modules['coremltools'] = sys\n"
+    code = f"{fine}import runpy; runpy.run_path({str(of_pixels / 'run.py')!r}, run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--prompt", "one", "--out", "clip.mp4"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "old")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"run.py: {name}: ")
+    assert "np.thing is gone; pip install --upgrade coremltools" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_prompts_become_the_same_ids(of_latents: Path, made: Given) -> None:
