@@ -88,6 +88,7 @@ def _folder(path: Path) -> Content:
 
 
 def _pipeline(path: Path) -> Content:
+    from nas.phone.calls import calls_in_words
     from nas.phone.manifest import read_pipeline
 
     found = read_pipeline(path)
@@ -98,6 +99,7 @@ def _pipeline(path: Path) -> Content:
         "hashes": "packages and tokenizer are as when the pipeline was written (not: by whom)",
         "weights": found["weights"],
         "sampler": found["sampler"],
+        "calls": calls_in_words(found),
         "video": found["video"],
         "what": "python run.py in it makes a video on a Mac",
     }

@@ -65,6 +65,8 @@ def wished(
 
 
 def _print(report: "PipelineReport", wishes: "Wishes") -> None:
+    from nas.phone.calls import calls_in_words
+
     print_table(
         ["part", ">MB", ">products", ">GFLOPs a call", ">calls", ">seconds"],
         (
@@ -88,4 +90,5 @@ def _print(report: "PipelineReport", wishes: "Wishes") -> None:
         plain_mb = sum(part.float16_mb for part in report.parts.values())
         print_line(palettes_in_words(wishes.palettise, plain_mb))
     print_line(f"weights: {wishes.weights['says']}; {wishes.sampler.words}")
+    print_line(calls_in_words(report.manifest))
     print_line(f"on a Mac: python {report.folder / 'run.py'} --prompt TEXT --out clip.mp4")

@@ -17,6 +17,7 @@ from latency.coreml.palette import BITS
 from nas.bundle import Bundle
 from nas.bundle.runnable import Runnable
 from nas.export import WEIGHTS_KEY, ExportReport, export_network, peak_gb
+from nas.phone.calls import priced
 from nas.phone.manifest import MANIFEST, strangers, write_manifest
 from nas.phone.parts import DECODER, DENOISER, TEXT, Parts, open_parts
 from nas.progress import Progress
@@ -153,6 +154,7 @@ def export_pipeline(
         write_tokenizer(folder / WORDS, parts.text.tokenizer, wishes.text_encoder)
         shutil.copyfile(BESIDE / RUN, folder / RUN)
         content = _content(folder, parts, frames, wishes)
+        content |= priced(bundle, wishes.sampler.calls)
         (folder / README).write_text(_readme(content), encoding="utf-8")
         manifest = write_manifest(folder, content)
         check_target(out, wishes.palettise, replace=replace)  # minutes later: a video, perhaps

@@ -32,6 +32,7 @@ from examples.tiny_pipeline import write_bundle, write_parts
 from examples.tiny_text_encoder import CONFIG, write_pipeline
 from latency.coreml.package import open_package
 from nas.bundle import Bundle
+from nas.phone.calls import calls_in_words, priced
 from nas.phone.manifest import hashes, read_pipeline, sealed
 from nas.phone.parts import stretch
 from nas.progress import Progress
@@ -225,9 +226,26 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     code, printed, said = call("show", str(of_latents))
     assert code == 0, said
     assert "text_encoder.mlpackage" in printed
+    assert "\ncalls: network calls for a clip: 4\n" in printed, "nothing is known of a search"
     readme = (of_latents / "README.md").read_text()
     assert "2 steps of `follow`, guidance 3: two calls a step" in readme
     assert "2 of 5 frames a call" in readme
+
+
+def test_more_calls_than_a_search_counted_are_told(finished_run: Path) -> None:
+    searched = Bundle.load(finished_run / "bundle")
+    told = searched.latency
+    found = priced(searched, 4)
+    assert found["budget"] == {"calls": 4, "latency_ms": told["pipeline_ms"]}
+    assert found["predicted"]["latency_ms"] == pytest.approx(told["pipeline_ms"])
+    more = priced(searched, 50)["predicted"]
+    assert more["latency_ms"] == pytest.approx(
+        told["pipeline_ms"] + 46 * told["network"]["latency_ms"]
+    )
+    assert more["low_ms"] < more["latency_ms"] < more["high_ms"]
+    line = calls_in_words({"denoiser": {"calls": 50}, **priced(searched, 50)})
+    assert line.startswith("network calls for a clip: 50, predicted to take ")
+    assert f"; the search's budget counted 4, {told['pipeline_ms']:.5g} ms" in line
 
 
 @pytest.mark.parametrize("tuned", [False, True])
