@@ -99,7 +99,7 @@ def _pipeline(path: Path) -> Content:
         "hashes": "packages and tokenizer are as when the pipeline was written (not: by whom)",
         "weights": found["weights"],
         "sampler": found["sampler"],
-        "calls": calls_in_words(found),
+        "network calls for a clip": calls_in_words(found),
         "video": found["video"],
         "what": "python run.py in it makes a video on a Mac",
     }

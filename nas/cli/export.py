@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.output import palettes_in_words, print_json, print_line, print_note, print_table
 from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
@@ -145,11 +145,6 @@ def export(
         print_line(palettes_in_words(palettise, report.float16_mb))
     print_line(f"weights: {told['says']}")
     _print_lint(report.lint)
-
-
-def palettes_in_words(bits: int, float16_mb: float) -> str:
-    """What is in palettes, and what is not."""
-    return f"in palettes of {bits} bits, but for {float16_mb:.2g} MB of small weights in float16"
 
 
 def _pipeline(

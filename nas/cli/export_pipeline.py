@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.export import palettes_in_words
-from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.output import palettes_in_words, print_json, print_line, print_note, print_table
 from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
@@ -90,5 +89,5 @@ def _print(report: "PipelineReport", wishes: "Wishes") -> None:
         plain_mb = sum(part.float16_mb for part in report.parts.values())
         print_line(palettes_in_words(wishes.palettise, plain_mb))
     print_line(f"weights: {wishes.weights['says']}; {wishes.sampler.words}")
-    print_line(calls_in_words(report.manifest))
+    print_line(f"network calls for a clip: {calls_in_words(report.manifest)}")
     print_line(f"on a Mac: python {report.folder / 'run.py'} --prompt TEXT --out clip.mp4")

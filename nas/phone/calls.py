@@ -31,8 +31,8 @@ def priced(bundle: Bundle, calls: int) -> Json:
 
 
 def calls_in_words(pipeline: Json) -> str:
-    """A line for people, of a pipeline's manifest."""
-    line = f"network calls for a clip: {pipeline['denoiser']['calls']}"
+    """How many a clip takes, for people, of a pipeline's manifest."""
+    line = f"{pipeline['denoiser']['calls']}"
     if predicted := pipeline.get("predicted"):
         line += (
             f", predicted to take {predicted['latency_ms']:.5g} ms on "

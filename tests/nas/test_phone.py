@@ -226,7 +226,7 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     code, printed, said = call("show", str(of_latents))
     assert code == 0, said
     assert "text_encoder.mlpackage" in printed
-    assert "\ncalls: network calls for a clip: 4\n" in printed, "nothing is known of a search"
+    assert "\nnetwork calls for a clip: 4\n" in printed, "nothing is known of a search"
     readme = (of_latents / "README.md").read_text()
     assert "2 steps of `follow`, guidance 3: two calls a step" in readme
     assert "2 of 5 frames a call" in readme
@@ -244,7 +244,7 @@ def test_more_calls_than_a_search_counted_are_told(finished_run: Path) -> None:
     )
     assert more["low_ms"] < more["latency_ms"] < more["high_ms"]
     line = calls_in_words({"denoiser": {"calls": 50}, **priced(searched, 50)})
-    assert line.startswith("network calls for a clip: 50, predicted to take ")
+    assert line.startswith("50, predicted to take ")
     assert f"; the search's budget counted 4, {told['pipeline_ms']:.5g} ms" in line
 
 
