@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latency import Workload, read_package
+from latency import Workload
 from latency.coreml.chunks import split, split_to_fit
 from latency.coreml.convert import Exported, export_program
 from latency.coreml.lint import Lint, lint, merged
-from latency.coreml.package import CHAIN
+from latency.coreml.package import CHAIN, open_package
 from latency.coreml.packaging import Notes, check_writable, write_chain, write_package
-from latency.coreml.palette import BITS
+from latency.coreml.palette import BITS, float16_mb
 from latency.tracing.tracing import trace
 from nas.bundle.runnable import Runnable
 from nas.progress import Progress
@@ -40,6 +40,7 @@ class ExportReport:
     lint: Lint
     bits: int  # of a palettised weight; 0 for float16
     size_mb: float  # of all packages, in MB (1e6 bytes)
+    float16_mb: float  # of weights that are in no palette
     seconds: float
     peak_gb: float  # of this process so far, in GB (1e9 bytes)
     products: int  # convolutions, matrix products and attentions, as traced
@@ -98,10 +99,13 @@ def export_network(
         parts = _split(found, palettise, chunks, chunk_mb)
         advance(1)
         report: list[Lint] = []
+        plain_mb: list[float] = []
 
         def check(packages: list[Path]) -> None:
             advance(2)
-            compare(wanted, [read_package(package) for package in packages])
+            opened = [open_package(package) for package in packages]
+            compare(wanted, [each.workload for each in opened])
+            plain_mb.extend(map(float16_mb, opened))
             report.append(merged([lint(package) for package in packages]))
             for finding in report[0].findings:
                 if finding.refused:
@@ -121,6 +125,7 @@ def export_network(
         lint=report[0],
         bits=palettise,
         size_mb=sum(size_mb(package) for package in packages),
+        float16_mb=sum(plain_mb),
         seconds=time.monotonic() - begun,
         peak_gb=peak_gb(),
         products=sum(_products(wanted).values()),

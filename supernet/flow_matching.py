@@ -70,16 +70,19 @@ def leap(
     context_BLC: Tensor,
     times: Sequence[float],
     draw: Callable[[], Tensor],
+    guidance: float = 1.0,
+    empty_LC: Tensor | None = None,
 ) -> Tensor:
-    """Clips by guesses of the end, each noised again to the next time: one call a step.
+    """Clips by guesses of the end, each noised again to the next time.
 
-    What an adversarially tuned network is trained for (Sauer et al. 2023, arXiv:2311.17042).
-    `draw` makes the noise that they are noised with.
+    What an adversarially tuned network is trained for (Sauer et al. 2023, arXiv:2311.17042), most
+    of them without guidance. `draw` makes the noise that they are noised with; the rest is as in
+    `generate`.
     """
+    velocity = _guided(denoiser, context_BLC, guidance, empty_LC)
     x = noise_BCTHW
     for time, after in itertools.pairwise([*times, 0.0]):
-        time_B = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
-        x = x - time * denoiser(x, time_B, context_BLC)
+        x = x - time * velocity(x, time)
         if after:
             x = mix(x, draw().to(x), torch.full((len(x),), after, dtype=x.dtype, device=x.device))
     return x
@@ -104,15 +107,27 @@ def generate(
         guidance: other than 1 calls the network twice a step.
         empty_LC: the context that says nothing; zeros without it.
     """
+    velocity = _guided(denoiser, context_BLC, guidance, empty_LC)
+    x = noise_BCTHW
+    for time, after in itertools.pairwise([*times, 0.0]):
+        x = x + (after - time) * velocity(x, time)
+    return x
+
+
+def _guided(
+    denoiser: Denoiser, context_BLC: Tensor, guidance: float, empty_LC: Tensor | None
+) -> Callable[[Tensor, float], Tensor]:
+    """The velocity at a point and a time, by classifier-free guidance (arXiv:2207.12598)."""
     free_BLC = torch.zeros_like(context_BLC)
     if empty_LC is not None:
         free_BLC = free_BLC + empty_LC
-    x = noise_BCTHW
-    for time, after in itertools.pairwise([*times, 0.0]):
-        time_B = torch.full((x.shape[0],), time, dtype=x.dtype, device=x.device)
-        velocity = denoiser(x, time_B, context_BLC)
-        if guidance != 1.0:
-            free = denoiser(x, time_B, free_BLC)
-            velocity = free + guidance * (velocity - free)
-        x = x + (after - time) * velocity
-    return x
+
+    def velocity(x: Tensor, time: float) -> Tensor:
+        time_B = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
+        asked = denoiser(x, time_B, context_BLC)
+        if guidance == 1.0:
+            return asked
+        free = denoiser(x, time_B, free_BLC)
+        return free + guidance * (asked - free)
+
+    return velocity

@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latency.coreml.mil import Call
+from latency.coreml.package import Opened, open_package
 from latency.coreml.quiet import import_coremltools
 
 BITS = (8, 6, 4)
 SMALLEST = 2048  # numbers; smaller tensors stay as they are, which is coremltools' own threshold
-GROUP_CHANNELS = 16  # channels that share a palette of 16 values, too few for a whole tensor
+FEW_BITS = 4  # whose values are too few for a whole tensor: groups of its channels share a palette
+GROUP_CHANNELS = 16  # at most
+GROUPED = "per_grouped_channel"
 LLOYD_ITERATIONS = 100
 
 
@@ -26,15 +30,64 @@ def palettise(model: Any, bits: int) -> Any:
     import_coremltools()
     from coremltools.optimize import coreml
 
-    fine = {"granularity": "per_grouped_channel", "group_size": GROUP_CHANNELS} if bits <= 4 else {}
-    settings = coreml.OpPalettizerConfig(
+    setting = partial(
+        coreml.OpPalettizerConfig,
         mode="custom",
         lut_function=partial(kmeans_palette, bits=bits),
         weight_threshold=SMALLEST,
-        **fine,
     )
+    settings = coreml.OptimizationConfig(setting())
+    if bits <= FEW_BITS:
+        for name, (axis, size) in _groups(model).items():
+            grouped = setting(granularity=GROUPED, group_size=size, channel_axis=axis)
+            settings.set_op_name(name, grouped)
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):  # its bars
-        return coreml.palettize_weights(model, coreml.OptimizationConfig(settings))
+        return coreml.palettize_weights(model, settings)
+
+
+def float16_mb(opened: Opened) -> float:
+    """The weights that a package holds as plain numbers, in MB (1e6 bytes); those of palettes not.
+
+    Tensors of fewer than 2048 numbers or of one dimension are never palettised.
+    """
+    plain = {
+        value.name: value.constant_bytes or 0
+        for call in opened.calls
+        for value in call.weights()
+        if not value.compressed
+    }
+    return sum(plain.values()) / 1e6
+
+
+def _groups(model: Any) -> dict[str, tuple[int, int]]:
+    """By the names of weights: the axis of their channels, and how many share a palette.
+
+    Coremltools skips a weight whose channels are no multiple of that. One whose channels have no
+    divisor in reach is left out, and has one palette.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for call in open_package(Path(model.package_path)).calls:
+        for argument, values in call.inputs.items():
+            axis = _channel_axis(call, argument)
+            for value in values:
+                if value.constant_bytes is None or not value.shape or len(value.shape) < 2:
+                    continue
+                size = _largest_divisor(value.shape[axis], GROUP_CHANNELS)
+                if size > 1:
+                    found[value.name] = axis % len(value.shape), size
+    return found
+
+
+def _channel_axis(call: Call, argument: str) -> int:
+    """The axis of a weight that its outputs go by."""
+    if call.type == "matmul":
+        turned = call.setting(f"transpose_{argument}", default=False)
+        return -2 if turned == (argument == "y") else -1
+    return 1 if call.type == "conv_transpose" else 0
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return next(size for size in range(min(number, most), 0, -1) if number % size == 0)
 
 
 def kmeans_palette(weight: NDArray[Any], bits: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:

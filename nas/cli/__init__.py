@@ -32,6 +32,7 @@ from nas.cli.flags import in_flags
 from nas.cli.output import print_line
 from search_spaces.files.errors import InputError
 
+OURS = ("search_spaces", "supernet")  # which warn people
 _FORMAT = warnings.formatwarning
 app = typer.Typer(
     name="nas",
@@ -101,7 +102,7 @@ def _in_one_line(
     line: str | None = None,
 ) -> str:
     """Our own warnings are for people; a place in the source would tell them nothing."""
-    if category.__module__.partition(".")[0] == "supernet":
+    if category.__module__.partition(".")[0] in OURS:
         return f"nas: {in_flags(str(message))}\n"
     return _FORMAT(message, category, filename, lineno, line)
 

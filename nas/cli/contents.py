@@ -88,6 +88,7 @@ def _folder(path: Path) -> Content:
 
 
 def _pipeline(path: Path) -> Content:
+    from nas.phone.calls import calls_in_words
     from nas.phone.manifest import read_pipeline
 
     found = read_pipeline(path)
@@ -95,9 +96,10 @@ def _pipeline(path: Path) -> Content:
     return {
         "pipeline for a phone": str(path),
         "packages": [part["package"] for part in parts],
-        "hashes": "every file is as it was when the pipeline was written (not: by whom)",
+        "hashes": "packages and tokenizer are as when the pipeline was written (not: by whom)",
         "weights": found["weights"],
         "sampler": found["sampler"],
+        "network calls for a clip": calls_in_words(found),
         "video": found["video"],
         "what": "python run.py in it makes a video on a Mac",
     }

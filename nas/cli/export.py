@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.output import palettes_in_words, print_json, print_line, print_note, print_table
 from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
@@ -141,6 +141,8 @@ def export(
         f"{report.size_mb:.1f} MB, {report.seconds:.0f} s, peak {report.peak_gb:.1f} GB of memory; "
         f"read back: {report.products} products, {report.flops / 1e9:.2f} GFLOPs, as traced"
     )
+    if palettise:
+        print_line(palettes_in_words(palettise, report.float16_mb))
     print_line(f"weights: {told['says']}")
     _print_lint(report.lint)
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.output import print_json, print_line, print_note, print_table
+from nas.cli.output import palettes_in_words, print_json, print_line, print_note, print_table
 from nas.cli.resume import stoppable
 from search_spaces.files.errors import InputError
 
@@ -68,6 +68,8 @@ def wished(
 
 
 def _print(report: "PipelineReport", wishes: "Wishes") -> None:
+    from nas.phone.calls import calls_in_words
+
     print_table(
         ["part", ">MB", ">products", ">GFLOPs a call", ">calls", ">seconds"],
         (
@@ -87,5 +89,9 @@ def _print(report: "PipelineReport", wishes: "Wishes") -> None:
         f"{report.folder}: {size_mb:.1f} MB, {report.seconds:.0f} s, peak {report.peak_gb:.1f} GB "
         "of memory; every package was read back: as traced"
     )
+    if wishes.palettise:
+        plain_mb = sum(part.float16_mb for part in report.parts.values())
+        print_line(palettes_in_words(wishes.palettise, plain_mb))
     print_line(f"weights: {wishes.weights['says']}; {wishes.sampler.words}")
+    print_line(f"network calls for a clip: {calls_in_words(report.manifest)}")
     print_line(f"on a Mac: python {report.folder / 'run.py'} --prompt TEXT --out clip.mp4")

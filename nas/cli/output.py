@@ -48,3 +48,8 @@ def print_columns(table: "Measured", used: Iterable[str] = ()) -> None:
 def print_line(text: str) -> None:
     """One line."""
     print(in_flags(text))  # noqa: T201
+
+
+def palettes_in_words(bits: int, float16_mb: float) -> str:
+    """What is in palettes, and what is not."""
+    return f"in palettes of {bits} bits, but for {float16_mb:.2g} MB of small weights in float16"

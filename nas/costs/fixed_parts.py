@@ -8,6 +8,7 @@ another device these are scaled as the predicted time of the image U-Net is.
 import csv
 import functools
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,16 +66,24 @@ class PartFolder:
 
 def parse_part(text: str) -> FixedPart | PartFolder:
     """A part as a user spells it: NAME=MS, or NAME=FOLDER of what it is."""
-    name, _, value = text.partition("=")
+    name, _, value = (side.strip() for side in text.partition("="))
     try:
-        return FixedPart(name.strip(), float(value))
+        latency_ms = float(value)
     except ValueError:
-        pass
-    if name.strip() and value and Path(value).exists():
-        return PartFolder(name.strip(), value)
+        return _part_folder(text, name, value)
+    return FixedPart(name, latency_ms)
+
+
+def _part_folder(text: str, name: str, value: str) -> PartFolder:
+    path = os.path.expanduser(value)  # noqa: PTH111 (Path's raises where there is no such user)
+    if name and value and Path(path).exists():
+        return PartFolder(name, path)
+    said = f"part {text!r} of the pipeline"
+    if value and plain_name(name) in TRACED:
+        raise InputError(f"{said}: no such folder: {path}; give one, or NAME=MS, as decoder=540")
     raise InputError(
-        f"part {text!r} of the pipeline: expected NAME=MS, as decoder=540, or the text encoder's "
-        "or decoder's folder, as decoder=vae"
+        f"{said}: expected NAME=MS, as decoder=540, or the text encoder's or decoder's folder, as "
+        "decoder=vae"
     )
 
 

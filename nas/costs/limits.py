@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from nas.costs.contract import Costs, Meter, Sized
-from nas.costs.fixed_parts import FixedPart, PartFolder
+from nas.costs.fixed_parts import FixedPart, PartFolder, plain_name
 from nas.problem.goal import FRONT, Goal
 from nas.problem.problem import Matrix, Objective, Problem, Vector
 from search_spaces import Architecture, InputError, SearchSpace
@@ -52,7 +52,7 @@ class Budget:
         if self.steps < 1:
             raise InputError(f"steps must be at least 1; found {self.steps}")
         names = [part.name for part in self.parts or ()]
-        if len(set(names)) < len(names):
+        if len({plain_name(name) for name in names}) < len(names):
             raise InputError(f"a part of the pipeline is given twice: {', '.join(names)}")
         for name in ("parameters", "memory_mb", "energy_mj"):
             limit = getattr(self, name)

@@ -17,6 +17,7 @@ from temporal_bundle import sha256
 from temporal_bundle.manifest import one_line
 
 FORMAT, VERSION, MAJOR = "temporal-nas/pipeline", "1.0", 1
+FOR_PEOPLE = {"run.py", "README.md"}  # which an app begins from, and git may write anew
 LEFT_BEHIND = {"__pycache__", ".DS_Store"}  # by Python and by the Finder
 SEAL = "sha256"  # of the manifest itself
 MANIFEST = "pipeline.json"
@@ -39,18 +40,22 @@ def write_manifest(folder: Path, content: Json) -> Json:
 
 
 def strangers(folder: Path) -> list[str]:
-    """The files in a pipeline's folder that its export did not write: a user's own.
+    """The files in a pipeline's folder that are not as its export wrote them: a user's own.
 
     Raises:
         InputError: no pipeline, or none that can be read.
     """
     listed = document.read(folder / MANIFEST, FORMAT, MAJOR).get("files")
-    known = {MANIFEST, *(listed if isinstance(listed, dict) else ())}
+    known = listed if isinstance(listed, dict) else {}
+
+    def ours(name: str, path: Path) -> bool:
+        return name == MANIFEST or (path.is_file() and known.get(name) == sha256(path))
+
     paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    inside = sorted(path.relative_to(folder) for path in paths)
+    inside = sorted((path.relative_to(folder), path) for path in paths)
     return [
-        path.as_posix() for path in inside
-        if path.as_posix() not in known and not LEFT_BEHIND & {*path.parts}
+        place.as_posix() for place, path in inside
+        if not LEFT_BEHIND & {*place.parts} and not ours(place.as_posix(), path)
     ]  # fmt: skip
 
 
@@ -62,7 +67,7 @@ def sealed(manifest: Json) -> Json:
 
 
 def read_pipeline(folder: Path) -> Json:
-    """The manifest of a pipeline's folder; it and the files are as they were written.
+    """The manifest of a pipeline's folder; it and what is run are as they were written.
 
     Raises:
         InputError: no pipeline, a newer one, a missing or a changed file.
@@ -74,6 +79,8 @@ def read_pipeline(folder: Path) -> Json:
         raise InputError(f"{file}: is not what was exported; export the pipeline again")
     for name, wanted in manifest["files"].items():
         path = folder / name
+        if name in FOR_PEOPLE:
+            continue
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{path}: is missing, and {MANIFEST} lists it; export it again")
         if sha256(path) != wanted:

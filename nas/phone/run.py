@@ -10,20 +10,29 @@ Shapes: B clips (one), C channels, T frames, H x W; L tokens.
 
 import argparse
 import hashlib
+import importlib
 import io
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+NEEDED = ("coremltools", "tokenizers", "av")  # and numpy
+INSTALL = "pip install --upgrade coremltools numpy tokenizers av"
+try:
+    import numpy as np
+except Exception as error:  # of whatever an installation lacks
+    print(f"run.py: numpy: {' '.join(str(error).split())}; {INSTALL}", file=sys.stderr)
+    sys.exit(2)
 
 FOLDER = Path(__file__).resolve().parent
 FORMAT, MAJOR = "temporal-nas/pipeline", "1"
+FOR_PEOPLE = {"run.py", "README.md"}  # which may be changed
 CODEC, OPTIONS, OTHER_CODEC = "libx264", {"crf": "18"}, "mpeg4"
 # Of all units, some Macs abort: the Neural Engine with the CPU beside it is what is asked for.
 UNITS = ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")
@@ -36,7 +45,7 @@ class PipelineError(Exception):
 
 
 def read_pipeline(folder: Path) -> dict[str, Any]:
-    """pipeline.json, once it and every file that it lists were found to be as they were written."""
+    """pipeline.json, once it, the packages and the tokenizer were found to be as written."""
     file = folder / "pipeline.json"
     try:
         pipeline = json.loads(file.read_text(encoding="utf-8"))
@@ -51,6 +60,8 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
         raise PipelineError(f"{file}: is not what was exported; export the pipeline again")
     for name, wanted in listed.items():
         path = folder / name
+        if name in FOR_PEOPLE:
+            continue
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             raise PipelineError(f"{name}: is missing; export the pipeline again")
         if _sha256(path) != wanted:
@@ -141,16 +152,16 @@ def sample(
     for time_now, after in zip(said["times"], [*said["times"][1:], 0.0], strict=True):
         time_B = np.array([time_now], np.float32)
         velocity = denoise(x, time_B, context)
-        if said["kind"] == "leap":  # a guess of the clip, noised again
-            x = x - time_now * velocity
-            if after:
-                mixed = np.float32(after)
-                x = (1 - mixed) * x + mixed * draw()
-            continue
         if guidance != 1:
             nothing = denoise(x, time_B, free)
             velocity = nothing + guidance * (velocity - nothing)
-        x = x + (after - time_now) * velocity
+        if said["kind"] == "follow":
+            x = x + (after - time_now) * velocity
+            continue
+        x = x - time_now * velocity  # a leap: a guess of the clip, noised again
+        if after:
+            mixed = np.float32(after)
+            x = (1 - mixed) * x + mixed * draw()
     return x
 
 
@@ -207,21 +218,25 @@ def video(
     return frames
 
 
-def write_mp4(path: Path, frames: Array, fps: float) -> None:
-    """Write an MP4, whole or not at all."""
+def film(path: Path, frames: Array, fps: float) -> bytes:
+    """An MP4 of frames (T, H, W, 3), to be written there."""
     import av
 
     try:
-        data = mp4_bytes(frames, fps)
+        return mp4_bytes(frames, fps)
     except (av.FFmpegError, ValueError) as error:
         raise PipelineError(f"{path}: FFmpeg makes no video of it: {_line(error)}") from None
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from None
+        raise _unwritable(path, error) from None
 
 
 def mp4_bytes(frames: Array, fps: float) -> bytes:
@@ -244,10 +259,21 @@ def mp4_bytes(frames: Array, fps: float) -> bytes:
 
 def check(given: argparse.Namespace) -> None:
     """Refuse what cannot be made before anything is."""
-    if given.out.suffix.lower() != ".mp4" or not given.out.parent.is_dir():
-        raise PipelineError(f"--out {given.out}: give a name that ends in .mp4, in a folder")
+    out = given.out
+    if out.suffix.lower() != ".mp4" or not out.parent.is_dir() or out.is_dir():
+        raise PipelineError(f"--out {out}: give a name that ends in .mp4, in a folder")
     if given.seed < 0:
         raise PipelineError(f"--seed {given.seed}: give a whole number from 0")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    for name in NEEDED:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # an old one beside a new numpy may raise anything
+            raise PipelineError(f"{name}: is not to be had: {_line(error)}; {INSTALL}") from None
 
 
 def main() -> None:
@@ -262,20 +288,25 @@ def main() -> None:
         check(given)
         prompt = plain(given.prompt)
         pipeline = read_pipeline(FOLDER)
+        said = pipeline["video"]
+        black = np.zeros((1, said["height"], said["width"], 3), np.uint8)
+        film(given.out, black, said["fps"])  # or FFmpeg says so now, not after minutes
         frames = video(FOLDER, pipeline, prompt, given.seed, given.units)
-        write_mp4(given.out, frames, pipeline["video"]["fps"])
+        write(given.out, film(given.out, frames, said["fps"]))
     except PipelineError as error:
         sys.exit(_refused(str(error)))
     except KeyError as error:
         sys.exit(_refused(f"pipeline.json: says nothing of {error}; export the pipeline again"))
-    except ImportError as error:
-        sys.exit(_refused(f"{error}; pip install coremltools numpy tokenizers av"))
     count, height, width = frames.shape[:3]
     print(f"{given.out}: {count} frames, {width} x {height} pixels")
 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unwritable(path: Path, error: OSError) -> PipelineError:
+    return PipelineError(f"{path}: cannot be written: {error.strerror}")
 
 
 def _refused(text: str) -> int:

@@ -17,6 +17,7 @@ from latency.coreml.palette import BITS
 from nas.bundle import Bundle
 from nas.bundle.runnable import Runnable
 from nas.export import WEIGHTS_KEY, ExportReport, export_network, peak_gb
+from nas.phone.calls import priced
 from nas.phone.manifest import MANIFEST, strangers, write_manifest
 from nas.phone.parts import DECODER, DENOISER, TEXT, Parts, open_parts
 from nas.progress import Progress
@@ -97,7 +98,7 @@ def check_target(out: Path, palettise: int, *, replace: bool) -> None:
 
     Raises:
         InputError: something else stands there, a pipeline that was not to be replaced, or one with
-            files of a user's own beside it.
+            files of a user's own beside it or in it.
     """
     if palettise and palettise not in BITS:
         raise InputError(f"`palettise={palettise}`: give {', '.join(map(str, BITS))}")
@@ -110,8 +111,8 @@ def check_target(out: Path, palettise: int, *, replace: bool) -> None:
     if own := strangers(out):
         more = f" and {len(own) - 1} more" if own[1:] else ""
         raise InputError(
-            f"{out / own[0]}{more}: no part of the pipeline there, and would be lost with it; move "
-            "it elsewhere, or give another `out=`"
+            f"{out / own[0]}{more}: not as the pipeline was exported there, and would be lost with "
+            "it; move it elsewhere, or give another `out=`"
         )
 
 
@@ -153,6 +154,7 @@ def export_pipeline(
         write_tokenizer(folder / WORDS, parts.text.tokenizer, wishes.text_encoder)
         shutil.copyfile(BESIDE / RUN, folder / RUN)
         content = _content(folder, parts, frames, wishes)
+        content |= priced(bundle, wishes.sampler.calls)
         (folder / README).write_text(_readme(content), encoding="utf-8")
         manifest = write_manifest(folder, content)
         check_target(out, wishes.palettise, replace=replace)  # minutes later: a video, perhaps
@@ -170,7 +172,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
                 raise InputError(str(error).replace(str(folder), str(out))) from None
     except OSError as error:
         raise InputError(
-            f"{out}: cannot be written ({error.strerror or error}); nothing was left there"
+            f"{out}: cannot be written ({error.strerror or error}); nothing was changed there"
         ) from None
 
 

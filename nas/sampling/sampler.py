@@ -21,7 +21,7 @@ class Sampler:
         kind: `follow`, Euler steps along the velocity; or `leap`, a guess of the clip at each time,
             noised again to the next.
         times: of the network's calls, from noise.
-        guidance: of `follow`; 1 for none, else the network is called twice a step.
+        guidance: of either; 1 for none, else the network is called twice a step.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Sampler:
     ) -> Tensor:
         """Clips (B, C, T, H, W) of noise as `draw` makes it; a leap draws more on the way."""
         if self.kind == "leap":
-            return leap(denoiser, draw(), context_BLC, self.times, draw)
+            return leap(denoiser, draw(), context_BLC, self.times, draw, self.guidance, empty_LC)
         return generate(denoiser, draw(), context_BLC, self.times, self.guidance, empty_LC)
 
 

@@ -10,12 +10,13 @@ import shutil
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from search_spaces.files.errors import InputError
+from search_spaces.files.errors import InputError, LeftBehindWarning
 from search_spaces.files.git_lfs import refuse_pointer
 from search_spaces.files.targets import file_target, folder_target, made_folder
 
@@ -60,15 +61,27 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Put a whole folder where another may stand; no reader ever sees a half of either."""
+    """Put a whole folder where another may stand; no reader ever sees a half of either.
+
+    Where the new one cannot be put there, the other comes back. Where that cannot be removed
+    afterwards, a `LeftBehindWarning` names what is left of it.
+    """
     target = folder_target(path)
-    if target.exists():
-        old = new.with_name(f"{new.name}.old")
+    if not target.exists():
+        new.rename(target)
+        return
+    old = new.with_name(f"{new.name}.old")
+    try:
         target.rename(old)
         new.rename(target)
-        shutil.rmtree(old)
-    else:
-        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():
+        line = f"{old}: what stood at {path} before; it cannot be removed whole, remove it yourself"
+        warnings.warn(line, LeftBehindWarning, stacklevel=2)
 
 
 @contextmanager

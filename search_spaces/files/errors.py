@@ -7,3 +7,7 @@ class InputError(ValueError):
     A field that mends it is spelled as Python does, between backticks: `steps=8`, or `out=` for any
     value. The command line, which alone knows flags, spells them so (nas/cli/flags.py).
     """
+
+
+class LeftBehindWarning(UserWarning):
+    """Something that was to be removed is still there; its text is one line that names it."""

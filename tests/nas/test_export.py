@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Call
-from torch import Tensor
+from torch import Tensor, nn
 
 from latency import read_package
 from latency.coreml.chunks import split, split_to_fit
-from latency.coreml.convert import Exported, export_program
+from latency.coreml.convert import Exported, convert, export_program
 from latency.coreml.package import CHAIN, open_package
-from latency.coreml.palette import BITS, kmeans_palette
+from latency.coreml.palette import BITS, float16_mb, kmeans_palette, palettise
 from latency.tracing.tracing import trace
 from nas import bundle
 from nas.bundle.folder import VIDEO_INPUTS as INPUTS
@@ -227,6 +227,37 @@ def test_palettes_are_near_and_small(bits: int) -> None:
     for special in (np.zeros(4096, np.float16), np.float16([1, -1] * 2048)):
         table, indices = kmeans_palette(special, bits)
         np.testing.assert_array_equal(table[indices], special)
+
+
+class Narrow(nn.Module):
+    """Weights whose channels are no multiples of 16: 20, 17, 30 (of a transposed one), 100, 36."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(8, 20, 5), nn.Conv2d(20, 17, 5), nn.ConvTranspose2d(17, 30, 5)
+        )
+        self.linear, self.product = nn.Linear(30, 100), nn.Parameter(torch.randn(100, 36))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(self.layers(x).mean((2, 3))) @ self.product
+        return out
+
+
+@pytest.mark.slow
+def test_weights_of_any_channels_are_palettised(tmp_path: Path) -> None:
+    """Into 4 bits, too, where coremltools' groups of 16 channels leave these as they are."""
+    torch.manual_seed(0)
+    network = Narrow().eval()
+    model = convert(network, [torch.zeros(1, 8, 16, 16)])
+    large = sum(p.numel() for p in network.parameters() if p.dim() > 1)
+    small = sum(p.numel() for p in network.parameters() if p.dim() == 1) + 36  # a product's zeros
+    for bits in BITS:
+        palettise(model, bits).save(str(tmp_path / f"{bits}.mlpackage"))
+        found = open_package(tmp_path / f"{bits}.mlpackage")
+        assert float16_mb(found) == pytest.approx(2 * small / 1e6)
+        palettes = 5 * 2 * 2**bits if bits > 4 else 2 * 16 * (2 + 1 + 2 + 10 + 3)  # 1: of 17
+        assert found.workload.weight_bytes == 2 * small + math.ceil(large * bits / 8) + palettes
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from examples.tiny_pipeline import write_bundle, write_parts
 from examples.tiny_text_encoder import CONFIG, write_pipeline
 from latency.coreml.package import open_package
 from nas.bundle import Bundle
+from nas.phone.calls import calls_in_words, priced
 from nas.phone.manifest import hashes, read_pipeline, sealed
 from nas.phone.parts import stretch
 from nas.progress import Progress
@@ -53,9 +55,9 @@ PROMPT = "the red one and the caf\u00e9"
 LIGHT = ("coremltools", "numpy", "tokenizers", "av")
 
 
-def tune(path: Path) -> None:
+def tune(path: Path, **changes: object) -> None:
     """Leave tuned weights that are near those of the search."""
-    write_tuning(path)
+    write_tuning(path, **changes)
     weights = {n: 1.05 * w for n, w in load_file(path / "weights.safetensors").items()}
     save_file(weights, path / "finetuned.safetensors")
     said = json.loads((path / "finetuned.json").read_text())
@@ -224,9 +226,26 @@ def test_a_pipeline_is_exported_whole(of_latents: Path, call: Call) -> None:
     code, printed, said = call("show", str(of_latents))
     assert code == 0, said
     assert "text_encoder.mlpackage" in printed
+    assert "\nnetwork calls for a clip: 4\n" in printed, "nothing is known of a search"
     readme = (of_latents / "README.md").read_text()
     assert "2 steps of `follow`, guidance 3: two calls a step" in readme
     assert "2 of 5 frames a call" in readme
+
+
+def test_more_calls_than_a_search_counted_are_told(finished_run: Path) -> None:
+    searched = Bundle.load(finished_run / "bundle")
+    told = searched.latency
+    found = priced(searched, 4)
+    assert found["budget"] == {"calls": 4, "latency_ms": told["pipeline_ms"]}
+    assert found["predicted"]["latency_ms"] == pytest.approx(told["pipeline_ms"])
+    more = priced(searched, 50)["predicted"]
+    assert more["latency_ms"] == pytest.approx(
+        told["pipeline_ms"] + 46 * told["network"]["latency_ms"]
+    )
+    assert more["low_ms"] < more["latency_ms"] < more["high_ms"]
+    line = calls_in_words({"denoiser": {"calls": 50}, **priced(searched, 50)})
+    assert line.startswith("50, predicted to take ")
+    assert f"; the search's budget counted 4, {told['pipeline_ms']:.5g} ms" in line
 
 
 @pytest.mark.parametrize("tuned", [False, True])
@@ -265,6 +284,26 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
         assert film.streams.video[0].average_rate == pipeline["video"]["fps"]
 
 
+def test_a_leap_is_guided_here_and_on_a_phone(
+    made: Given, of_pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a training package other than ours may ask for."""
+    shutil.copytree(made.pixels, tmp_path / "guided")
+    asked = {"kind": "leap", "times": [1, 0.5], "guidance": 3}
+    tune(tmp_path / "guided", sampler=asked)
+    networks, calls = networks_of(made, made.pixels, tuned=True), []
+    networks["denoiser"].register_forward_hook(lambda *_: calls.append(1))
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_pixels, networks))
+    pipeline = read_pipeline(of_pixels) | {"sampler": asked}
+    frames = loaded(of_pixels).video(of_pixels, pipeline, PROMPT, 3)
+    wanted = sampled(made, str(tmp_path / "guided"), tuned=True, seed=3)
+    assert np.abs(frames.astype(int) - wanted.astype(int)).max() <= 1
+    alone = sampled(made, made.pixels, tuned=True, seed=3)
+    assert np.abs(frames.astype(int) - alone.astype(int)).mean() > 1
+    sampler = sampler_of(Bundle.load(tmp_path / "guided"), tuned=True, steps=None, guidance=None)
+    assert len(calls) == sampler.calls == 4
+
+
 def test_run_says_in_a_line_what_it_cannot_do(
     of_pixels: Path, made: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -282,11 +321,16 @@ def test_run_says_in_a_line_what_it_cannot_do(
         return capsys.readouterr().err.splitlines()[-1]
 
     run = loaded(of_pixels)
+    Path(tmp_path / "clip.mp4").mkdir()
+    assert refused(run, "one").startswith("run.py: --out ")
+    Path(tmp_path / "clip.mp4").rmdir()
     assert refused(run, "half \ud800") == (
         "run.py: the prompt: is no Unicode text: surrogates not allowed"
     )
-    monkeypatch.setattr(run, "OPTIONS", {"crf": "18", "preset": "none such"})
-    assert "clip.mp4: FFmpeg makes no video of it" in refused(run, "one")
+    with monkeypatch.context() as broken:
+        broken.setattr(run, "OPTIONS", {"crf": "18", "preset": "none such"})
+        said = refused(run, "one")
+    assert "clip.mp4: FFmpeg makes no video of it" in said
     with torch.no_grad():
         next(iter(networks["denoiser"].parameters())).fill_(math.nan)
     assert refused(run, "one").startswith("run.py: denoiser.mlpackage: makes numbers that are not")
@@ -296,6 +340,27 @@ def test_run_says_in_a_line_what_it_cannot_do(
     (folder / "pipeline.json").write_text(json.dumps(sealed({**pipeline, "files": hashes(folder)})))
     said = refused(loaded(folder), "one")
     assert said.startswith("run.py: tokenizer/tokenizer.json: this version of tokenizers does not")
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_is_not_installed_is_said_before_anything_runs(
+    name: str, of_pixels: Path, tmp_path: Path
+) -> None:
+    """An old coremltools beside a new numpy raises an AttributeError."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / f"{name}.py").write_text("raise AttributeError('np.thing\\nis gone')")
+    fine = "" if name == "coremltools" else "import sys; sys.modules['coremltools'] = sys\n"
+    code = f"{fine}import runpy; runpy.run_path({str(of_pixels / 'run.py')!r}, run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--prompt", "one", "--out", "clip.mp4"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "old")},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"run.py: {name}: ")
+    assert "np.thing is gone; pip install --upgrade coremltools" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_prompts_become_the_same_ids(of_latents: Path, made: Given) -> None:
@@ -398,6 +463,10 @@ def test_what_is_not_as_it_was_exported_is_refused(
     assert not (tmp_path / "clip.mp4").exists()
     with pytest.raises(InputError, match="no such file"):
         read_pipeline(tmp_path)
+    shutil.copytree(of_latents, folder := tmp_path / "an app")
+    for name in ("run.py", "README.md"):  # whoever builds on them may
+        (folder / name).write_bytes((folder / name).read_bytes().replace(b"\n", b"\r\n"))
+    assert loaded(folder).read_pipeline(folder)["files"] == read_pipeline(folder)["files"]
 
 
 def test_parts_that_do_not_belong_are_refused(
@@ -421,6 +490,9 @@ def test_parts_that_do_not_belong_are_refused(
     for name in ("__pycache__/run.pyc", ".DS_Store", "clip.mp4", "tokenizer/clip2.mp4"):
         (tmp_path / "filmed" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "filmed" / name).write_text("not ours")
+    shutil.copytree(of_latents, tmp_path / "edited")
+    with (tmp_path / "edited" / "run.py").open("a") as script:
+        script.write("# mine\n")
     text = ["--text-encoder", str(made.folder / "text")]
     before = sorted(path.name for path in tmp_path.iterdir())
     cases: list[tuple[str, list[str], str]] = [
@@ -440,8 +512,10 @@ def test_parts_that_do_not_belong_are_refused(
         ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
         ("holds something else than a pipeline", made.words, "taken"),
         ("stands there already; give another --out, or --replace", made.words, "before"),
-        ("filmed/clip.mp4 and 1 more: no part of the pipeline", [*made.words, "--replace"],
-         "filmed"),
+        ("filmed/clip.mp4 and 1 more: not as the pipeline was exported there",
+         [*made.words, "--replace"], "filmed"),
+        ("edited/run.py: not as the pipeline was exported there", [*made.words, "--replace"],
+         "edited"),
     ]  # fmt: skip
     for says, words, out in cases:
         code, printed, said = call("export", made.latents, "--pipeline", *words, "--out", out)

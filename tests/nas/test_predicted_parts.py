@@ -143,8 +143,21 @@ def test_parts_of_another_network_are_refused(
     with pytest.raises(InputError, match="only text encoder and decoder are predicted"):
         PartFolder("checker", text.path)
     assert parse_part(f"Decoder={decoder.path}") == replace(decoder, name="Decoder")
-    with pytest.raises(InputError, match="or the text encoder's or decoder's folder"):
+    with pytest.raises(InputError, match="of the pipeline: no such folder: nowhere; give one, or"):
         parse_part("decoder=nowhere")
+    with pytest.raises(InputError, match="or the text encoder's or decoder's folder"):
+        parse_part("checker=nowhere")
+
+
+def test_parts_are_spelled_as_people_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "vae").mkdir()
+    assert parse_part("decoder=~/vae") == PartFolder("decoder", str(tmp_path / "vae"))
+    with pytest.raises(InputError, match=f"no such folder: {tmp_path}/gone"):
+        parse_part("text-encoder=~/gone")
+    again = ("text-encoder=540", "Text_Encoder=10")
+    with pytest.raises(InputError, match="given twice: text-encoder, Text_Encoder"):
+        Budget(parts=tuple(map(parse_part, again)))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Nothing but ordinary files and folders is replaced, and what a link leads to is followed."""
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -11,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from search_spaces import InputError
-from search_spaces.files.document import replacing, replacing_folder, write_atomically
+from search_spaces.files.document import (
+    replace_folder,
+    replacing,
+    replacing_folder,
+    write_atomically,
+)
+from search_spaces.files.errors import LeftBehindWarning
 from search_spaces.files.targets import file_target, folder_target
 
 
@@ -141,6 +148,29 @@ def test_what_fails_midway_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         half()
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "old")]
+
+
+def test_a_folder_that_cannot_be_replaced_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "stands").mkdir()
+    (tmp_path / "stands" / "a").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "gone", tmp_path / "stands")
+    assert [*held(tmp_path)] == ["stands"]
+    assert (tmp_path / "stands" / "a").read_text() == "old"
+
+
+def test_what_cannot_be_removed_is_named_and_does_not_undo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file in use on NFS cannot; a test that root runs has no folder of that kind."""
+    (tmp_path / "stands").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with (
+        pytest.warns(LeftBehindWarning, match=rf"\.old: what stood at {tmp_path}/stands before"),
+        replacing_folder(tmp_path / "stands") as temporary,
+    ):
+        (temporary / "new").touch()
+    assert (tmp_path / "stands" / "new").exists()
 
 
 def test_the_file_that_is_printed_to_is_not_taken_away(tmp_path: Path) -> None:
