@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--budgets", type=float, nargs="+", default=(0.5, 0.2))
+    parser.add_argument("--budgets", type=float, nargs="*", default=(1.0, 0.5, 0.2))
     given = parser.parse_args()
     bundle = open_bundle(given.bundle)
     torch.manual_seed(0)
@@ -46,7 +46,7 @@ def main() -> None:
     module = bundle.denoiser(bundle.weights("searched"), "cpu")
     ways: dict[str, Way] = {"all kept": module, "checkpointing": segmented(module)}
     begun = dict.fromkeys(ways, 0.0)
-    for budget in (1.0, *given.budgets):
+    for budget in given.budgets:
         name = f"compiled, budget {budget:g}"
         ways[name], begun[name] = compiled(module, budget, inputs)
     taken: dict[str, list[float]] = {name: [] for name in ways}
