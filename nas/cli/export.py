@@ -52,7 +52,9 @@ def export(
     ] = 0,
     chunks: Annotated[
         int,
-        typer.Option(min=1, help="Split in so many packages, in a folder that ends in .chunks."),
+        typer.Option(
+            min=1, help="Split the network in so many packages, in a folder that ends in .chunks."
+        ),
     ] = 1,
     chunk_mb: Annotated[
         float | None, typer.Option(help="Split so that no package has more MB of weights.")
@@ -105,9 +107,9 @@ def export(
         "fps": fps,
     }
     if pipeline:
-        if chunks > 1 or chunk_mb is not None:
-            raise InputError("--pipeline: takes neither --chunks nor --chunk-mb")
-        asked |= {"space": space, "palettise": palettise}
+        asked |= {
+            "space": space, "palettise": palettise, "chunks": chunks, "chunk_mb": chunk_mb,
+        }  # fmt: skip
         _pipeline(bundle, out, weights, asked, replace=replace, json=json)
         return
     if strange := [name for name, value in asked.items() if value is not None]:

@@ -74,7 +74,7 @@ def _print(report: "PipelineReport", wishes: "Wishes") -> None:
         ["part", ">MB", ">products", ">GFLOPs a call", ">calls", ">seconds"],
         (
             (
-                part.packages[0].name,
+                report.manifest[name]["package"],
                 f"{part.size_mb:.1f}",
                 part.products,
                 f"{part.flops / 1e9:.2f}",

@@ -117,31 +117,43 @@ def plain(text: str) -> str:
 
 
 def load(folder: Path, said: dict[str, Any], units: str) -> Predict:
-    """A package as a function of its inputs, in their order."""
+    """A package as a function of its inputs, in their order; or chunks, one after the other."""
     import coremltools
 
-    name = said["package"]
-    try:
-        unit = getattr(coremltools.ComputeUnit, units)
-        model = coremltools.models.MLModel(str(folder / name), compute_units=unit)
-    except Exception as error:
-        raise PipelineError(f"{name}: Core ML does not load it: {_line(error)}") from None
+    models = []
+    for each in said.get("chunks", [said]):
+        try:
+            unit = getattr(coremltools.ComputeUnit, units)
+            model = coremltools.models.MLModel(str(folder / each["package"]), compute_units=unit)
+        except Exception as error:
+            raise PipelineError(
+                f"{each['package']}: Core ML does not load it: {_line(error)}"
+            ) from None
+        models.append((each, model))
 
     def predict(*values: Array) -> Array:
-        given = {i["name"]: value for i, value in zip(said["inputs"], values, strict=True)}
-        try:
-            (found,) = model.predict(given).values()
-        except Exception as error:
-            raise PipelineError(f"{name}: Core ML does not run it: {_line(error)}") from None
-        answer = np.asarray(found, np.float32)
-        if not np.isfinite(answer).all():
-            raise PipelineError(
-                f"{name}: makes numbers that are not finite, beyond what float16 holds; try "
-                "--units CPU_ONLY, or export other weights"
-            )
-        return answer
+        known = {i["name"]: value for i, value in zip(said["inputs"], values, strict=True)}
+        for each, model in models:
+            given = {i["name"]: known[i["name"]] for i in each["inputs"]}
+            known |= _predicted(each["package"], model, given)
+        return known[said["outputs"][0]["name"]]
 
     return predict
+
+
+def _predicted(name: str, model: Any, given: dict[str, Array]) -> dict[str, Array]:
+    """What a package answers, by the names of its outputs."""
+    try:
+        found = model.predict(given)
+    except Exception as error:
+        raise PipelineError(f"{name}: Core ML does not run it: {_line(error)}") from None
+    answers = {output: np.asarray(value, np.float32) for output, value in found.items()}
+    if not all(np.isfinite(answer).all() for answer in answers.values()):
+        raise PipelineError(
+            f"{name}: makes numbers that are not finite, beyond what float16 holds; try "
+            "--units CPU_ONLY, or export other weights"
+        )
+    return answers
 
 
 def sample(

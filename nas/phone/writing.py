@@ -15,8 +15,9 @@ from latency.coreml.lint import Lint, merged
 from latency.coreml.package import open_package
 from latency.coreml.palette import BITS
 from nas.bundle import Bundle
+from nas.bundle.folder import VIDEO_INPUTS
 from nas.bundle.runnable import Runnable
-from nas.export import WEIGHTS_KEY, ExportReport, export_network, peak_gb
+from nas.export import CHUNKS, WEIGHTS_KEY, ExportReport, export_network, peak_gb
 from nas.phone.calls import priced
 from nas.phone.manifest import MANIFEST, strangers, write_manifest
 from nas.phone.parts import DECODER, DENOISER, TEXT, Parts, open_parts
@@ -48,6 +49,8 @@ class Wishes:
         fps: frames a second of the video.
         palettise: bits of a weight, 8, 6 or 4; 0 for float16.
         decoder_mb: the most that the decoder may take, weights as float16; None for frame by frame.
+        chunks: of the denoiser: in how many packages.
+        chunk_mb: of it: instead, the most MB of weights in each.
         space: the bundle's, where operators are a user's own.
     """
 
@@ -59,6 +62,8 @@ class Wishes:
     fps: float = 8
     palettise: int = 0
     decoder_mb: float | None = None
+    chunks: int = 1
+    chunk_mb: float | None = None
     space: TemporalSpace | None = None
 
     def __post_init__(self) -> None:
@@ -140,16 +145,20 @@ def export_pipeline(
     done: dict[str, ExportReport] = {}
     with _new_folder(out) as folder:
         for name, network in _networks(bundle, parts, frames, wishes):
-            notes = {WEIGHTS_KEY: json.dumps(wishes.weights)} if name == DENOISER else {}
+            of_denoiser: dict[str, Any] = {
+                "notes": {WEIGHTS_KEY: json.dumps(wishes.weights)},
+                "chunks": wishes.chunks,
+                "chunk_mb": wishes.chunk_mb,
+            }
             report = export_network(
                 network,
                 folder / f"{name}.mlpackage",
                 palettise=wishes.palettise,
-                notes=notes,
                 progress=progress,
                 title=f"{name.replace('_', ' ')} to Core ML",
+                **(of_denoiser if name == DENOISER else {}),
             )
-            final = tuple(out / package.name for package in report.packages)
+            final = tuple(out / package.relative_to(folder) for package in report.packages)
             done[name] = dataclasses.replace(report, packages=final)
         write_tokenizer(folder / WORDS, parts.text.tokenizer, wishes.text_encoder)
         shutil.copyfile(BESIDE / RUN, folder / RUN)
@@ -207,7 +216,7 @@ def _content(folder: Path, parts: Parts, frames: int, wishes: Wishes) -> Json:
             "file": f"{WORDS}/{WHOLE}",
             **{name: getattr(words, name) for name in ("begin", "end", "pad", "length")},
         },
-        DENOISER: {**_package(folder, DENOISER), "calls": sampler.calls},
+        DENOISER: {**_denoiser(folder), "calls": sampler.calls},
         DECODER: None if decoder is None else {**_package(folder, DECODER), **decoding},
         "sampler": {
             "kind": sampler.kind,
@@ -229,6 +238,21 @@ def _content(folder: Path, parts: Parts, frames: int, wishes: Wishes) -> Json:
         "palettised": wishes.palettise,
         "weights": wishes.weights,
         "versions": versions(),
+    }
+
+
+def _denoiser(folder: Path) -> Json:
+    """The same of the denoiser, which may be chunks that run one after the other."""
+    if not (chunks := folder / f"{DENOISER}{CHUNKS}").is_dir():
+        return _package(folder, DENOISER)
+    count = len(list(chunks.glob("*.mlpackage")))
+    parts = [_package(folder, f"{chunks.name}/chunk{place}") for place in range(count)]
+    taken = {each["name"]: each for part in parts for each in part["inputs"]}
+    return {
+        "package": chunks.name,
+        "chunks": parts,
+        "inputs": [taken[name] for name in VIDEO_INPUTS],
+        "outputs": [each for each in parts[-1]["outputs"] if each["name"] == "output"],
     }
 
 

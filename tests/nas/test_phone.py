@@ -30,6 +30,8 @@ from torch import nn
 
 from examples.tiny_pipeline import write_bundle, write_parts
 from examples.tiny_text_encoder import CONFIG, write_pipeline
+from latency.coreml.chunks import split
+from latency.coreml.convert import export_program
 from latency.coreml.package import open_package
 from nas.bundle import Bundle
 from nas.phone.calls import calls_in_words, priced
@@ -138,7 +140,7 @@ def loaded(folder: Path) -> Any:
 
 def stand_in(folder: Path, networks: dict[str, nn.Module]) -> ModuleType:
     """A coremltools that computes with torch what packages hold, called as they want to be."""
-    packages = {path.stem: open_package(path) for path in folder.glob("*.mlpackage")}
+    packages = {path.stem: open_package(path) for path in folder.rglob("*.mlpackage")}
 
     class Model:
         def __init__(self, path: str, compute_units: str) -> None:
@@ -155,9 +157,10 @@ def stand_in(folder: Path, networks: dict[str, nn.Module]) -> ModuleType:
                 assert given[each.name].dtype == (np.int32 if each.type == "int32" else np.float32)
             values = [torch.from_numpy(value) for value in given.values()]
             found = self.network(*(v.long() if v.dtype == torch.int32 else v for v in values))
-            (output,) = self.opened.outputs
-            assert found.shape == output.shape
-            return {output.name: found.numpy()}
+            answers = found if isinstance(found, tuple) else (found,)
+            outputs = self.opened.outputs
+            assert [answer.shape for answer in answers] == [output.shape for output in outputs]
+            return {o.name: answer.numpy() for o, answer in zip(outputs, answers, strict=True)}
 
     fake: Any = ModuleType("coremltools")
     fake.ComputeUnit = SimpleNamespace(CPU_AND_NE="CPU_AND_NE")
@@ -282,6 +285,29 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     assert np.array_equal(frames_of(out), wanted), "the film that nas sample writes of them"
     with av.open(out) as film:
         assert film.streams.video[0].average_rate == pipeline["video"]["fps"]
+
+
+def test_chunks_of_a_network_run_one_after_the_other(
+    made_once: Made, made: Given, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    text = ["--text-encoder", str(made.folder / "text"), "--chunks", "2"]
+    folder = exported(made_once, "phone-chunks", made.pixels, "--pipeline", *text)
+    said = read_pipeline(folder)["denoiser"]
+    names = [f"denoiser.chunks/chunk{place}.mlpackage" for place in range(2)]
+    assert [each["package"] for each in said["chunks"]] == names
+    told = json.loads((folder.parent / "told.json").read_text())["parts"]["denoiser"]
+    assert told["packages"] == [f"phone/{name}" for name in names]
+    assert "2 packages that run one after the other" in (folder / "README.md").read_text()
+    networks, of = networks_of(made, made.pixels, tuned=True), Bundle.load(made.pixels).runnable()
+    whole = export_program(of.module, of.inputs, of.part_of, of.names)
+    networks |= {f"chunk{i}": part.program.module() for i, part in enumerate(split(whole, 2))}
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(folder, networks))
+    frames = loaded(folder).video(folder, read_pipeline(folder), PROMPT, 3)
+    wanted = sampled(made, made.pixels, tuned=True, seed=3)
+    assert np.abs(frames.astype(int) - wanted.astype(int)).max() <= 1
+    code, printed, _ = call("show", str(folder))
+    assert code == 0
+    assert '"denoiser.chunks"' in printed
 
 
 def test_a_leap_is_guided_here_and_on_a_phone(
@@ -508,7 +534,7 @@ def test_parts_that_do_not_belong_are_refused(
         ("--decoder-mb nan: give a", [*made.words, "--decoder-mb", "nan"], "phone"),
         ("--decoder-mb 0: give a", [*made.words, "--decoder-mb", "0"], "phone"),
         ("was made for another space", [*made.words, "--space", "moving_digits"], "phone"),
-        ("takes neither --chunks", [*made.words, "--chunks", "2"], "phone"),
+        ("--chunk-mb: give a size above 0", [*made.words, "--chunk-mb", "0"], "phone"),
         ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
         ("holds something else than a pipeline", made.words, "taken"),
         ("stands there already; give another --out, or --replace", made.words, "before"),
