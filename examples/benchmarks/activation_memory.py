@@ -10,7 +10,7 @@ backward pass, the seconds of both together, and what it took to begin. Needs a 
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +26,7 @@ Way = Callable[..., Any]
 
 
 def main() -> None:
-    """Each way on the same clips, in turn."""
+    """Each way on the same clips."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,32 +44,26 @@ def main() -> None:
         torch.rand(given.clips, *asked),
     )
     module = bundle.denoiser(bundle.weights("searched"), "cpu")
-    ways: dict[str, Way] = {"all kept": module, "checkpointing": segmented(module)}
-    begun = dict.fromkeys(ways, 0.0)
-    for budget in given.budgets:
-        name = f"compiled, budget {budget:g}"
-        ways[name], begun[name] = compiled(module, budget, inputs)
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(given.rounds):
-        for name, way in ways.items():
-            taken[name].append(seconds(way, inputs))
     print(f"{given.clips} clips {shape}; medians of {given.rounds} rounds")
     print(f"{'':24}{'kept, MB':>12}{'a step, s':>12}{'to begin, s':>12}")
-    for name, way in ways.items():
-        numbers = f"{median(taken[name]):>12.3f}{begun[name]:>12.1f}"
-        print(f"{name:24}{kept_mb(way, inputs):>12.1f}{numbers}")
+    tell("all kept", module, module, inputs, given.rounds)
+    tell("checkpointing", segmented(module), module, inputs, given.rounds)
+    for budget in given.budgets:
+        torch._dynamo.reset()  # noqa: SLF001  # it would take the code of the last budget
+        with torch._functorch.config.patch(activation_memory_budget=budget):  # noqa: SLF001
+            tell(
+                f"compiled, budget {budget:g}", torch.compile(module), module, inputs, given.rounds
+            )
 
 
-def compiled(
-    module: torch.nn.Module, budget: float, inputs: tuple[Tensor, ...]
-) -> tuple[Way, float]:
-    """The module, compiled for a share of its activations, and the seconds that took."""
-    start = time.perf_counter()
-    torch._dynamo.reset()  # noqa: SLF001
-    with torch._functorch.config.patch(activation_memory_budget=budget):  # noqa: SLF001
-        way: Way = torch.compile(module)
-        seconds(way, inputs)
-    return way, time.perf_counter() - start
+def tell(
+    name: str, way: Way, module: torch.nn.Module, inputs: tuple[Tensor, ...], rounds: int
+) -> None:
+    """A line of one way; what it takes to begin is the first round beyond the others."""
+    first, *taken = (seconds(way, inputs) for _ in range(rounds + 1))
+    step_s = median(taken)
+    numbers = f"{step_s:>12.3f}{max(0.0, first - step_s):>12.1f}"
+    print(f"{name:24}{kept_mb(way, inputs, module.parameters()):>12.1f}{numbers}", flush=True)
 
 
 def seconds(way: Way, inputs: tuple[Tensor, ...]) -> float:
@@ -79,19 +73,20 @@ def seconds(way: Way, inputs: tuple[Tensor, ...]) -> float:
     return time.perf_counter() - start
 
 
-def kept_mb(way: Way, inputs: tuple[Tensor, ...]) -> float:
+def kept_mb(way: Way, inputs: tuple[Tensor, ...], weights: Iterable[Tensor]) -> float:
     """What a forward pass keeps, each memory counted once; weights and inputs aside."""
     found: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, torch.nn.Parameter):
-            found[storage.data_ptr()] = storage.nbytes()
+        found[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         answer = way(*inputs)
     del answer
+    for tensor in (*inputs, *weights):
+        found.pop(tensor.untyped_storage().data_ptr(), None)
     return sum(found.values()) / 1e6
 
 

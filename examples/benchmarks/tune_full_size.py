@@ -55,7 +55,13 @@ def main() -> None:
         clips = write_clips(work / "clips", space, max(4, given.clips_per_step))
         begun = time.perf_counter()
         train = ("train", bundle, "--data", clips, "--out", work / "run")
-        tried = ("--clips-per-step", given.clips_per_step, "--dry-run", given.tried)
+        tried = (
+            "--clips-per-step",
+            given.clips_per_step,
+            "--dry-run",
+            "--dry-run-steps",
+            given.tried,
+        )
         command = (sys.executable, "-m", "adversarial_finetune", *train, *tried, *flags)
         subprocess.run(list(map(str, command)), check=True)  # noqa: S603
         peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9

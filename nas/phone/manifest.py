@@ -45,11 +45,15 @@ def strangers(folder: Path) -> list[str]:
     Raises:
         InputError: no pipeline, or none that can be read.
     """
-    listed = document.read(folder / MANIFEST, FORMAT, MAJOR).get("files")
+    manifest = document.read(folder / MANIFEST, FORMAT, MAJOR)
+    listed = manifest.get("files")
     known = listed if isinstance(listed, dict) else {}
+    untouched = sealed(manifest)[SEAL] == manifest.get(SEAL)
 
     def ours(name: str, path: Path) -> bool:
-        return name == MANIFEST or (path.is_file() and known.get(name) == sha256(path))
+        return (name == MANIFEST and untouched) or (
+            path.is_file() and known.get(name) == sha256(path)
+        )
 
     paths = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     inside = sorted((path.relative_to(folder), path) for path in paths)

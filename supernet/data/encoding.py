@@ -276,6 +276,11 @@ class Encoding:
         try:
             found = {"autoencoder": index["autoencoder"]["sha256"]}
             found |= {name: index[name] for name in ("height", "width", "fps")}
+            if isinstance(index.get("sources"), str):
+                raise InputError(
+                    f"{out}: was encoded by an older version, which did not note what of; encode "
+                    "again elsewhere (`out=`)"
+                )
             listed = set(index.get("sources") or [entry["file"] for entry in index["files"]])
             if "captions" in index:
                 captions = EncodedCaptions.open(out).index

@@ -136,7 +136,7 @@ def encode_source(
     note = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.shard.json"
     if note.exists():
         found = Encoded(**json.loads(note.read_text(encoding="utf-8")))
-        if all((folder / entry["file"]).exists() for entry, _ in found.films):
+        if found.marks and all((folder / entry["file"]).exists() for entry, _ in found.films):
             return found
     found = _encode_films(coding, folder, _unpacked(source, folder), report)
     found.marks.append(digest)

@@ -9,7 +9,7 @@ from supernet.data.clips import ClipSource
 from supernet.data.digits import MovingDigits
 from supernet.data.latents import INDEX, LatentFolder
 from supernet.data.splits import Split
-from supernet.data.video_folder import VideoFolder
+from supernet.data.video_folder import SUFFIXES, VideoFolder
 
 DIGITS = "digits"
 
@@ -28,7 +28,7 @@ def load_clips(name: str, shape: AnyUNetShape, split: Split) -> ClipSource:
         InputError: nothing of that name, or two things; clips that do not fit the shape, or no
             clips at all.
     """
-    if name == DIGITS and Path(name).is_dir():
+    if name == DIGITS and _holds_clips(Path(name)):
         raise InputError(
             f"data {name!r}: is built in, and a folder stands here, too; give ./{name} for the "
             f"folder, or {MovingDigits.__module__}:{MovingDigits.__name__}"
@@ -43,6 +43,13 @@ def load_clips(name: str, shape: AnyUNetShape, split: Split) -> ClipSource:
             f"data {name!r}: returned a {type(opened).__name__}, which has no clips(count, seed)"
         )
     return opened
+
+
+def _holds_clips(folder: Path) -> bool:
+    """Whether a folder may be meant: it has latents, or videos."""
+    if not folder.is_dir():
+        return False
+    return any(path.name == INDEX or path.suffix.lower() in SUFFIXES for path in folder.iterdir())
 
 
 def _folder(name: str) -> Path:

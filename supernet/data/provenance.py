@@ -15,6 +15,7 @@ from search_spaces.files.document import Json
 from supernet.data.clips import ClipSource, autoencoder_of, empty_context
 
 MADE_WITH = "made_with"
+MOST_FPS = 1000.0  # that a bundle may say
 CHANNELS = 8  # of a token of the empty caption that are kept
 
 
@@ -43,4 +44,5 @@ def empty_states(states_LC: Tensor) -> list[list[float]]:
 def typical_rate(rates: Iterable[object]) -> float | None:
     """The median of films' frames a second; None where none of them is known."""
     known = [rate for rate in rates if isinstance(rate, int | float) and rate > 0]
-    return round(median(known), 3) if known else None
+    usual = round(median(known), 3) if known else 0.0
+    return usual if 0 < usual <= MOST_FPS else None

@@ -66,3 +66,17 @@ def numbers(x_BCTHW: torch.Tensor) -> torch.Tensor:
     """Which frame each frame of clips of `plain` is, (B, T); their width is 24."""
     bits = x_BCTHW.mean(dim=(1, 3))[..., 1::3] > 0
     return (bits * 2 ** torch.arange(8)).sum(-1)
+
+
+def write_undecodable(path: Path, frames: int = 4) -> Path:
+    """A container that is whole, whose packets are no frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 16, 16, "yuvj420p"
+        for number in range(frames):
+            packet = av.Packet(b"\x5a" * 64)
+            packet.stream, packet.pts, packet.dts = stream, number * 40, number * 40
+            packet.time_base = Fraction(1, 1000)
+            container.mux(packet)
+    return path

@@ -139,13 +139,15 @@ def test_digits_and_a_folder_of_that_name_are_told_apart(
     monkeypatch.chdir(tmp_path)
     assert isinstance(load_clips("digits", UNET, "train"), MovingDigits)
     (tmp_path / "digits").mkdir()
+    assert isinstance(load_clips("digits", UNET, "train"), MovingDigits), "nothing is in there"
+    (tmp_path / "digits" / "film.mp4").touch()
     with pytest.raises(
         InputError, match=r"give \./digits for the folder, or supernet\.data"
     ) as said:
         load_clips("digits", UNET, "train")
     built_in = load_clips(str(said.value).rsplit(maxsplit=1)[-1], UNET, "train")
     assert isinstance(built_in, MovingDigits)
-    with pytest.raises(InputError, match="digits: holds no videos"):
+    with pytest.raises(InputError, match="digits: none of its 1 videos can be used"):
         load_clips("./digits", replace(UNET, in_channels=3), "train")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from films import write_video
+from films import write_undecodable, write_video
 from safetensors import safe_open
 
 from examples.tiny_text_encoder import write_model, write_pipeline, write_tokenizer
@@ -177,8 +177,10 @@ def test_what_came_later_is_not_passed_over(place: Path) -> None:
     films, out = place / "films", place / "out"
     for name in ("broken.mkv", "broken.txt"):
         (films / name).write_text("no film")
+    write_undecodable(films / "torn.mkv")
+    (films / "torn.txt").write_text("red")
     plan = encoding(place, uncaptioned="skip")
-    with pytest.warns(SkippedVideoWarning, match=r"broken\.mkv: cannot be read as video"):
+    with pytest.warns(SkippedVideoWarning, match=r"torn\.mkv: holds no frame|broken\.mkv"):
         whole = plan.run(out)
     (films / "broken2.mkv").write_text("no film either")
     shutil.copy(films / "0.mkv", films / "uncaptioned.mkv")

@@ -37,4 +37,4 @@ def test_steps_are_torch_s_but_for_its_rounding() -> None:
             optimizer.step()
         moved.append([w.detach() - b for w, b in zip(weights, begun, strict=True)])
     for theirs, ours in zip(*moved, strict=True):
-        assert (ours - theirs).norm() < 0.05 * theirs.norm()
+        assert (ours - theirs).norm() < 0.1 * theirs.norm()  # bfloat16, as a processor rounds

@@ -44,16 +44,20 @@ def test_a_dry_run_says_what_it_takes(bundle: Path, clips: Path, call: Call) -> 
 
 
 def test_no_steps_are_refused(bundle: Path, clips: Path, call: Call) -> None:
-    code, _, said = call("train", bundle, "--data", clips, "--out", "run", "--dry-run", "0")
+    code, _, said = call(
+        "train", bundle, "--data", clips, "--out", "run", *DRY, "--dry-run-steps", "0"
+    )
     assert (code, said.count("\n")) == (2, 1)
-    assert "--dry-run" in said
+    assert "--dry-run-steps" in said
 
 
 def test_pieces_take_less(bundle: Path, clips: Path, call: Call) -> None:
     train = ("train", bundle, "--data", clips, "--out", "run", "--clips-per-step", "64")
     taken = []
     for pieces in ("1", "8"):
-        code, printed, said = call(*train, "--dry-run", "1", "--accumulate", pieces)
+        code, printed, said = call(
+            *train, "--dry-run", "--dry-run-steps", "1", "--accumulate", pieces
+        )
         assert code == 0, said
         assert "stage two, trying it out: 2/2" in said
         taken.append(figures(printed)["activations and gradients"])

@@ -75,6 +75,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: no checkpoint of this package: {error}") from None
 
 
+def notes(path: Path) -> dict[str, Any]:
+    """The notes of `save` alone.
+
+    Raises:
+        InputError: as `load`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            found: dict[str, Any] = json.loads((file.metadata() or {})[NOTES])
+            return found
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: no checkpoint of this package: {error}") from None
+
+
 def states_of(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
     """What it takes to go on with several parts, of all processes; all of them have to ask."""
     return {

@@ -9,6 +9,7 @@ import json
 import re
 import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,8 @@ SAMPLES = "samples"  # the folder of pictures in a run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; what went wrong becomes one line and an exit code."""
     given = parser(COMMANDS).parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stopped)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stopped)
     try:
         if given.run is not _train:
             check_alone()
@@ -100,8 +102,8 @@ def _train_on(given: argparse.Namespace, device: str) -> None:
     settings = replace(_settings(given), heads=tuple(given.heads), seed=given.seed)
     execution = _execution(given, device, given.accumulate)
     run = Run(given.out, bundle, given.data, settings, execution, given.text_contexts)
-    if given.dry_run is not None:
-        _try_out(run, given.dry_run)
+    if given.dry_run:
+        _try_out(run, given.dry_run_steps)
         return
 
     def begin() -> None:
@@ -141,7 +143,8 @@ def _tell_of(run: Run, given: argparse.Namespace) -> None:
 
 def _try_out(run: Run, steps: int) -> None:
     if steps < 1:
-        raise InputError("--dry-run: give a number of steps from 1")
+        raise InputError("--dry-run-steps: give a whole number from 1")
+    run.check_data()
     stages, progress = Stages(run.bundle, run.data, run.settings, run.execution), Progress()
 
     def on_step(stage: Stage, done: int, total: int) -> None:

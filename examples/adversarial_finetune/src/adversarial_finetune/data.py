@@ -173,8 +173,8 @@ def open_clips(
         bundle.context_shape,
     )
     if not seen.was_seen(layout, run):
-        check_numbers(layout)
-        seen.see(layout)
+        with seen.seeing(layout):
+            check_numbers(layout)
     return ClipFiles(layout)
 
 

@@ -61,11 +61,11 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--dry-run",
-        type=int,
-        nargs="?",
-        const=TRIED_STEPS,
-        metavar="STEPS",
-        help=f"say what it takes, by its first steps ({TRIED_STEPS}), and write nothing",
+        action="store_true",
+        help="say what it takes, by its first steps, and write nothing",
+    )
+    train.add_argument(
+        "--dry-run-steps", type=int, default=TRIED_STEPS, help=f"of each stage; {TRIED_STEPS}"
     )
     train.add_argument("--seed", type=int, default=0, help="of everything that is drawn; 0")
     train.set_defaults(

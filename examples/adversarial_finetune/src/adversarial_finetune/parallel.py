@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,8 +23,11 @@ from temporal_bundle.manifest import one_line
 BUCKET_BYTES = 64e6  # of gradients that are sent together
 BACKENDS = "cpu:gloo,cuda:nccl"
 STARTED_BY = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
-# The first process may read terabytes, or write to a slow disk; one that died is noticed at once.
+# The first process may read terabytes, or write to a slow disk. Others wait in a group that is
+# connected beforehand, so that one that dies is noticed at once all the same.
 PATIENCE = timedelta(days=2)
+T = TypeVar("T")
+_patient: list[dist.ProcessGroup] = []
 
 
 class ProcessLostError(Exception):
@@ -48,8 +52,10 @@ def joined(device: str) -> Iterator[str]:
         torch.cuda.set_device(device)
     dist.init_process_group(BACKENDS if device.startswith("cuda") else "gloo")
     try:
+        _patient.append(_asked(_connected))
         yield device
     finally:
+        _patient.clear()
         dist.destroy_process_group()
 
 
@@ -140,14 +146,15 @@ def _any(mine: bool) -> bool:
     if processes() == 1:
         return mine
     said = torch.tensor(int(mine))
-
-    def ask() -> None:
-        group = dist.new_group(backend="gloo", timeout=PATIENCE)
-        dist.all_reduce(said, group=group)
-        dist.destroy_process_group(group)
-
-    _asked(ask)
+    _asked(lambda: dist.all_reduce(said, group=_patient[-1]))
     return bool(said)
+
+
+def _connected() -> dist.ProcessGroup:
+    """A group that waits for long, once all have met in it."""
+    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)
+    dist.all_reduce(torch.zeros(1), group=group)
+    return group
 
 
 def summed(tensor: Tensor) -> Tensor:
@@ -163,10 +170,10 @@ def _reduce(tensor: Tensor) -> None:
     _asked(lambda: dist.all_reduce(tensor))
 
 
-def _asked(ask: Callable[[], object]) -> None:
+def _asked(ask: Callable[[], T]) -> T:
     """Ask the others for something."""
     try:
-        ask()
+        return ask()
     except (torch.OutOfMemoryError, torch.AcceleratorError):  # of this one
         raise
     except RuntimeError as error:

@@ -10,15 +10,17 @@ figures.json           what `evaluate` found; with samples.png and the judge, cl
 """
 
 import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from adversarial_finetune import checkpoint, seen
 from adversarial_finetune.data import ClipFiles, check_made_with, find_clips, open_clips
@@ -34,6 +36,7 @@ from adversarial_finetune.stream import seed_of
 from temporal_bundle import MANIFEST, Bundle, Weights, read_weights
 
 CHECKPOINT_STEPS = 100
+POOLED = "pooled contexts"  # of checkpoints: heads are told contexts in one size
 
 # Told of a stage's progress: stage, finished steps, all steps, losses.
 OnStep = Callable[[Stage, int, int, Mapping[str, float]], None]
@@ -190,6 +193,19 @@ class Run:
         """How long both finished stages took, pictures included."""
         return sum(float(checkpoint.load(self.finished(each))[1]["seconds"]) for each in STAGES)
 
+    def check_data(self) -> None:
+        """Look at the clips in the first process, while others wait; refuse what they see else.
+
+        Raises:
+            InputError: clips that do not fit, or not all processes see the same.
+        """
+
+        def look() -> None:
+            check_made_with(self.data.layout, self.bundle)
+
+        first(look)
+        check_agree(self.identity)
+
     def train(
         self,
         on_step: OnStep = lambda *_: None,
@@ -223,11 +239,10 @@ class Run:
 
     def _train(self, stage: Stage, told: "_Told", checkpoint_every: int) -> None:
         training = self.begun(stage)
-        state, steps = self._checkpoint(stage), self.settings.steps_of(stage)
-        done, before_s = checkpoint.restore(state, training.parts) if state.exists() else (0, 0.0)
-        weights = training.generator.module.parameters()
-        sums = sum(float(each.detach().double().sum()) for each in weights)
-        check_agree({"finished steps": done, "weights whose sum is": sums})
+        steps = self.settings.steps_of(stage)
+        done, before_s = self._restored(stage, training)
+        weights = _sha256(training.generator.weights().values())
+        check_agree({"finished steps": done, "weights of sha256": weights})
         if rank() == 0:
             self._forget(stage, done)
         begun = time.monotonic()
@@ -243,6 +258,18 @@ class Run:
                 self._keep(stage, training, done, seconds)
         notes = {"stage": stage, "seconds": before_s + time.monotonic() - begun}
         first(lambda: self._finish(stage, training.generator.weights(), notes))
+
+    def _restored(self, stage: Stage, training: StageTraining) -> tuple[int, float]:
+        """Go on from a stage's checkpoint, if there is one: finished steps, and their seconds."""
+        state = self._checkpoint(stage)
+        if not state.exists():
+            return 0, 0.0
+        if stage == "two" and checkpoint.notes(state).get(POOLED) is not True:
+            raise InputError(
+                f"{state}: is an older version's, whose heads were told contexts in another size; "
+                "remove it, and the stage begins anew"
+            )
+        return checkpoint.restore(state, training.parts)
 
     def _finish(self, stage: Stage, weights: Weights, notes: dict[str, Any]) -> None:
         checkpoint.save(self.finished(stage), weights, notes)
@@ -270,7 +297,7 @@ class Run:
             # A step that was too long, whose loss was a number.
             raise self._failed(stage, "the weights hold no numbers", done)
         if done < self.settings.steps_of(stage) and rank() == 0:
-            notes = {"step": done, "seconds": seconds}
+            notes = {"step": done, "seconds": seconds, POOLED: True}
             checkpoint.save(self._checkpoint(stage), states, notes)
 
     def _checkpoint(self, stage: Stage) -> Path:
@@ -304,6 +331,13 @@ class Run:
     def _log(self, entry: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _sha256(tensors: Iterable[Tensor]) -> str:
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

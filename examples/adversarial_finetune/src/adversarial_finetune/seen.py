@@ -5,7 +5,8 @@ They are known again by their index, and by the size and the time of change of e
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from adversarial_finetune.checkpoint import replacing
@@ -29,15 +30,19 @@ def was_seen(layout: Layout, run: Path | None) -> bool:
     return stamp(layout) in _here | _noted(run)
 
 
-def see(layout: Layout) -> None:
-    """Note that this process has."""
-    _here.add(stamp(layout))
+@contextmanager
+def seeing(layout: Layout) -> Iterator[None]:
+    """Note that this process has, once the body did; by what the files were before."""
+    before = stamp(layout)
+    yield
+    _here.add(before)
 
 
 def keep(layouts: Iterable[Layout], run: Path) -> None:
     """Note it in a run's folder, for processes that go on with it."""
+    looked_at = sorted(set(map(stamp, layouts)) & (_here | _noted(run)))
     with replacing(run / FILE) as temporary:
-        temporary.write_text(json.dumps(sorted(map(stamp, layouts))) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(looked_at) + "\n", encoding="utf-8")
 
 
 def _noted(run: Path | None) -> set[str]:
