@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from safetensors.torch import load_file, save_file
 from toy import write_clips
 
-from adversarial_finetune import seen
+from adversarial_finetune import checkpoint, seen
 from adversarial_finetune.data import find_clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
@@ -51,6 +51,29 @@ def test_clips_are_looked_at_once(
     os.utime(next((tmp_path / "clips").rglob("train*")), (1, 1))
     changed = find_clips(tmp_path / "clips", "train")
     assert not seen.was_seen(changed, run.folder)
+
+
+def test_a_checkpoint_of_heads_that_were_told_otherwise_is_refused(
+    bundle: Path, clips: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", open_bundle(bundle), clips, SHORT)
+    run.begin(resume=False)
+
+    def stop(stage: str, done: int, *_: object) -> None:
+        if (stage, done) == ("two", 4):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run.train(stop, checkpoint_every=2)
+    file = run.folder / "stage-two.checkpoint"
+    tensors, notes = checkpoint.load(file)
+    older = {name: value for name, value in notes.items() if name in {"step", "seconds"}}
+    checkpoint.save(file, tensors, older)  # as it was written before
+    with pytest.raises(InputError, match="remove it, and the stage begins anew"):
+        run.train()
+    file.unlink()
+    run.train()
+    assert run.finished("two").exists()
 
 
 @pytest.mark.parametrize("stage", ["one", "two"])

@@ -1,9 +1,8 @@
 """Muon, computed as the device computes fast: in float32 on processors, in bfloat16 elsewhere.
 
 torch.optim.Muon (whose steps these are, scaled by `match_rms_adamw`) is always in bfloat16, for
-which a processor without such instructions takes ten times as long as for float32: half of a step
-of a small network, nearly all of one of a large one. And what it rounds to differs between
-processors.
+which a processor without such instructions takes many times as long as for float32, and what it
+rounds to differs between processors.
 """
 
 from collections.abc import Iterable
