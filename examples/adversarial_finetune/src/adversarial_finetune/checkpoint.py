@@ -65,14 +65,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: no such file, or none of ours.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = json.loads((file.metadata() or {})[NOTES])
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: no checkpoint of this package: {error}") from None
+    with _reading(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _notes(file)  # noqa: SIM118
 
 
 def notes(path: Path) -> dict[str, Any]:
@@ -81,12 +75,24 @@ def notes(path: Path) -> dict[str, Any]:
     Raises:
         InputError: as `load`.
     """
+    with _reading(path) as file:
+        return _notes(file)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            found: dict[str, Any] = json.loads((file.metadata() or {})[NOTES])
-            return found
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path}: no checkpoint of this package: {error}") from None
+
+
+def _notes(file: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((file.metadata() or {})[NOTES])
+    return found
 
 
 def states_of(parts: Mapping[str, Stateful]) -> dict[str, Tensor]:
