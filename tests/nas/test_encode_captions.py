@@ -19,6 +19,7 @@ from runs import SMALL
 from safetensors.torch import load_file, save_file
 from test_clip_files import read
 
+from adversarial_finetune.data import ClipFiles, find_clips
 from nas.bundle import Bundle
 from nas.temporal.preview import preview_gif
 from nas.training.encoding_workers import spread_over
@@ -106,9 +107,18 @@ def test_from_captions_to_a_training_package(call: Call) -> None:
     empty = data.empty_context()
     assert empty is not None
     assert torch.equal(asks_nothing.float(), empty)
-    told = {data.caption(context) for context in contexts[rows].float()}
-    assert told <= {"", *(f"the {number} one" for number in range(6))}
-    assert len(told) > 3
+    said = [data.caption(context) for context in contexts[rows].float()]
+    assert {*said} <= {"", *(f"the {number} one" for number in range(6))}
+    assert len({*said}) > 3
+    write_pipeline(Path("other"), replace(CONFIG, num_hidden_layers=1))
+    assert call(*ENCODE, "--text-encoder", "other", "--out", "again")[0] == 0
+    again = LatentFolder(Path("again"), SHAPE, "train")
+    tuned_on = ClipFiles(find_clips(Path("clips"), "train", Path("again")))
+    asked = tuned_on.contexts_at(torch.arange(40))
+    assert not torch.equal(asked, contexts[rows].float())
+    assert [again.caption(context) for context in asked] == said
+    assert torch.equal(tuned_on.nothing, torch.as_tensor(again.empty_context()))
+    assert tuned_on.layout.made_with["text_encoder"] == again.text_encoder()
 
 
 @pytest.mark.long

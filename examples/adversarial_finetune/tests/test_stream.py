@@ -11,7 +11,17 @@ import pytest
 import torch
 from conftest import Call
 from safetensors.torch import load_file, save_file
-from toy import WORDS, bars, changed_index, contexts, listed, saved, write_index, write_shards
+from toy import (
+    WORDS,
+    bars,
+    changed_index,
+    contexts,
+    listed,
+    saved,
+    write_encoded,
+    write_index,
+    write_shards,
+)
 
 from adversarial_finetune.data import ClipFiles, check_made_with, find_clips, open_clips
 from adversarial_finetune.errors import InputError
@@ -245,14 +255,15 @@ def test_clips_must_be_made_with_what_the_bundle_learned_from(
 
 def test_shards_train_and_are_judged(bundle: Path, shards: Path, call: Call) -> None:
     train = ("train", bundle, "--data", shards, "--out", "run", *FEW)
-    code, _, said = call(*train, "--text-contexts", shards, "--buffer-mb", "0.01")
+    write_encoded(Path("encoded"), ["", *WORDS], torch.rand(4, 2, 3))
+    code, _, said = call(*train, "--text-contexts", "encoded", "--buffer-mb", "0.01")
     assert code == 0, said
     judged = ("--clips", "16", "--classifier-steps", "2", "--json")
     evaluate = ("evaluate", "run", bundle, "--data", shards, *judged)
     code, _, said = call(*evaluate)
     assert (code, said.count("\n")) == (2, 1)
     assert "was begun with clips" in said
-    code, printed, said = call(*evaluate, "--text-contexts", shards)
+    code, printed, said = call(*evaluate, "--text-contexts", "encoded")
     assert code == 0, said
     assert json.loads(printed)["clips"] == 16
 

@@ -60,6 +60,26 @@ def write_shards(folder: Path, count: int = 64, shard: int = 24) -> None:
                     captions=listed(where / "captions.json"))  # fmt: skip
 
 
+def write_encoded(folder: Path, texts: list[str], states: Tensor, shard: int = 3) -> None:
+    """Captions as `nas encode --text-encoder` writes them, of which this package reads a part."""
+    folder.mkdir()
+    shards = []
+    for first in range(0, len(texts), shard):
+        part = states[first : first + shard].half()
+        entry = saved(folder / f"captions-{first // shard:05}.safetensors", {"states": part})
+        shards.append(entry | {"bytes": 0, "rows": len(part)})
+    index = {
+        "format": "temporal-nas/captions", "version": "1.0", "empty": 0, "cut": 0,
+        "tokens": states.shape[1], "width": states.shape[2], "shards": shards,
+        "text_encoder": {"name": "words", "sha256": "", "sentence": [[0.5, 1.0]]},
+        "captions": [
+            {"text": text, "shard": row // shard, "row": row % shard, "states": ""}
+            for row, text in enumerate(texts)
+        ],
+    }  # fmt: skip
+    (folder / "captions.json").write_text(json.dumps(index))
+
+
 def write_index(where: Path, **fields: Any) -> None:
     """index.json of a folder of shards."""
     index = {

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from adversarial_finetune import seen
 from adversarial_finetune.errors import InputError
-from adversarial_finetune.layout import Layout, Split, find_contexts, find_layout
+from adversarial_finetune.layout import Layout, Split, find_layout
 from adversarial_finetune.scale import check_numbers
+from adversarial_finetune.text_contexts import find_text_contexts
 from temporal_bundle import Bundle
 from temporal_bundle.made_with import ASKED_BY, AUTOENCODER, FPS, TEXT_ENCODER, difference
 from temporal_bundle.manifest import one_line
@@ -185,22 +186,21 @@ def _check_shape(where: str, name: str, found: tuple[int, ...], wanted: tuple[in
 
 def _with_contexts(layout: Layout, folder: Path, split: Split) -> Layout:
     """The same clips, whose captions have other contexts."""
-    own, (other, digest) = layout.contexts, find_contexts(folder, split)
-    if own.captions is None or other.captions is None:
+    captions, found = layout.contexts.captions, find_text_contexts(folder, split)
+    if captions is None:
         raise InputError(f"{layout.where}: lists no captions, which other contexts could be for")
-    rows = {text: row for row, text in reversed(list(enumerate(other.captions)))}
-    lacking = [text for text in own.captions if text not in rows]
+    lacking = [text for text in captions if text not in found.row_of]
     if lacking:
         raise InputError(
-            f"{folder}: has no context for {len(lacking)} of {len(own.captions)} captions of "
+            f"{folder}: has no context for {len(lacking)} of {len(captions)} captions of "
             f"{layout.where}, first {one_line(lacking[0])[:60]!r}"
         )
-    moved = torch.tensor([rows[text] for text in own.captions])
+    moved = torch.tensor([found.row_of[text] for text in captions])
     row_N = moved if layout.row_N is None else moved[layout.row_N]
     told = {name: layout.made_with[name] for name in (AUTOENCODER, FPS) if name in layout.made_with}
-    told |= {n: value for n, value in other.made_with.items() if n in {ASKED_BY, TEXT_ENCODER}}
-    digest = f"{layout.digest}+{digest}"
-    return replace(layout, digest=digest, contexts=other, row_N=row_N, made_with=told)
+    contexts, digest = found.contexts, f"{layout.digest}+{found.digest}"
+    told |= {n: value for n, value in contexts.made_with.items() if n in {ASKED_BY, TEXT_ENCODER}}
+    return replace(layout, digest=digest, contexts=contexts, row_N=row_N, made_with=told)
 
 
 def check_made_with(layout: Layout, bundle: Bundle) -> None:

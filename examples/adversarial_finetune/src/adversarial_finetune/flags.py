@@ -130,7 +130,7 @@ def _add_data(parser: argparse.ArgumentParser, words: str) -> None:
         "--text-contexts",
         type=Path,
         metavar="FOLDER",
-        help="other contexts for the captions: of another folder of clips",
+        help="other contexts for the captions: of other clips, or of nas encode --text-encoder",
     )
 
 

@@ -10,21 +10,26 @@ captions.json lists the words of each row of the contexts. Beside the contexts m
 CLIPS/train.safetensors holds all that in one file, without an index.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.index import (
+    check_format,
+    check_tensors,
+    listed_file,
+    listed_shards,
+    read_document,
+)
 from adversarial_finetune.rows import COPY_AGAIN, Rows, Shard, tensor_shapes
 from temporal_bundle import BundleError, sha256
 from temporal_bundle.made_with import made_with
-from temporal_bundle.manifest import FILE_NAME, Json, one_line, read_json
+from temporal_bundle.manifest import Json, read_json
 
 Split = Literal["train", "validation", "test"]
 INDEX, FORMAT, MAJOR = "index.json", "temporal-nas/clips", "1"
@@ -96,20 +101,6 @@ def find_layout(folder: Path, split: Split) -> Layout:
     )
 
 
-def find_contexts(folder: Path, split: Split) -> tuple[Contexts, str]:
-    """A table of captions and their contexts, and its hash: of the folder, or of one of its splits.
-
-    Raises:
-        InputError: it has no captions or contexts, or a damaged index.
-    """
-    where = folder if (folder / INDEX).exists() else folder / split
-    index = _read_index(where)
-    contexts = _table(where, index)
-    if contexts is None or contexts.captions is None:
-        raise InputError(f"{where}: lists no captions with contexts; give a folder that has them")
-    return contexts, sha256(where / INDEX)
-
-
 def _single(file: Path) -> Layout:
     shapes = _checked(file, tensor_shapes(file))
     clips, context = (shapes[name][1] for name in (CLIPS, CONTEXT))
@@ -120,10 +111,10 @@ def _single(file: Path) -> Layout:
 
 
 def _sharded(where: Path) -> Layout:
-    index = _read_index(where)
-    shards = _shards(where, index, "shards", "clips")
+    index = read_index(where)
+    shards = listed_shards(where / INDEX, index, "shards", "clips")
     clip, context = (_shape(where, index, name) for name in ("clip_shape", "context_shape"))
-    contexts = _table(where, index)
+    contexts = contexts_of(where, index)
     for shard in shards:
         found = _checked(shard.file, tensor_shapes(shard.file), table=contexts is not None)
         wanted = {CLIPS: (shard.rows, *clip)}
@@ -143,22 +134,21 @@ def _sharded(where: Path) -> Layout:
     return Layout(where, digest, rows, contexts, row_N, labels, row_N, told)
 
 
-def _table(where: Path, index: dict[str, Any]) -> Contexts | None:
-    """The distinct contexts, where there are shards of them."""
+def contexts_of(where: Path, index: Json) -> Contexts | None:
+    """The distinct contexts of a folder, by its index; None where it lists no shards of them.
+
+    Raises:
+        InputError: shards or captions that are not as the index says.
+    """
     if "contexts" not in index:
         return None
-    shards, shape = _shards(where, index, "contexts", "contexts"), _shape(where, index)
+    shards = listed_shards(where / INDEX, index, "contexts", "contexts")
+    shape = _shape(where, index)
     wanted = {CONTEXTS: ("F16", shape)}
     if LABELS_SHAPE in index:
         wanted[LABELS] = ("U8", _shape(where, index, LABELS_SHAPE))
     for shard in shards:
-        found = tensor_shapes(shard.file)
-        for name, (kind, row) in wanted.items():
-            if found.get(name) != (kind, (shard.rows, *row)):
-                raise InputError(
-                    f"{shard.file}: holds no {name} of {(shard.rows, *row)} in {kind}, and {INDEX} "
-                    f"says so; {COPY_AGAIN}"
-                )
+        check_tensors(where / INDEX, shard, wanted)
     rows = Rows(shards, CONTEXTS, shape)
     empty = _listed_empty(where, index, shape)
     labels = Rows(shards, LABELS, wanted[LABELS][1]) if LABELS in wanted else None
@@ -191,53 +181,29 @@ def _checked(
     return found
 
 
-def _read_index(where: Path) -> dict[str, Any]:
+def read_index(where: Path) -> Json:
+    """The index of a folder of clips.
+
+    Raises:
+        InputError: there is none, or one of another format or version.
+    """
     file = where / INDEX
     try:
         index = read_json(file)
     except BundleError as error:
         raise InputError(str(error)) from None
-    if index.get("format") != FORMAT:
-        raise InputError(f"{file}: expected format {FORMAT!r}, found {str(index.get('format'))!r}")
-    if str(index.get("version")).partition(".")[0] != MAJOR:
-        raise InputError(
-            f"{file}: version {str(index.get('version'))[:20]!r} is none of {MAJOR}.x, which this "
-            "version of adversarial-finetune reads"
-        )
+    check_format(file, index, FORMAT, MAJOR)
     return index
 
 
-def _made_with(where: Path, index: dict[str, Any]) -> Json:
+def _made_with(where: Path, index: Json) -> Json:
     try:
         return made_with(index, where / INDEX)
     except BundleError as error:
         raise InputError(str(error)) from None
 
 
-def _shards(where: Path, index: Mapping[str, Any], name: str, rows: str) -> list[Shard]:
-    listed = index.get(name)
-    if not isinstance(listed, list) or not listed:
-        raise InputError(f"{where / INDEX}: {name} must list files; {COPY_AGAIN}")
-    found = []
-    for each in listed:
-        file, sha = _listed(where, each)
-        count = each.get(rows)
-        if type(count) is not int or count < 1:
-            raise InputError(f"{where / INDEX}: says not how many {rows} {file.name} holds")
-        found.append(Shard(file, count, sha))
-    return found
-
-
-def _listed(where: Path, entry: object) -> tuple[Path, str]:
-    """A file beside the index, and the hash that it lists."""
-    name = entry.get("file") if isinstance(entry, dict) else None
-    sha = entry.get("sha256") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not FILE_NAME.fullmatch(name) or not isinstance(sha, str):
-        raise InputError(f"{where / INDEX}: {str(name)[:80]!a} is no file name with its sha256")
-    return where / name, sha
-
-
-def _shape(where: Path, index: Mapping[str, Any], name: str = "context_shape") -> tuple[int, ...]:
+def _shape(where: Path, index: Json, name: str = "context_shape") -> tuple[int, ...]:
     found, axes = index.get(name), {"clip_shape": 4, LABELS_SHAPE: 1}.get(name, 2)
     if not isinstance(found, list) or len(found) != axes or not all(type(n) is int for n in found):
         raise InputError(f"{where / INDEX}: {name} must be {axes} sizes; found {str(found)[:60]}")
@@ -255,10 +221,10 @@ def _row_numbers(shards: list[Shard], count: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _listed_empty(where: Path, index: Mapping[str, Any], shape: tuple[int, ...]) -> Tensor | None:
+def _listed_empty(where: Path, index: Json, shape: tuple[int, ...]) -> Tensor | None:
     if EMPTY not in index:
         return None
-    file, sha = _listed(where, index[EMPTY])
+    file, sha = listed_file(where / INDEX, index[EMPTY])
     if EMPTY not in tensor_shapes(file):
         raise InputError(f"{file}: holds no {EMPTY}; {COPY_AGAIN}")
     Shard(file, 1, sha).check_hash()
@@ -278,17 +244,11 @@ def _empty(file: Path, shape: tuple[int, ...]) -> Tensor | None:
     return found
 
 
-def _captions(where: Path, index: Mapping[str, Any], count: int) -> list[str] | None:
+def _captions(where: Path, index: Json, count: int) -> list[str] | None:
     if "captions" not in index:
         return None
-    file, sha = _listed(where, index["captions"])
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; {COPY_AGAIN}")
-    Shard(file, count, sha).check_hash()
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not valid JSON: {one_line(str(error))}") from None
+    file, sha = listed_file(where / INDEX, index["captions"])
+    found = read_document(file, sha)
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise InputError(f"{file}: must be a list of texts; {COPY_AGAIN}")
     if len(found) != count:

@@ -18,7 +18,7 @@ from adversarial_finetune.errors import InputError
 from temporal_bundle import LFS_WORDS, is_lfs_pointer, sha256
 from temporal_bundle.manifest import one_line
 
-COPY_AGAIN = "copy it again, or write the clips anew"
+COPY_AGAIN = "copy it again, or write it anew"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ def tensor_shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
             return {n: (p.get_dtype(), tuple(p.get_shape())) for n, p in parts.items()}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{file}: is short, or no safetensors file ({one_line(str(error))}); it must hold the "
-            f"tensors clips and context: {COPY_AGAIN}"
+            f"{file}: is short, or no safetensors file ({one_line(str(error))}); {COPY_AGAIN}"
         ) from None
 
 
