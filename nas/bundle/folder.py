@@ -33,6 +33,7 @@ from temporal_bundle import (
 from temporal_bundle.manifest import ARCHITECTURE, LATENCY, one_line
 
 VIDEO_INPUTS = ("clip", "time", "context")
+MOST_SHOWN = 60  # letters of a value that is refused
 WHICH: dict[bool | None, Which] = {None: "best", True: "tuned", False: "searched"}
 
 
@@ -222,7 +223,13 @@ def check(manifest: Json, format_name: str, file: Path) -> None:
     """Hold a manifest against its schema, which says more than a reader needs."""
     for error in _validator(format_name).iter_errors(manifest):
         where = ".".join(map(str, error.absolute_path)) or "the document"
-        raise InputError(f"{file}: {one_line(where)}: {one_line(error.message)}")
+        raise InputError(f"{file}: {one_line(where)}: {one_line(_said(error))}; make it again")
+
+
+def _said(error: Any) -> str:
+    """What a validator says; its words begin with the value, which may be as long as a file."""
+    value, words = repr(error.instance), str(error.message)
+    return words.replace(value, f"{value[:MOST_SHOWN]}...") if len(value) > MOST_SHOWN else words
 
 
 @lru_cache

@@ -1,6 +1,5 @@
 """How clips are made of a bundle's weights: by guided steps, or by the few that tuning left."""
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,6 +10,8 @@ from search_spaces import InputError
 from supernet.evaluation.sampling import GUIDANCE, STEPS
 from supernet.flow_matching import Denoiser, generate, leap, step_times
 from temporal_bundle.made_with import ASKED_BY, NOTHING
+
+MOST_GUIDANCE = 100  # either way, as finetuned.json's schema has it: clips overflow by far larger
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ def sampler_of(
         guidance: of these; None for 4, or for none where the network learned without captions.
 
     Raises:
-        InputError: guidance that is no number; steps or guidance of tuned weights, which were tuned
-            for theirs.
+        InputError: guidance that is no number, or far beyond use; steps or guidance of tuned
+            weights, which were tuned for theirs.
     """
-    if guidance is not None and not math.isfinite(guidance):
-        raise InputError(f"`guidance={guidance}`: expected a number, 1 for none")
+    if guidance is not None and not -MOST_GUIDANCE <= guidance <= MOST_GUIDANCE:
+        raise InputError(
+            f"`guidance={guidance}`: expected a number up to {MOST_GUIDANCE}, 1 for none"
+        )
     if tuned and bundle.finetuned is not None:
         if steps is not None or guidance is not None:
             raise InputError(

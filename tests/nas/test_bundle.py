@@ -239,6 +239,18 @@ def test_tuned_weights_come_back(bundle: Path, tmp_path: Path) -> None:
             {"sampler": {"kind": "leap", "times": [2], "guidance": 1}},
             "sampler.times.0: 2 is greater",
         ),
+        (
+            {"sampler": {"kind": "leap", "times": [1.0], "guidance": -1e30}},
+            r"sampler\.guidance: -1e\+30 is less than the minimum of -100; make it again",
+        ),
+        (
+            {"sampler": {"kind": "leap", "times": [1.0], "guidance": 10**400}},
+            r"sampler\.guidance: 10{59}\.\.\. is greater than the maximum of 100",
+        ),
+        (
+            {"sampler": {"kind": "leap", "times": [1] * 1001, "guidance": 1}},
+            r"sampler\.times: \[1, 1, [1, ]*\.\.\. is too long",
+        ),
     ],
 )
 def test_tuned_weights_that_are_wrong_are_refused(

@@ -136,6 +136,27 @@ def test_tuned_weights_are_sampled_by_their_own_steps(
     assert json.loads(out)["calls"] == 4
 
 
+@pytest.mark.parametrize("number", ["1e999", "NaN", "1e30"])
+def test_a_tuning_without_a_usable_number_is_refused_wherever_it_is_opened(
+    number: str, bundle: Path, call: Call, tmp_path: Path
+) -> None:
+    tuned = tmp_path / "tuned"
+    shutil.copytree(bundle, tuned)
+    write_tuning(tuned)
+    file = tuned / "finetuned.json"
+    file.write_text(file.read_text().replace('"guidance": 1.0', f'"guidance": {number}'))
+    for command, *words in (
+        ("sample", "--prompt", "1", "--out", "made.gif"),
+        ("export", "--to", "coreml", "--out", "made.mlpackage"),
+        ("export", "--pipeline", "--text-encoder", "text", "--out", "made"),
+    ):
+        code, printed, err = call(command, str(tuned), *words)
+        assert (code, printed, err.count("\n")) == (2, "", 1), err
+        assert "finetuned.json: " in err
+        assert number in err or "1e+30 is greater than the maximum of 100" in err
+        assert not list(tmp_path.glob("made*"))
+
+
 def test_a_leap_takes_each_guess_and_noises_it_again(bundle: Path) -> None:
     opened = nas.Bundle.load(bundle)
     sampler = sampler_of(opened, tuned=False, steps=None, guidance=None)
@@ -256,6 +277,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_opened(cal
         (("--prompt", "1", "--text-encoder", "nowhere"), "nowhere"),
         (("--prompt", "1", "--vae", "nowhere"), "nowhere"),
         (("--prompt", "1", "--guidance", "nan"), "--guidance nan: expected a number"),
+        (("--prompt", "1", "--guidance", "1e30"), "1e+30: expected a number up to 100"),
         (("--prompt", "caf\udce9"), "is no Unicode text"),
         (("--prompt-file", "nowhere.txt"), "nowhere.txt: is no file of prompts"),
         (("--prompt", "1", "--weights", "tuned"), "holds no tuned weights"),

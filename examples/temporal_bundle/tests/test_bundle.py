@@ -107,7 +107,8 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no JSON": (text("{"), "not valid JSON"),
     "a list": (text("[]"), "expected a JSON object"),
-    "no number": (text('{"a": NaN}'), "not valid JSON"),
+    "no number": (text('{"a": NaN}'), "not valid JSON: NaN is not allowed"),
+    "infinite": (text('{"a": [-1e999]}'), "not valid JSON: -1e999 is not allowed"),
     "deep": (text("[" * 200_000), "not valid JSON"),
     "large": (text(" " * (2**22 + 1)), "no bundle needs"),
 }

@@ -99,7 +99,7 @@ def tuned_weights(bundle: Bundle) -> tuple[Weights, list[float]]:
         sampler = (bundle.finetuned or {})["sampler"]
         kind, guidance = sampler["kind"], float(sampler.get("guidance", 1.0))
         times = [float(time) for time in sampler["times"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: says no sampler ({error!r}); tune again") from None
     if kind != "leap":
         raise InputError(f"{file}: samples by {str(kind)[:20]!r}, and this package by leaps")

@@ -5,6 +5,7 @@ A hash shows that nothing changed since a file was written, not who wrote it.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,8 @@ def read_json(file: Path) -> Json:
     """
     check_json_file(file)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = file.read_text(encoding="utf-8")
+        found = json.loads(content, parse_float=_finite, parse_constant=_finite)
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{file}: not valid JSON: {one_line(str(error))}") from None
     if not isinstance(found, dict):
@@ -146,5 +148,9 @@ def _check_version(version: object, file: Path) -> None:
         raise BundleError(f"{file}: version {version} is none of {MAJOR}.x; make the bundle again")
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not allowed")
+def _finite(number: str) -> float:
+    """A number as it is spelt; 1e999 is as infinite as Infinity."""
+    found = float(number)
+    if not math.isfinite(found):
+        raise ValueError(f"{number} is not allowed")
+    return found
