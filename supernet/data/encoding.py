@@ -34,7 +34,7 @@ from supernet.data.film_encoding import (
     encode_source,
     mark_of,
 )
-from supernet.data.film_sources import FilmFile, Found, Source, find_sources
+from supernet.data.film_sources import FilmFile, Found, Shard, Source, find_sources
 from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR
 from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
@@ -104,16 +104,6 @@ class Encoding:
         return self._found.sources
 
     @property
-    def frames(self) -> int | None:
-        """How many there are to encode, as the files say.
-
-        None where shards would have to be read, or more films than a few opened.
-        """
-        if self._found.has_shards or len(self._found.films) > COUNTED:
-            return None
-        return sum(film.frames_at(self.fps) for film in self._found.films)
-
-    @property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the frames that are encoded."""
         factor = coder_of(self._coding).factor
@@ -130,7 +120,7 @@ class Encoding:
         Args:
             out: as `LatentFolder` opens it.
             stage: shows progress: in frames, or, where those are not counted or others do the work,
-                in films and shards; then in captions.
+                in films; then in captions.
             spread: who does the work, a source or a few captions at a time.
 
         Raises:
@@ -178,28 +168,30 @@ class Encoding:
     def _encode(self, folder: Path, stage: Stage, spread: Spread) -> Encoded:
         """Encode what is not yet there, and put together what came of all sources, in order."""
         sources, found = self.sources, dict[int, Encoded]()
-        frames = self.frames if spread is one_by_one else None
+        here = spread is one_by_one  # others do not say how far they are with a source
+        in_frames = here and not self._found.has_shards and len(sources) <= COUNTED
+        if in_frames:
+            sizes = [film.frames_at(self.fps) for film in self._found.films]
+        else:
+            sizes = [source.films if isinstance(source, Shard) else 1 for source in sources]
         title = (
             f"encode frames of {_spelt(self.pixels)} pixels to latents of "
             f"{_spelt((self.height, self.width))}"
         )
-        with stage(title, len(sources) if frames is None else frames) as advance:
+        with stage(title, sum(sizes)) as advance:
             done = 0
 
             def report(finished: int) -> None:
                 advance(done + finished)
 
-            within = None if frames is None else report
-            work = partial(encode_source, self._coding, folder, report=within)
+            work = partial(encode_source, self._coding, folder)
+            if here:
+                work = partial(work, **{"frames" if in_frames else "films": report})
             for number, encoded in spread(work, sources):
                 found[number] = encoded
                 for line in encoded.skipped:
                     warnings.warn(line, SkippedVideoWarning, stacklevel=5)
-                source = sources[number]
-                if frames is not None and isinstance(source, FilmFile):
-                    done += source.frames_at(self.fps)
-                else:
-                    done += 1
+                done += sizes[number]
                 advance(done)
         both = Encoded()
         for number in range(len(sources)):

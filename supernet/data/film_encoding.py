@@ -114,7 +114,12 @@ def _mark(name: str, caption: str | None) -> str:
 
 
 def encode_source(
-    coding: Coding, folder: Path, source: Source, report: Advance | None = None
+    coding: Coding,
+    folder: Path,
+    source: Source,
+    *,
+    frames: Advance | None = None,
+    films: Advance | None = None,
 ) -> Encoded:
     """Encode what a source holds and the folder does not, each film whole or up to its damage.
 
@@ -122,13 +127,14 @@ def encode_source(
         coding: how.
         folder: where latents go.
         source: a film or a shard.
-        report: called with the finished frames of the film that is encoded.
+        frames: called with the finished frames of a film in a file of its own.
+        films: called with the finished films of a shard.
 
     Raises:
         InputError: a shard that is damaged, or latents that are not finite.
     """
     if isinstance(source, FilmFile):
-        found = _encode_films(coding, folder, iter([_film(source)]), report)
+        found = _encode_films(coding, folder, iter([_film(source)]), frames)
         found.marks.extend(_mark(entry["file"], caption) for entry, caption in found.films)
         return found
     digest = file_sha256(source.path)  # a caption may be all that was changed
@@ -138,7 +144,7 @@ def encode_source(
         found = Encoded(**json.loads(note.read_text(encoding="utf-8")))
         if found.marks and all((folder / entry["file"]).exists() for entry, _ in found.films):
             return found
-    found = _encode_films(coding, folder, _unpacked(source, folder), report)
+    found = _encode_films(coding, folder, _unpacked(source, folder, films), None)
     found.marks.append(digest)
     write_atomically(note, dumps(vars(found)))
     return found
@@ -148,15 +154,17 @@ def _film(film: FilmFile) -> _Film:
     return _Film(film.path, film.source, str(film.path), film.path.name, film.caption)
 
 
-def _unpacked(shard: Shard, folder: Path) -> Iterator[_Film]:
-    """Each film of a shard, on the disk until the next is asked for."""
-    for sample in samples(shard.path, SUFFIXES):
+def _unpacked(shard: Shard, folder: Path, report: Advance | None) -> Iterator[_Film]:
+    """Each film of a shard, on the disk until the next is asked for, when it counts as finished."""
+    for number, sample in enumerate(samples(shard.path, SUFFIXES), start=1):
         suffix = PurePosixPath(sample.name).suffix
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".film-", suffix=suffix) as file:
             file.write(sample.film)
             file.flush()
             source, told = f"{shard.source}/{sample.name}", f"{shard.path}: {sample.name}"
             yield _Film(Path(file.name), source, told, source, sample.caption)
+        if report is not None:
+            report(number)
 
 
 def _encode_films(

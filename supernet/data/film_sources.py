@@ -32,6 +32,7 @@ class Shard:
 
     path: Path
     source: str
+    films: int
 
 
 Source = FilmFile | Shard
@@ -77,12 +78,15 @@ def find_sources(folder: Path, fps: float | None, *, captioned: bool) -> Found:
         else:
             (shards if path.suffix.lower() == SUFFIX else films).append(path)
     texts = captions_of(folder, films) if captioned else {}
-    with_captions = [check_shard(path, SUFFIXES, captioned=captioned) for path in shards]
-    sources: list[Source] = [Shard(path, str(path.relative_to(folder))) for path in shards]
+    held = [check_shard(path, SUFFIXES, captioned=captioned) for path in shards]
+    sources: list[Source] = [
+        Shard(path, str(path.relative_to(folder)), own.films)
+        for path, own in zip(shards, held, strict=True)
+    ]
     sources += [FilmFile(path, str(path.relative_to(folder)), texts.get(path)) for path in films]
     found = Found(
         sorted(sources, key=lambda source: source.path), unseen,
-        captioned=captioned or any(with_captions) or have_captions(folder, films),
+        captioned=captioned or any(s.captioned for s in held) or have_captions(folder, films),
     )  # fmt: skip
     if not shards:
         _check_usable(folder, found, fps)

@@ -39,16 +39,21 @@ class Sample:
     caption: str | None
 
 
-def check_shard(path: Path, suffixes: tuple[str, ...], *, captioned: bool) -> bool:
+@dataclass(frozen=True)
+class ShardContents:
+    """How many films a shard has, and whether it has captions."""
+
+    films: int
+    captioned: bool
+
+
+def check_shard(path: Path, suffixes: tuple[str, ...], *, captioned: bool) -> ShardContents:
     """Refuse, before any work, an archive that was cut off, or of which something would be lost.
 
     Args:
         path: an archive.
         suffixes: of files that are films.
         captioned: whether captions count, and have to stand beside their films.
-
-    Returns:
-        Whether it has captions.
 
     Raises:
         InputError: says what is wrong with it.
@@ -66,20 +71,22 @@ def check_shard(path: Path, suffixes: tuple[str, ...], *, captioned: bool) -> bo
             raise InputError(f"{path}: {name} stands apart from {own[0]}; {TOGETHER}")
         own.append(name)
         last = key
-    captions = [_check_sample(path, own, suffixes, captioned=captioned) for own in found.values()]
-    return any(captions)
+    films = 0
+    for own in found.values():
+        films += _check_sample(path, own, suffixes, captioned=captioned)
+    return ShardContents(films, films < sum(map(len, found.values())))
 
 
 def _check_sample(
     path: Path, names: list[str], suffixes: tuple[str, ...], *, captioned: bool
-) -> bool:
-    """Refuse two films, or a caption of none; whether there is a caption."""
+) -> int:
+    """Refuse two films, or a caption of none; how many films there are."""
     films = [name for name in names if name.lower().endswith(suffixes)]
     if len(films) > 1:
         raise InputError(f"{path}: {films[0]} and {films[1]} are films of one sample; keep one")
     if captioned and not films:
         raise InputError(f"{path}: {names[0]} is a caption without a film; {TOGETHER}")
-    return len(names) > len(films)
+    return len(films)
 
 
 def _names(path: Path, suffixes: tuple[str, ...]) -> list[str]:

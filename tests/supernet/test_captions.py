@@ -13,7 +13,7 @@ import pytest
 
 from search_spaces import InputError
 from supernet.data.captions import captions_of
-from supernet.data.shards import check_shard, samples
+from supernet.data.shards import ShardContents, check_shard, samples
 
 SUFFIXES = (".mp4", ".webm")
 
@@ -186,9 +186,10 @@ def test_what_stands_between_files_of_a_sample_does_not_part_them(tmp_path: Path
 def test_where_captions_do_not_count_their_places_do_not(tmp_path: Path) -> None:
     pytest.importorskip("webdataset")
     path = shard(tmp_path / "a.tar", ("a.mp4", b"a"), ("b.mp4", b"b"), ("texts/a.txt", b"A dog"))
-    assert check_shard(path, SUFFIXES, captioned=False)
+    assert check_shard(path, SUFFIXES, captioned=False) == ShardContents(2, captioned=True)
     assert [each.film for each in samples(path, SUFFIXES)] == [b"a", b"b"]
-    assert not check_shard(shard(tmp_path / "b.tar", FILMS[0]), SUFFIXES, captioned=False)
+    plain = shard(tmp_path / "b.tar", FILMS[0])
+    assert check_shard(plain, SUFFIXES, captioned=False) == ShardContents(1, captioned=False)
 
 
 def cut(content: bytes) -> bytes:

@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,25 @@ def test_shards_make_what_their_films_make(place: Path) -> None:
     (place / "gone.tar").rename(place / "shards" / "a.tar")
     assert encoding(place, "shards").run(place / "again") == index
     assert contents(place / "again") == contents(place / "out")
+
+
+def test_progress_moves_within_a_shard(place: Path) -> None:
+    pytest.importorskip("webdataset")
+    packed(place, (0, 1, 2), "a.tar")
+    packed(place, (4, 5), "b.tar")
+    shutil.copyfile(place / "films" / "3.mkv", place / "shards" / "c.mkv")
+    shown = list[tuple[str, int, list[int]]]()
+
+    def stage(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        shown.append((title, total, []))
+        return nullcontext(shown[-1][2].append)
+
+    with pytest.warns(CaptionWarning, match="2 films have no caption"):
+        encoding(place, "shards", uncaptioned="skip").run(place / "out", stage)
+    title, total, told = shown[0]
+    assert title == "encode frames of 16 x 24 pixels to latents of 2 x 3", "as of films"
+    assert total == 6, "films, wherever they lie"
+    assert list(dict.fromkeys(told)) == [1, 2, 3, 4, 5, 6]
 
 
 def test_what_only_shards_or_captions_tell_apart_is_told_apart(place: Path) -> None:
