@@ -28,6 +28,9 @@ VARIANTS: dict[str, Callable[[Settings], Settings]] = {
     FULL: lambda settings: replace(settings, heads=("spatial",)),
     "both kinds of heads": lambda settings: replace(settings, heads=KINDS),
     "temporal heads only": lambda settings: replace(settings, heads=("temporal",)),
+    "adversarial weight 1": lambda settings: replace(
+        settings, terms=replace(settings.terms, adversarial=1.0)
+    ),
     "no reconstruction": lambda settings: replace(
         settings, terms=replace(settings.terms, reconstruction=0.0)
     ),

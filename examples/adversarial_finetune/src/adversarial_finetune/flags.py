@@ -25,6 +25,7 @@ SETTINGS = {
     "buffer_mb": "megabytes of clips that are shuffled together",
 }
 TERMS = {
+    "adversarial": "its weight; less where tuned clips flicker, more where they are blurred",
     "reconstruction": "its weight",
     "guidance": "of the network that says what to recover",
     "r1": "its weight",
