@@ -221,9 +221,10 @@ def mendable() -> Iterator[None]:
 
 def check(manifest: Json, format_name: str, file: Path) -> None:
     """Hold a manifest against its schema, which says more than a reader needs."""
+    mend = "tune again" if format_name == FINETUNED_FORMAT else "make it again"
     for error in _validator(format_name).iter_errors(manifest):
-        where = ".".join(map(str, error.absolute_path)) or "the document"
-        raise InputError(f"{file}: {one_line(where)}: {one_line(_said(error))}; make it again")
+        where = one_line(".".join(map(str, error.absolute_path)) or "the document")
+        raise InputError(f"{file}: {where[:MOST_SHOWN]}: {one_line(_said(error))}; {mend}")
 
 
 def _said(error: Any) -> str:

@@ -10,8 +10,7 @@ from search_spaces import InputError
 from supernet.evaluation.sampling import GUIDANCE, STEPS
 from supernet.flow_matching import Denoiser, generate, leap, step_times
 from temporal_bundle.made_with import ASKED_BY, NOTHING
-
-MOST_GUIDANCE = 100  # either way, as finetuned.json's schema has it: clips overflow by far larger
+from temporal_bundle.manifest import MOST_GUIDANCE
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ def sampler_of(
     """
     if guidance is not None and not -MOST_GUIDANCE <= guidance <= MOST_GUIDANCE:
         raise InputError(
-            f"`guidance={guidance}`: expected a number up to {MOST_GUIDANCE}, 1 for none"
+            f"`guidance={guidance}`: expected a number from {-MOST_GUIDANCE} to {MOST_GUIDANCE}, "
+            "1 for none"
         )
     if tuned and bundle.finetuned is not None:
         if steps is not None or guidance is not None:

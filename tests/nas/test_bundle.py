@@ -241,7 +241,7 @@ def test_tuned_weights_come_back(bundle: Path, tmp_path: Path) -> None:
         ),
         (
             {"sampler": {"kind": "leap", "times": [1.0], "guidance": -1e30}},
-            r"sampler\.guidance: -1e\+30 is less than the minimum of -100; make it again",
+            r"sampler\.guidance: -1e\+30 is less than the minimum of -100; tune again",
         ),
         (
             {"sampler": {"kind": "leap", "times": [1.0], "guidance": 10**400}},

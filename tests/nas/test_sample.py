@@ -277,7 +277,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_opened(cal
         (("--prompt", "1", "--text-encoder", "nowhere"), "nowhere"),
         (("--prompt", "1", "--vae", "nowhere"), "nowhere"),
         (("--prompt", "1", "--guidance", "nan"), "--guidance nan: expected a number"),
-        (("--prompt", "1", "--guidance", "1e30"), "1e+30: expected a number up to 100"),
+        (("--prompt", "1", "--guidance", "1e30"), "1e+30: expected a number from -100 to 100"),
         (("--prompt", "caf\udce9"), "is no Unicode text"),
         (("--prompt-file", "nowhere.txt"), "nowhere.txt: is no file of prompts"),
         (("--prompt", "1", "--weights", "tuned"), "holds no tuned weights"),

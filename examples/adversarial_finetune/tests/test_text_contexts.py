@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from toy import WORDS, bars, write_encoded, write_shards
 from adversarial_finetune.data import check_made_with, find_clips, open_clips
 from adversarial_finetune.errors import InputError
 from temporal_bundle import open_bundle
+from temporal_bundle.manifest import LFS_POINTER
 from temporal_bundle.testing import write_manifest
 
 TEXTS = ["", "unasked", *reversed(WORDS)]
@@ -59,6 +61,23 @@ def test_they_must_be_what_the_network_learned_from(
         check_made_with(find_clips(shards, "train", encoded), open_bundle(bundle))
 
 
+def test_a_text_encoder_is_known_by_what_it_says_of_nothing(
+    bundle: Path, shards: Path, encoded: Path
+) -> None:
+    """Where one was not asked about a sentence, as those of another source."""
+    for empty, fits in ((STATES[0], True), (STATES[3], False)):
+        told = {"text_encoder": {"empty": empty[[0, 1, -1]].tolist()}}
+        write_manifest(bundle, study={"made_with": told})
+        with nullcontext() if fits else pytest.raises(InputError, match="encoded: the bundle's"):
+            check_made_with(find_clips(shards, "train", encoded), open_bundle(bundle))
+
+
+def test_contexts_that_are_no_numbers_are_named(bundle: Path, shards: Path, tmp_path: Path) -> None:
+    write_encoded(tmp_path / "torn", TEXTS, torch.full_like(STATES, torch.nan))
+    with pytest.raises(InputError, match=r"torn: context 0 \(of 5 such\) holds NaN"):
+        open_clips(shards, "train", open_bundle(bundle), tmp_path / "torn")
+
+
 def rewrite(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     def act(folder: Path) -> None:
         file = folder / "captions-00001.safetensors"
@@ -102,6 +121,11 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no object": (lambda f: (f / "captions.json").write_text("[]"), "expected a JSON object"),
     "no JSON": (lambda f: (f / "captions.json").write_text("{"), "not valid JSON"),
+    "no folder": (lambda f: f.rename(f.with_name("elsewhere")), "encoded: no such folder"),
+    "left by git lfs": (
+        lambda f: (f / "captions.json").write_bytes(LFS_POINTER),
+        "captions.json: is a Git LFS pointer",
+    ),
     "no captions": (lambda f: (f / "captions.json").unlink(), "encoded: has no contexts of captio"),
 }
 

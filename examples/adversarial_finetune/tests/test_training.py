@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from toy import write_clips
 
 from adversarial_finetune import checkpoint, seen
+from adversarial_finetune.ablation import FULL, VARIANTS
 from adversarial_finetune.data import find_clips
 from adversarial_finetune.discriminator import KINDS
 from adversarial_finetune.errors import InputError
@@ -152,6 +153,8 @@ BAD_FLAGS = {
     ("--stage-one-rate", "-1"): "stage_one_rate: give a number above 0",
     ("--heads-rate", "inf"): "heads_rate: give a number above 0",
     ("--r1", "nan"): "r1: give a number from 0",
+    ("--adversarial", "-1"): "adversarial: give a number from 0",
+    ("--steps", "1001"): "steps: give 1000 at most",
     ("--seed", "10000000000000"): "seed: give a whole number from 0, below",
     ("--clips-per-step", "5000"): "clips_per_step: give 4096 at most",
     ("--device", "meta"): "--device meta: give cpu, cuda",
@@ -312,6 +315,18 @@ def test_half_of_the_clips_follow_the_guided_teacher(
     )
     check_close(wanted[:2], free + stage.terms.guidance * (told - free))
     assert not wanted.requires_grad
+
+
+def test_each_variant_differs_from_the_recipe_in_one_thing() -> None:
+    recipe = VARIANTS[FULL](Settings()).to_json()
+    assert recipe == Settings().to_json()
+    for name, change in VARIANTS.items():
+        found = change(Settings(seed=3)).to_json()
+        terms, wanted = found.pop("terms"), recipe["terms"]
+        differs = [key for key in wanted if terms[key] != wanted[key]]
+        differs += [key for key in found if found[key] != recipe[key] and key != "seed"]
+        assert len(differs) == (name != FULL), name
+        assert found["seed"] == 3
 
 
 def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, call: Call) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from temporal_bundle import FINETUNED_FORMAT, FORMAT, BundleError, open_bundle, schema, sha256
 from temporal_bundle.closeness import check_close
+from temporal_bundle.manifest import MOST_GUIDANCE, MOST_TIMES
 from temporal_bundle.testing import Network, write_manifest, write_tuning
 
 
@@ -29,6 +30,12 @@ def test_the_programs_are_the_network(made: Path) -> None:
     denoiser(*case).sum().backward()
     assert all(p.grad is not None for p in denoiser.parameters())
     assert not any(p.requires_grad for p in features.parameters())
+
+
+def test_limits_of_a_sampler_are_those_of_the_schema() -> None:
+    sampler = schema(FINETUNED_FORMAT)["properties"]["sampler"]["properties"]
+    assert sampler["times"]["maxItems"] == MOST_TIMES
+    assert (-sampler["guidance"]["minimum"], sampler["guidance"]["maximum"]) == (MOST_GUIDANCE,) * 2
 
 
 def test_networks_of_one_program_share_nothing(made: Path) -> None:

@@ -209,8 +209,15 @@ def check_made_with(layout: Layout, bundle: Bundle) -> None:
     Raises:
         InputError: what is another one.
     """
-    if (other := difference(bundle.made_with("searched"), layout.made_with)) is not None:
-        raise InputError(
-            f"{layout.where}: the bundle's network learned from {other}; give clips that were made "
-            "with what its own were"
-        )
+    learned, contexts = bundle.made_with("searched"), {ASKED_BY, TEXT_ENCODER}
+    elsewhere = layout.contexts.where != layout.where
+    of_clips = {name: told for name, told in layout.made_with.items() if name not in contexts}
+    for where, what, told in (
+        (layout.where, "clips", of_clips),
+        (layout.contexts.where, "contexts" if elsewhere else "clips", layout.made_with),
+    ):
+        if (other := difference(learned, told)) is not None:
+            raise InputError(
+                f"{where}: the bundle's network learned from {other}; give {what} that were made "
+                "with what its own were"
+            )

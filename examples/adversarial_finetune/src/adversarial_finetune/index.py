@@ -7,6 +7,7 @@ from typing import Any
 
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.rows import COPY_AGAIN, Shard, tensor_shapes
+from temporal_bundle import LFS_WORDS, is_lfs_pointer
 from temporal_bundle.manifest import FILE_NAME, Json, one_line
 
 
@@ -18,6 +19,8 @@ def read_document(file: Path, sha: str | None = None) -> Any:
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file; {COPY_AGAIN}")
+    if is_lfs_pointer(file):
+        raise InputError(f"{file}: {LFS_WORDS}")
     Shard(file, 1, sha).check_hash()
     try:
         return json.loads(file.read_text(encoding="utf-8"))

@@ -45,6 +45,7 @@ class Contexts:
     """What clips may be asked for.
 
     Attributes:
+        where: the folder or file that they are of.
         rows: the contexts (L, channels).
         empty_LC: what asks for nothing; None: zeros.
         captions: the words of each row, where they are known.
@@ -52,6 +53,7 @@ class Contexts:
         made_with: what they were made with, where that is told (`temporal_bundle.made_with`).
     """
 
+    where: Path
     rows: Rows
     empty_LC: Tensor | None
     captions: list[str] | None = None
@@ -105,7 +107,7 @@ def _single(file: Path) -> Layout:
     shapes = _checked(file, tensor_shapes(file))
     clips, context = (shapes[name][1] for name in (CLIPS, CONTEXT))
     shard = Shard(file, clips[0])
-    contexts = Contexts(Rows([shard], CONTEXT, context[1:]), _empty(file, context[1:]))
+    contexts = Contexts(file, Rows([shard], CONTEXT, context[1:]), _empty(file, context[1:]))
     rows = Rows([shard], CLIPS, clips[1:])
     return Layout(file, sha256(file), rows, contexts, None, contexts.rows, None)
 
@@ -126,7 +128,8 @@ def _sharded(where: Path) -> Layout:
                 )
     row_N = None
     if contexts is None:
-        contexts = Contexts(Rows(shards, CONTEXT, context), _listed_empty(where, index, context))
+        empty = _listed_empty(where, index, context)
+        contexts = Contexts(where, Rows(shards, CONTEXT, context), empty)
     else:
         row_N = _row_numbers(shards, len(contexts.rows))
     rows, labels = Rows(shards, CLIPS, clip), contexts.labels or contexts.rows
@@ -153,7 +156,7 @@ def contexts_of(where: Path, index: Json) -> Contexts | None:
     empty = _listed_empty(where, index, shape)
     labels = Rows(shards, LABELS, wanted[LABELS][1]) if LABELS in wanted else None
     captions, told = _captions(where, index, len(rows)), _made_with(where, index)
-    return Contexts(rows, empty, captions, labels, told)
+    return Contexts(where, rows, empty, captions, labels, told)
 
 
 def _checked(

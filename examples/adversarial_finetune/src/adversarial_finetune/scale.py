@@ -27,7 +27,7 @@ def check_numbers(layout: Layout) -> None:
     """
     scale = Scale()
     _read(layout.clips, layout.where, "clip", scale)
-    _read(layout.contexts.rows, layout.where, "context", None)
+    _read(layout.contexts.rows, layout.contexts.where, "context", None)
     if layout.labels.tensor == LABELS:
         _read_labels(layout.labels)
     scale.check(layout.where)

@@ -8,11 +8,12 @@ from adversarial_finetune.discriminator import KINDS, Kind
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.flow import step_times
 from adversarial_finetune.stage_two import Terms
-from temporal_bundle.manifest import MOST_CLIPS
+from temporal_bundle.manifest import MOST_CLIPS, MOST_TIMES
 
 Stage = Literal["one", "two"]
 STAGES: tuple[Stage, ...] = ("one", "two")
 MOST_SEEDS = 2**32
+MOST = {"clips_per_step": MOST_CLIPS, "steps": MOST_TIMES}
 LARGEST_RATE = 1e30  # that optimizers still compute with
 
 
@@ -40,10 +41,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("stage_one_steps", "stage_two_steps", "clips_per_step", "steps"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value < 1:
                 raise InputError(f"{name}: give a whole number from 1")
-        if self.clips_per_step > MOST_CLIPS:
-            raise InputError(f"clips_per_step: give {MOST_CLIPS} at most, which a program takes")
+            if value > MOST.get(name, value):
+                raise InputError(f"{name}: give {MOST[name]} at most, which a bundle takes")
         for name in ("stage_one_rate", "generator_rate", "heads_rate"):
             if not 0 < getattr(self, name) <= LARGEST_RATE:
                 raise InputError(f"{name}: give a number above 0, {LARGEST_RATE:g} at most")

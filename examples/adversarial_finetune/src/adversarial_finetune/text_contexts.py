@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.index import (
@@ -21,11 +22,19 @@ from adversarial_finetune.index import (
 from adversarial_finetune.layout import INDEX, Contexts, Split, contexts_of, read_index
 from adversarial_finetune.rows import COPY_AGAIN, Rows
 from temporal_bundle import BundleError, sha256
-from temporal_bundle.made_with import ASKED_BY, CAPTIONS, MADE_WITH, TEXT_ENCODER, made_with
+from temporal_bundle.made_with import (
+    ASKED_BY,
+    CAPTIONS,
+    EMPTY,
+    MADE_WITH,
+    TEXT_ENCODER,
+    made_with,
+)
 from temporal_bundle.manifest import Json
 
 ENCODED, FORMAT, MAJOR = "captions.json", "temporal-nas/captions", "1"
 STATES = "states"
+CHANNELS = 8  # of a token of the empty caption, by which text encoders are told apart
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,11 @@ def find_text_contexts(folder: Path, split: Split) -> TextContexts:
             return _of_clips(where)
     if (folder / ENCODED).exists():
         return _encoded(folder / ENCODED)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
     raise InputError(
-        f"{folder}: has no contexts of captions: neither {INDEX}, as folders of clips have it, nor "
-        f"{ENCODED}, which nas encode writes with --text-encoder"
+        f"{folder}: has no contexts of captions: none of {INDEX} and {split}/{INDEX}, as folders "
+        f"of clips have them, and {ENCODED}, which nas encode writes with --text-encoder"
     )
 
 
@@ -82,7 +93,8 @@ def _encoded(file: Path) -> TextContexts:
         raise InputError(f"{file}: has no empty caption, which asks for nothing; {COPY_AGAIN}")
     empty_LC = rows.at(torch.tensor([row_of[""]]))[0].float()
     rows.release()
-    contexts = Contexts(rows, empty_LC, made_with=_made_with(file, index))
+    told = _made_with(file, index, empty_LC)
+    contexts = Contexts(file.parent, rows, empty_LC, made_with=told)
     return TextContexts(contexts, row_of, sha256(file))
 
 
@@ -122,9 +134,11 @@ def _first_rows(places: list[tuple[int, str]]) -> dict[str, int]:
     return {text: row for row, text in reversed(places)}
 
 
-def _made_with(file: Path, index: Json) -> Json:
-    told = {ASKED_BY: CAPTIONS, TEXT_ENCODER: index.get(TEXT_ENCODER, {})}
+def _made_with(file: Path, index: Json, empty_LC: Tensor) -> Json:
+    """What the index says of its text encoder, and the states of the empty caption beside it."""
     try:
-        return made_with({MADE_WITH: told}, file)
+        told = made_with({MADE_WITH: {TEXT_ENCODER: index.get(TEXT_ENCODER, {})}}, file)
     except BundleError as error:
         raise InputError(str(error)) from None
+    some = empty_LC[[0, min(1, len(empty_LC) - 1), -1], :CHANNELS].tolist()
+    return {ASKED_BY: CAPTIONS, TEXT_ENCODER: {EMPTY: some, **told[TEXT_ENCODER]}}

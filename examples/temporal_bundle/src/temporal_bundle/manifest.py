@@ -23,6 +23,8 @@ DENOISER, FEATURES = "denoiser.pt2", "features.pt2"
 NETWORK = "network.pt2"
 ARCHITECTURE, LATENCY = "architecture.json", "latency.json"
 MOST_CLIPS = 4096  # that a program takes at once
+# Of a sampler, as finetuned.schema.json has them.
+MOST_TIMES, MOST_GUIDANCE = 1000, 100
 LISTED = {
     FORMAT: (ARCHITECTURE, WEIGHTS, DENOISER, FEATURES, LATENCY),
     FINETUNED_FORMAT: (TUNED_WEIGHTS,),
