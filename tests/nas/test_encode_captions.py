@@ -28,6 +28,7 @@ from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder
 from supernet.data.encoding import CaptionWarning
 from supernet.data.latents import LatentFolder
+from supernet.data.provenance import made_with
 from supernet.evaluation.sampling import Samples
 
 sys.path.append(str(Path(__file__).parents[1] / "supernet"))
@@ -118,7 +119,7 @@ def test_from_captions_to_a_training_package(call: Call) -> None:
     assert not torch.equal(asked, contexts[rows].float())
     assert [again.caption(context) for context in asked] == said
     assert torch.equal(tuned_on.nothing, torch.as_tensor(again.empty_context()))
-    assert tuned_on.layout.made_with["text_encoder"] == again.text_encoder()
+    assert tuned_on.layout.made_with["text_encoder"] == made_with(again, SHAPE)["text_encoder"]
 
 
 @pytest.mark.long

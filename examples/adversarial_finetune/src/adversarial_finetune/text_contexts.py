@@ -141,4 +141,5 @@ def _made_with(file: Path, index: Json, empty_LC: Tensor) -> Json:
     except BundleError as error:
         raise InputError(str(error)) from None
     some = empty_LC[[0, min(1, len(empty_LC) - 1), -1], :CHANNELS].tolist()
-    return {ASKED_BY: CAPTIONS, TEXT_ENCODER: {EMPTY: some, **told[TEXT_ENCODER]}}
+    empty = [[round(number, 4) for number in row] for row in some]
+    return {ASKED_BY: CAPTIONS, TEXT_ENCODER: {EMPTY: empty, **told[TEXT_ENCODER]}}
