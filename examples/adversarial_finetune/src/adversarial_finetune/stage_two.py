@@ -33,7 +33,7 @@ R1_EVERY = 4  # steps, each counting as many (Karras et al. 2020, arXiv:1912.049
 class Terms:
     """How much each term counts."""
 
-    # At a clip its gradient is 15 to 20 times the reconstruction's; 1 made some networks flicker.
+    # By 1 it outweighs the reconstruction, and clips of some layouts flicker (README, Figures).
     adversarial: float = 0.1
     reconstruction: float = 1.0
     guidance: float = 1.5  # of the network of stage one, where it says what to recover
