@@ -18,6 +18,7 @@ from supernet.data.video_files import BrokenVideoError, Video, decoded, opened, 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
     from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
 
 Pictures = NDArray[np.uint8]  # (frames, height, width, channels)
 WIDEST = 3  # times as long as the clip's side: a strip of film is cut to this before it is kept
@@ -50,14 +51,17 @@ def stream_frames(
 ) -> Iterator[Pictures]:
     """As `read_frames`, each frame (height, width, channels) as soon as it is decoded."""
     import av
+    from av.video.reformatter import VideoReformatter
 
     start_s, stop_s = video.start_s[first], video.end_s(stop)
     size: tuple[int, ...] | None = None
+    # One for all: a frame's own would begin anew, with a thread a core, at thirty times the price.
+    reformatter = VideoReformatter()
     try:
         timed = _between(_timed(video, start_s), start_s, stop_s)
         shown = _at_ticks(timed, start_s, stop_s, fps) if fps else (frame for _, frame in timed)
         for frame in shown:
-            picture = _picture(frame, video.pixel_ratio, pixels)
+            picture = _picture(frame, reformatter, video.pixel_ratio, pixels)
             if size not in {None, picture.shape}:
                 raise BrokenVideoError("changes its size")
             size = picture.shape
@@ -136,7 +140,9 @@ def _at_ticks(
         tick += 1
 
 
-def _picture(frame: "VideoFrame", pixel_ratio: float, pixels: Pixels) -> Pictures:
+def _picture(
+    frame: "VideoFrame", reformatter: "VideoReformatter", pixel_ratio: float, pixels: Pixels
+) -> Pictures:
     """Upright, the smallest that covers the wanted size: (height, width, channels)."""
     turns, mirrored = _turned(frame)
     shown_width = frame.width * pixel_ratio
@@ -145,9 +151,9 @@ def _picture(frame: "VideoFrame", pixel_ratio: float, pixels: Pixels) -> Picture
     height = max(wanted[0], round(frame.height * scale))
     width = max(wanted[1], round(shown_width * scale))
     colours = "gray" if pixels.channels == 1 else "rgb24"
-    small: Pictures = np.asarray(
-        frame.reformat(width, height, colours, interpolation="AREA").to_ndarray(), np.uint8
-    ).reshape(height, width, pixels.channels)
+    shrunk = reformatter.reformat(frame, width, height, colours, interpolation="AREA", threads=1)
+    small: Pictures = np.asarray(shrunk.to_ndarray(), np.uint8)
+    small = small.reshape(height, width, pixels.channels)
     picture = np.rot90(small[:, ::-1] if mirrored else small, turns)
     return _trimmed(picture, WIDEST * pixels.height, WIDEST * pixels.width)
 
