@@ -100,21 +100,34 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
     os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    here: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
-    try:
-        ray.init(
-            address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": _own_code()}},
-            **here,
-        )
-    except (ConnectionError, ValueError) as error:
-        raise InputError(f"ray {address}: {error}") from None
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:
+        paths = {"env_vars": {"PYTHONPATH": _own_code()}}
+        try:
+            ray.init(address, runtime_env=paths, **quiet)
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"ray {address}: {error}") from None
+    else:  # its workers begin at once with our environment, and a second later with one of Ray's
+        with _environment(PYTHONPATH=_own_code()):
+            ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _own_code() -> str:

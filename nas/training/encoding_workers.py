@@ -1,9 +1,11 @@
-"""Films and captions encoded by several processes or machines: Ray tasks, a film or a piece each.
+"""Films and captions encoded by several processes or machines: Ray tasks of a second or more.
 
-A task that was lost with its worker is done again by another; what a task wrote stays. Films,
+Handing one out takes milliseconds, which small films would feel; those are done a few together. A
+task that was lost with its worker is done again by another; what it wrote stays. Films,
 autoencoder, text encoder and what is written must lie where all workers see them.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +16,9 @@ from nas.ray_cluster import check_address, connected
 from search_spaces import InputError
 from supernet.data.caption_encoding import Spread
 
-WAITING = 4  # tasks a worker that are given out before they can begin
+WAITING = 2  # groups of tasks a worker that are given out, with the one that it is at
+GROUP_S = 1.0  # that a group takes, and
+MOST = 64  # tasks of one, as those that were done before an interruption take no time
 TRIES = 3  # of a task whose worker was lost
 
 
@@ -43,27 +47,33 @@ def _spread(
     """What tasks return, as they end."""
     shared = ray.put(work)
     waiting = deque(enumerate(tasks))
-    running: dict[Any, int] = {}
+    running: dict[Any, tuple[int, ...]] = {}
+    done, spent_s = 0, 0.0
     while waiting or running:
         while waiting and len(running) < workers * WAITING:
-            number, each = waiting.popleft()
-            running[task.remote(shared, each)] = number
+            fit = int(GROUP_S * done / spent_s) if spent_s else 1
+            fair = len(waiting) // (workers * WAITING)  # the last ones are for all workers
+            group = [waiting.popleft() for _ in range(max(1, min(fit, fair, MOST)))]
+            numbers, parts = zip(*group, strict=True)
+            running[task.remote(shared, parts)] = numbers
         ended, _ = ray.wait(list(running), num_returns=1)
         for answer in ended:
-            number = running.pop(answer)
+            numbers = running.pop(answer)
             try:
-                found = ray.get(answer)
+                found, group_s = ray.get(answer)
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 if isinstance(cause, (InputError, OSError)):
                     raise cause from None
                 raise
-            yield number, found
+            done, spent_s = done + len(numbers), spent_s + group_s
+            yield from zip(numbers, found, strict=True)
 
 
-def _done(work: Callable[[Any], Any], task: Any) -> Any:
-    """A task in a worker, which has one core."""
+def _done(work: Callable[[Any], Any], tasks: Sequence[Any]) -> tuple[list[Any], float]:
+    """What comes of a few tasks in a worker, which has one core; and the seconds that they took."""
     import torch
 
     torch.set_num_threads(1)
-    return work(task)
+    begun = time.perf_counter()
+    return [work(task) for task in tasks], time.perf_counter() - begun

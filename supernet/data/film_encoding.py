@@ -273,5 +273,5 @@ def _middle(taken: list[Pictures], pixels: tuple[int, int]) -> Tensor:
     """The middle of each frame, (frames, 3, H, W) in [-1, 1]."""
     top, left = ((taken[0].shape[axis] - side) // 2 for axis, side in enumerate(pixels))
     cut = np.stack([p[top : top + pixels[0], left : left + pixels[1]] for p in taken])
-    x_NCHW = torch.from_numpy(cut).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return x_NCHW.contiguous()
+    bytes_NCHW = torch.from_numpy(cut).permute(0, 3, 1, 2).contiguous()
+    return bytes_NCHW.float().div_(127.5).sub_(1)

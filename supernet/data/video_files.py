@@ -116,14 +116,13 @@ def _facts(file: tuple[Path, int, int]) -> Video | str:
                 for packet in container.demux(stream)
                 if packet.size and not packet.is_discard
             ]
+            rate = float(stream.average_rate or stream.guessed_rate or 25)
+            ratio = float(stream.sample_aspect_ratio or 1)
+            base = float(stream.time_base or 0)
         stamps = _shown_packets(path, packets)
         timed = stamps is not None
         if stamps is None:
             stamps = _shown_frames(path, packets)
-        with opened(path) as (_, stream):
-            rate = float(stream.average_rate or stream.guessed_rate or 25)
-            ratio = float(stream.sample_aspect_ratio or 1)
-            base = float(stream.time_base or 0)
     except (av.FFmpegError, OSError, ValueError) as error:
         return f"cannot be read as video: {reason(error)}"
     if not stamps:
