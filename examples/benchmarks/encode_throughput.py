@@ -4,12 +4,13 @@
 
 Short films are made (H.264, a caption beside each), and encoded by `nas encode` with its workers,
 each film decoded, encoded, written and hashed; the encoder alone has its pixels in memory, in as
-many processes of one thread. It is timed before and after, as others may use the machine; the
-encoder's share of a worker's processor time, which says the same without Ray and without whoever
-else is here, comes first. The
-autoencoder and the text encoder (`examples/tiny_text_encoder.py`) have weights at random, which
-takes as long as trained ones; the text encoder is far smaller than a real one, so that captions
-show what their storing takes.
+many processes of one thread, plane by plane as tensors of images mostly lie, and pixel by pixel
+(`torch.channels_last`) as films lie and `nas encode` gives them, which is faster on a CPU. It is
+timed before and after, as others may use the machine; the encoder's share of a worker's processor
+time, which says the same without Ray and without whoever else is here, comes first. The autoencoder
+and the text encoder (`examples/tiny_text_encoder.py`) have weights at random, which takes as long
+as trained ones; the text encoder is far smaller than a real one, so that captions show what their
+storing takes.
 """
 
 import argparse
@@ -35,6 +36,8 @@ from supernet.data.film_sources import FilmFile
 
 HEIGHT, WIDTH = 144, 176  # of the films
 WORDS = 500  # different captions
+AUTOENCODER = "autoencoder.safetensors"
+LAYOUTS = {"by planes": torch.contiguous_format, "by pixels": torch.channels_last}
 
 
 def main() -> None:
@@ -54,20 +57,24 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     make(folder, asked.clips, asked.frames)
     print(f"the encoder's share of a worker's processor time: {share_of_worker(asked, folder):.2f}")
-    alone = [encoder_alone(asked, folder / "autoencoder.safetensors")]
+    before = both_alone(asked, folder)
     plain_s = encode(asked, folder, "plain")
     captioned_s = encode(asked, folder, "captioned", "--text-encoder", str(folder / "text"))
     few_s = encode(asked, folder, "started", films="few")
-    alone.append(encoder_alone(asked, folder / "autoencoder.safetensors"))
-    both = float(np.mean(alone))
+    after = both_alone(asked, folder)
     side = asked.latents * FACTOR
     print(f"{asked.clips} clips of {asked.frames} frames of {side} x {side} pixels")
-    print(f"encoder alone, {asked.workers} processes: {both:.1f} clips a second", end="")
-    print(f" ({alone[0]:.1f} before, {alone[1]:.1f} after)")
+    alone = {layout: (before[layout] + after[layout]) / 2 for layout in LAYOUTS}
+    for layout, rate in alone.items():
+        print(
+            f"encoder alone, {layout}, {asked.workers} processes: {rate:.1f} clips a second", end=""
+        )
+        print(f" ({before[layout]:.1f} before, {after[layout]:.1f} after)")
     for name, seconds in (("nas encode", plain_s), ("with captions", captioned_s)):
         rate = asked.clips / seconds
+        shares = " and ".join(f"{rate / other:.2f}" for other in alone.values())
         print(f"{name}, {asked.workers} workers: {rate:.1f} clips a second", end="")
-        print(f" ({seconds:.1f} s), ratio {rate / both:.2f}")
+        print(f" ({seconds:.1f} s), {shares} of those")
     print(f"of which starting takes {few_s:.1f} s: as long as {asked.workers} clips take")
 
 
@@ -82,7 +89,7 @@ def make(folder: Path, clips: int, frames: int) -> None:
             write(path, frames, rng)
     torch.manual_seed(0)
     weights = ImageAutoencoder().state_dict()
-    checkpoint.write(folder / "autoencoder.safetensors", weights, {"holds": "autoencoder"})
+    checkpoint.write(folder / AUTOENCODER, weights, {"holds": "autoencoder"})
     write_pipeline(folder / "text")
 
 
@@ -102,7 +109,7 @@ def write(path: Path, frames: int, rng: np.random.Generator) -> None:
 def share_of_worker(asked: argparse.Namespace, folder: Path) -> float:
     """Of the processor time of one process that encodes films, what the encoder alone takes."""
     torch.set_num_threads(1)
-    autoencoder = folder / "autoencoder.safetensors"
+    autoencoder = folder / AUTOENCODER
     digest = checkpoint.file_sha256(autoencoder)
     coding = Coding(autoencoder, digest, asked.latents, asked.latents, None, "cpu")
     films = [FilmFile(path, path.name) for path in sorted((folder / "films").glob("*.mp4"))]
@@ -115,30 +122,38 @@ def share_of_worker(asked: argparse.Namespace, folder: Path) -> float:
             encode_source(coding, Path(out), film)
         whole_s = time.process_time() - begun
     begun = time.process_time()
-    encode_noise(coder_of(coding), asked.frames, asked.latents * FACTOR, len(films))
+    side = asked.latents * FACTOR
+    encode_noise(coder_of(coding), asked.frames, side, len(films), "by pixels")
     return (time.process_time() - begun) / whole_s
 
 
-def encoder_alone(asked: argparse.Namespace, autoencoder: Path) -> float:
+def both_alone(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
+    """Clips a second of the encoder, by how its pixels lie in memory."""
+    return {layout: encoder_alone(asked, folder / AUTOENCODER, layout) for layout in LAYOUTS}
+
+
+def encoder_alone(asked: argparse.Namespace, autoencoder: Path, layout: str) -> float:
     """Clips a second of as many processes at once."""
     fresh = multiprocessing.get_context("spawn")  # a fork of torch's threads may never answer
     with ProcessPoolExecutor(asked.workers, mp_context=fresh) as pool:
-        job = (autoencoder, asked.frames, asked.latents * FACTOR, asked.alone)
+        job = (autoencoder, asked.frames, asked.latents * FACTOR, asked.alone, layout)
         done = [pool.submit(clips_per_s, *job) for _ in range(asked.workers)]
         return sum(each.result() for each in done)
 
 
-def clips_per_s(autoencoder: Path, frames: int, side: int, clips: int) -> float:
+def clips_per_s(autoencoder: Path, frames: int, side: int, clips: int, layout: str) -> float:
     torch.set_num_threads(1)
     coder = load_autoencoder(autoencoder)
     begun = time.perf_counter()
-    encode_noise(coder, frames, side, clips)
+    encode_noise(coder, frames, side, clips, layout)
     return clips / (time.perf_counter() - begun)
 
 
-def encode_noise(coder: Autoencoder, frames: int, side: int, clips: int) -> None:
+def encode_noise(coder: Autoencoder, frames: int, side: int, clips: int, layout: str) -> None:
     """As many frames at a time as `nas encode` takes."""
-    parts = torch.split(torch.rand(frames, 3, side, side) * 2 - 1, max(1, CHUNK_PIXELS // side**2))
+    noise = torch.rand(frames, 3, side, side) * 2 - 1
+    noise = noise.contiguous(memory_format=LAYOUTS[layout])
+    parts = torch.split(noise, max(1, CHUNK_PIXELS // side**2))
     for _ in range(clips):
         for part in parts:
             coder.encode(part)
@@ -150,7 +165,7 @@ def encode(
     """Seconds of the command, from its start to its end."""
     command = [
         sys.executable, "-m", "nas", "encode", str(folder / films),
-        "--autoencoder", str(folder / "autoencoder.safetensors"),
+        "--autoencoder", str(folder / AUTOENCODER),
         "--size", f"{asked.latents}x{asked.latents}", "--workers", str(asked.workers),
         "--out", str(folder / name), "--json", *more,
     ]  # fmt: skip

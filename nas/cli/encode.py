@@ -17,7 +17,7 @@ Size = Annotated[
     str,
     typer.Option(
         help="Latents, height x width, as the space's U-Net takes them; frames are cut and "
-        "resized to 8 times as many pixels."
+        "resized to 8 times as many pixels (with --pixels, to as many)."
     ),
 ]
 STEPS = 1200
@@ -62,14 +62,21 @@ def train_autoencoder(
 
 def encode(
     videos: Videos,
+    size: Size,
+    out: options.OutFolder,
     autoencoder: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="A file of `nas train-autoencoder`, or a folder of diffusers' AutoencoderKL."
         ),
-    ],
-    size: Size,
-    out: options.OutFolder,
+    ] = None,
+    pixels: Annotated[
+        Literal["grey", "rgb"] | None,
+        typer.Option(
+            help="No latents: small pictures of --size pixels, in one channel or in three, for a "
+            "network that makes pixels."
+        ),
+    ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Frames a second; without it, every frame as filmed.")
     ] = None,
@@ -100,16 +107,23 @@ def encode(
 ) -> None:
     """Turn videos into latents, which `nas train` and `nas search` take as --data.
 
-    Films lie in a folder, each in a file, or as samples of WebDataset shards (.tar). With
-    --text-encoder, captions become the clips' contexts: NAME.txt beside a film, metadata.csv or
-    metadata.jsonl with file_name and text, or what a shard holds.
+    Or into small pictures (--pixels). Films lie in a folder, each in a file, or as samples of
+    WebDataset shards (.tar). With --text-encoder, captions become the clips' contexts: NAME.txt
+    beside a film, metadata.csv or metadata.jsonl with file_name and text, or what a shard holds.
     """
     from nas.progress import Progress
+    from supernet.autoencoders.pixel_space import PixelSpace
     from supernet.data.caption_encoding import CaptionPlan, Spread
     from supernet.data.encoded_captions import EMPTY
     from supernet.data.encoding import Encoding, one_by_one, unfinished_path
 
     height, width = _sides(size)
+    if (autoencoder is None) == (pixels is None):
+        raise InputError(
+            "give --autoencoder FILE for latents, or --pixels grey (or rgb) for a network of pixels"
+        )
+    coder = PixelSpace(pixels) if pixels else autoencoder
+    assert coder is not None
     if uncaptioned is not None and text_encoder is None:
         raise InputError("--uncaptioned is about captions; name what encodes them: --text-encoder")
     for folder in (out, unfinished_path(out)):
@@ -117,11 +131,12 @@ def encode(
             raise InputError(f"{folder}: exists; go on by --resume, or choose another --out")
     shared, shown = workers > 1 or ray is not None, str(out)
     if shared:  # other processes may stand elsewhere
-        videos, autoencoder, out = (path.resolve() for path in (videos, autoencoder, out))
+        videos, out = videos.resolve(), out.resolve()
+        coder = coder.resolve() if isinstance(coder, Path) else coder
         text_encoder = text_encoder and text_encoder.resolve()
     plan = CaptionPlan(text_encoder, uncaptioned or "zeros", shard_mb) if text_encoder else None
     device = "cuda" if gpu else "cpu"
-    encoding = Encoding(videos, autoencoder, height, width, fps, device, plan)
+    encoding = Encoding(videos, coder, height, width, fps, device, plan)
     progress = Progress(stages=2 if plan else 1)
     with resumable(), ExitStack() as stack:
         spread: Spread = one_by_one

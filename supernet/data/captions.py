@@ -20,6 +20,10 @@ FILE_NAME, TEXT = "file_name", "text"
 MOST_BYTES = 100_000  # of a text beside a film: a caption is a few lines
 
 
+class CaptionWarning(UserWarning):
+    """Films without captions, and captions that are too long or passed over."""
+
+
 def captions_of(folder: Path, films: Sequence[Path]) -> dict[Path, str | None]:
     """The caption of each film below a folder; None for a film that has none.
 

@@ -21,9 +21,11 @@ from search_spaces.files.locking import lock
 from search_spaces.files.targets import folder_target
 from supernet.autoencoders.fingerprint import decoded_blocks
 from supernet.autoencoders.opening import autoencoder_sha256
+from supernet.autoencoders.pixel_space import PixelSpace
 from supernet.checkpoint import file_sha256
 from supernet.data import encoded_captions
 from supernet.data.caption_encoding import CaptionEncoding, CaptionPlan, Spread
+from supernet.data.captions import CaptionWarning
 from supernet.data.encoded_captions import EMPTY, EncodedCaptions
 from supernet.data.film_encoding import (
     SKIP,
@@ -35,7 +37,7 @@ from supernet.data.film_encoding import (
     mark_of,
 )
 from supernet.data.film_sources import FilmFile, Found, Shard, Source, find_sources
-from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR
+from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR, PIXELS
 from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
 SETTINGS, LOCK = "settings.json", ".lock"  # of an unfinished folder
@@ -46,10 +48,6 @@ COUNTED = 200  # films whose frames are counted before, to show how far it is
 
 # Begins to show progress: what of, of how many; and what to call with those that are done.
 Stage = Callable[[str, int], AbstractContextManager[Advance]]
-
-
-class CaptionWarning(UserWarning):
-    """Films without captions, and captions that are too long or passed over."""
 
 
 def one_by_one(work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -67,7 +65,8 @@ class Encoding:
 
     Args:
         videos: searched as by `VideoFolder`, and for shards (`.tar`).
-        autoencoder: a file or folder as of `open_autoencoder`.
+        autoencoder: a file or folder as of `open_autoencoder`; `PixelSpace` keeps small pictures
+            as they are, for a network of pixels.
         height: of the latents, not of the pixels.
         width: likewise.
         fps: frames a second; None takes every frame as it was filmed.
@@ -80,7 +79,7 @@ class Encoding:
     """
 
     videos: Path
-    autoencoder: Path
+    autoencoder: Path | PixelSpace
     height: int
     width: int
     fps: float | None = None
@@ -155,9 +154,9 @@ class Encoding:
             self._tell(found.uncaptioned)
             shards = self._write_captions(unfinished, index, found, stage, spread)
             kept |= {encoded_captions.INDEX, *(shard["file"] for shard in shards)}
-        if own := index["autoencoder"]["file"]:
-            shutil.copyfile(self.autoencoder, unfinished / own)
-            kept.add(own)
+        if isinstance(self.autoencoder, Path) and self.autoencoder.is_file():
+            shutil.copyfile(self.autoencoder, unfinished / AUTOENCODER)
+            kept.add(AUTOENCODER)
         write_atomically(unfinished / INDEX, dumps(index))
         for other in unfinished.iterdir():  # settings, and what is left of videos that are gone
             if other.name not in kept:
@@ -174,11 +173,7 @@ class Encoding:
             sizes = [film.frames_at(self.fps) for film in self._found.films]
         else:
             sizes = [source.films if isinstance(source, Shard) else 1 for source in sources]
-        title = (
-            f"encode frames of {_spelt(self.pixels)} pixels to latents of "
-            f"{_spelt((self.height, self.width))}"
-        )
-        with stage(title, sum(sizes)) as advance:
+        with stage(self._title, sum(sizes)) as advance:
             done = 0
 
             def report(finished: int) -> None:
@@ -246,27 +241,35 @@ class Encoding:
         )  # fmt: skip
 
     def _index(self, found: Encoded) -> Json:
-        own, coder = None if self.autoencoder.is_dir() else AUTOENCODER, coder_of(self._coding)
+        coder = coder_of(self._coding)
         told: Json = {}  # names of files say which films they are of, not which captions and shards
         if self.captions is not None or self._found.has_shards:
             told["sources"] = found.marks
+        minor = 2 if isinstance(self.autoencoder, PixelSpace) else int(self.captions is not None)
         return {
-            "format": FORMAT, "version": f"{MAJOR}.{int(self.captions is not None)}",
-            "channels": coder.channels,
+            "format": FORMAT, "version": f"{MAJOR}.{minor}", "channels": coder.channels,
             "height": self.height, "width": self.width, "factor": coder.factor,
             "fps": self.fps, "files": [entry for entry, _ in found.films], **told,
+            **self._told_of_autoencoder(),
+        }  # fmt: skip
+
+    def _told_of_autoencoder(self) -> Json:
+        path, coder = self.autoencoder, coder_of(self._coding)
+        if isinstance(path, PixelSpace):
+            return {PIXELS: path.colours, "autoencoder": None}
+        return {
             "autoencoder": {
-                "name": self.autoencoder.resolve().name,
-                "sha256": self._settings["autoencoder"], "file": own,
+                "name": path.resolve().name, "sha256": self._settings["autoencoder"],
+                "file": None if path.is_dir() else AUTOENCODER,
                 "scaling": coder.scaling, "shift": coder.shift, "decodes": decoded_blocks(coder),
-            },
+            }
         }  # fmt: skip
 
     def _made_before(self, out: Path) -> Json:
         """What stands there, if it is what would be made."""
         index = read(out / INDEX, FORMAT, MAJOR) if (out / INDEX).is_file() else {}
         try:
-            found = {"autoencoder": index["autoencoder"]["sha256"]}
+            found = {"autoencoder": index.get(PIXELS) or index["autoencoder"]["sha256"]}
             found |= {name: index[name] for name in ("height", "width", "fps")}
             if isinstance(index.get("sources"), str):
                 raise InputError(
@@ -301,6 +304,13 @@ class Encoding:
             return True
         skips = self.captions is not None and self.captions.uncaptioned == SKIP
         return not (skips and source.caption is None) and source.frames_at(self.fps) > 0
+
+    @property
+    def _title(self) -> str:
+        if isinstance(self.autoencoder, PixelSpace):
+            return f"keep frames of {_spelt(self.pixels)} pixels, {self.autoencoder.colours}"
+        latents = _spelt((self.height, self.width))
+        return f"encode frames of {_spelt(self.pixels)} pixels to latents of {latents}"
 
     @cached_property
     def _coding(self) -> Coding:

@@ -24,6 +24,7 @@ from search_spaces.files.document import Json, dumps, write_atomically
 from supernet import checkpoint
 from supernet.autoencoders.contract import Autoencoder
 from supernet.autoencoders.opening import open_autoencoder
+from supernet.autoencoders.pixel_space import PixelSpace
 from supernet.checkpoint import file_sha256
 from supernet.data.film_sources import FilmFile, Shard, Source
 from supernet.data.latents import TENSOR
@@ -33,6 +34,7 @@ from supernet.data.video_folder import SUFFIXES
 from supernet.data.video_frames import Pictures, Pixels, stream_frames
 
 CHUNK_PIXELS = 2**18  # encoded at a time: a frame of 512 x 512
+RGB = 3  # channels of frames, as autoencoders take them
 SKIP = "skip"  # what to do with a film without a caption
 
 Advance = Callable[[int], None]
@@ -43,8 +45,8 @@ class Coding:
     """How films become latents, as every worker must know it.
 
     Args:
-        autoencoder: a file or folder as of `open_autoencoder`.
-        sha256: of it.
+        autoencoder: a file or folder as of `open_autoencoder`, or pixels as they are.
+        sha256: of it, or what else tells it from others.
         height: of the latents.
         width: likewise.
         fps: frames a second; None takes every frame as it was filmed.
@@ -52,7 +54,7 @@ class Coding:
         uncaptioned: "zeros" or "skip"; None where captions do not count.
     """
 
-    autoencoder: Path
+    autoencoder: Path | PixelSpace
     sha256: str
     height: int
     width: int
@@ -217,7 +219,8 @@ def _encode(
     coder = coder_of(coding)
     size = coding.height, coding.width
     height, width = (side * coder.factor for side in size)
-    pictures = stream_frames(video, 0, video.frames, coding.fps, Pixels(height, width, 3))
+    colours = coder.channels if isinstance(coder, PixelSpace) else RGB
+    pictures = stream_frames(video, 0, video.frames, coding.fps, Pixels(height, width, colours))
     chunk = max(1, CHUNK_PIXELS // (height * width))
     frames, damage = 0, None
     with _raw(path) as raw:  # not in memory: a film may be long
@@ -270,8 +273,11 @@ def _take(pictures: Iterator[Pictures], count: int) -> tuple[list[Pictures], str
 
 
 def _middle(taken: list[Pictures], pixels: tuple[int, int]) -> Tensor:
-    """The middle of each frame, (frames, 3, H, W) in [-1, 1]."""
+    """The middle of each frame, (frames, colours, H, W) in [-1, 1].
+
+    A pixel's colours lie side by side (`torch.channels_last`), as films have them: convolutions on
+    a CPU are up to 1.7 times as fast so.
+    """
     top, left = ((taken[0].shape[axis] - side) // 2 for axis, side in enumerate(pixels))
     cut = np.stack([p[top : top + pixels[0], left : left + pixels[1]] for p in taken])
-    bytes_NCHW = torch.from_numpy(cut).permute(0, 3, 1, 2).contiguous()
-    return bytes_NCHW.float().div_(127.5).sub_(1)
+    return torch.from_numpy(cut).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

@@ -2,7 +2,8 @@
 
 A folder holds `latents.json`, a safetensors file for each video with `latents` (frames, channels,
 height, width) in float16, and the small autoencoder that made them, where it was one of ours: it
-shows what networks generate. Where films had captions, their token states are beside them
+shows what networks generate. Where it was told to keep pixels, `pixels` says in which colours, and
+"latents" are those, in [-1, 1]. Where films had captions, their token states are beside them
 (`supernet.data.encoded_captions`), and are the clips' contexts; else contexts are zeros. Frames and
 states are read from the files as clips need them, so that a long film takes no memory. Splits are
 those of `supernet.data.splits`, as of the videos themselves.
@@ -29,7 +30,7 @@ from supernet.data.whole_files import NamedFile, named_file, whole_file
 
 INDEX, FORMAT, MAJOR = "latents.json", "temporal-nas/latents", 1
 AUTOENCODER = "autoencoder.safetensors"
-TENSOR = "latents"
+TENSOR, PIXELS = "latents", "pixels"
 CHUNK_LATENTS = 16_384  # decoded at a time: 4 frames of 64 x 64
 
 
@@ -79,8 +80,8 @@ class LatentFolder:
         found = tuple(_size(index, name, self.folder) for name in ("channels", "height", "width"))
         if found != own:
             raise InputError(
-                f"{self.folder}: latents of {_spelt(found)} (channels x height x width), and the "
-                f"space's U-Net takes {_spelt(own)}; {self._mend(found, own)}"
+                f"{self.folder}: {self._what} of {_spelt(found)} (channels x height x width), and "
+                f"the space's U-Net takes {_spelt(own)}; {self._mend(found, own)}"
             )
         if not self._places:
             raise InputError(
@@ -248,7 +249,13 @@ class LatentFolder:
             )
         return autoencoder
 
+    @property
+    def _what(self) -> str:
+        return "pixels" if PIXELS in self._index else "latents"
+
     def _mend(self, found: tuple[int, ...], own: tuple[int, ...]) -> str:
+        if found[0] != own[0] and PIXELS in self._index:
+            return f"take an autoencoder, or other `pixels=`; or a space of {found[0]} channels"
         if found[0] != own[0]:
             return f"take an autoencoder of {own[0]} channels, or a space of {found[0]}"
         return (

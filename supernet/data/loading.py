@@ -1,10 +1,12 @@
 """Find a source of clips by name, by folder, or in a Python module."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.shipped.loading import named_or_imported
+from supernet.data.captions import CaptionWarning, have_captions
 from supernet.data.clips import ClipSource
 from supernet.data.digits import MovingDigits
 from supernet.data.latents import INDEX, LatentFolder
@@ -36,7 +38,7 @@ def load_clips(name: str, shape: AnyUNetShape, split: Split) -> ClipSource:
     if (Path(name) / INDEX).is_file():
         return LatentFolder(Path(name), shape, split)
     if name not in SOURCES and (Path(name).is_dir() or ":" not in name):
-        return VideoFolder(_folder(name), shape, split)
+        return _videos(_folder(name), shape, split)
     opened = named_or_imported(name, SOURCES, "data")(shape, split)
     if not callable(getattr(opened, "clips", None)):
         raise InputError(
@@ -50,6 +52,20 @@ def _holds_clips(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     return any(path.name == INDEX or path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+
+
+def _videos(folder: Path, shape: AnyUNetShape, split: Split) -> VideoFolder:
+    """A folder of videos; a word where they have captions, which it knows nothing of."""
+    found = VideoFolder(folder, shape, split)
+    if have_captions(folder, found.videos):
+        colours = "grey" if shape.in_channels == 1 else "rgb"
+        warnings.warn(
+            f"{folder}: has captions, which are passed over; nas encode {folder} "
+            f"`pixels={colours}` `size={shape.height}x{shape.width}` `text_encoder=FOLDER` "
+            "`out=CLIPS` makes data that asks for them",
+            CaptionWarning, stacklevel=3,
+        )  # fmt: skip
+    return found
 
 
 def _folder(name: str) -> Path:

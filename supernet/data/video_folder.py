@@ -45,7 +45,7 @@ class SkippedVideoWarning(UserWarning):
 class VideoFolder:
     """The clips of one split of all videos below a folder; broken files are told of and skipped.
 
-    Contexts are zeros: captions are read where films are encoded to latents.
+    Contexts are zeros: captions are read where films are encoded (`supernet.data.encoding`).
 
     Args:
         folder: searched recursively for files with a video's suffix; links are followed.
