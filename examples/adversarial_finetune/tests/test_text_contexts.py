@@ -1,6 +1,7 @@
 """Captions that `nas encode` encoded as other contexts for clips, by their texts."""
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +14,7 @@ from toy import WORDS, bars, write_encoded, write_shards
 
 from adversarial_finetune.data import check_made_with, find_clips, open_clips
 from adversarial_finetune.errors import InputError
+from adversarial_finetune.rows import Shard
 from temporal_bundle import open_bundle
 from temporal_bundle.manifest import LFS_POINTER
 from temporal_bundle.testing import write_manifest
@@ -70,6 +72,29 @@ def test_a_text_encoder_is_known_by_what_it_says_of_nothing(
         write_manifest(bundle, study={"made_with": told})
         with nullcontext() if fits else pytest.raises(InputError, match="encoded: the bundle's"):
             check_made_with(find_clips(shards, "train", encoded), open_bundle(bundle))
+
+
+def test_contexts_of_all_splits_are_looked_at_once(
+    bundle: Path, shards: Path, encoded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a hundred thousand captions that is minutes; until a file is changed."""
+    read = list[str]()
+    check_hash = Shard.check_hash
+
+    def counted(shard: Shard) -> None:
+        read.append(str(shard.file.relative_to(shards.parent)))
+        check_hash(shard)
+
+    monkeypatch.setattr(Shard, "check_hash", counted)
+    opened = open_bundle(bundle)
+    open_clips(shards, "train", opened, encoded)
+    open_clips(shards, "validation", opened, encoded)
+    held = [str(file.relative_to(shards.parent)) for file in encoded.glob("*.safetensors")]
+    assert [read.count(name) for name in held] == [1] * 2
+    for shard in encoded.glob("*.safetensors"):
+        os.utime(shard, ns=(0, 0))
+    open_clips(shards, "train", opened, encoded)
+    assert [read.count(name) for name in held] == [2] * 2
 
 
 def test_contexts_that_are_no_numbers_are_named(bundle: Path, shards: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from adversarial_finetune import seen
 from adversarial_finetune.errors import InputError
 from adversarial_finetune.layout import LABELS, SCALE, Layout
 from adversarial_finetune.rows import Rows
@@ -27,7 +28,9 @@ def check_numbers(layout: Layout) -> None:
     """
     scale = Scale()
     _read(layout.clips, layout.where, "clip", scale)
-    _read(layout.contexts.rows, layout.contexts.where, "context", None)
+    with seen.once(layout.contexts.rows) as wanted:
+        if wanted:
+            _read(layout.contexts.rows, layout.contexts.where, "context", None)
     if layout.labels.tensor == LABELS:
         _read_labels(layout.labels)
     scale.check(layout.where)

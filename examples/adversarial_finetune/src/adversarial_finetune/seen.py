@@ -1,6 +1,7 @@
 """Which clips were looked at, number by number, so that this is not done again: it may take hours.
 
-They are known again by their index, and by the size and the time of change of each file.
+They are known again by their index, and by the size and the time of change of each file. Contexts
+of one folder may be those of several splits; they are looked at once, too.
 """
 
 import hashlib
@@ -11,18 +12,41 @@ from pathlib import Path
 
 from adversarial_finetune.checkpoint import replacing
 from adversarial_finetune.layout import Layout
+from adversarial_finetune.rows import Rows
 
 FILE = "checked.json"  # in a run's folder
 _here = set[str]()  # by this process
+_rows_here = set[str]()  # contexts alone
 
 
 def stamp(layout: Layout) -> str:
     """What unchanged files are known by."""
     rows = (layout.clips, layout.contexts.rows, layout.labels)
     files = sorted({shard.file for each in rows for shard in each.shards})
-    stats = [(file.name, found.st_size, found.st_mtime_ns)
-             for file in files for found in [file.stat()]]  # fmt: skip
-    return hashlib.sha256(json.dumps([layout.digest, stats]).encode()).hexdigest()
+    return _hashed([layout.digest, [(file.name, *_state(file)) for file in files]])
+
+
+def rows_stamp(rows: Rows) -> str:
+    """What unchanged rows are known by, in this process: where they lie, and what is listed."""
+    shards = [(str(each.file), each.rows, each.sha256, *_state(each.file)) for each in rows.shards]
+    return _hashed([rows.tensor, shards])
+
+
+@contextmanager
+def once(rows: Rows) -> Iterator[bool]:
+    """Whether the body has to look at rows, which another split may share, or has done so."""
+    before = rows_stamp(rows)
+    yield before not in _rows_here
+    _rows_here.add(before)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _hashed(found: object) -> str:
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def was_seen(layout: Layout, run: Path | None) -> bool:
