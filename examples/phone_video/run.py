@@ -26,19 +26,19 @@ from footage import footage
 from page import write_page
 
 from examples.commands import TEXT, TRAINING, call, check_installed, check_wishes, run_python
+from nas import Settings
 from search_spaces import InputError, TemporalSpace
 from search_spaces.files.document import write_atomically
 from search_spaces.shipped.loading import load_temporal
+from supernet import LatentFolder
 from temporal_bundle import FINETUNED, MANIFEST, sha256
 
 ASKED_BY = "context_tokens=77,context_channels=768"  # of Stable Diffusion's text encoder
 SPACE, TWIN = "snapgen_v", f"snapgen_v_mini({ASKED_BY})"
 QUICK_SPACE = "snapgen_v(frames=5,height=32,width=32,channels=32)"
 QUICK_TWIN = f"snapgen_v_mini(frames=4,height=8,width=8,{ASKED_BY})"
-QUICK_SEARCH = (
-    "--trials 3 --image-steps 4 --video-steps 8 --validation-clips 8 --test-clips 4 "
-    "--finalist-clips 8"
-)
+QUICK_SEARCH = "--trials 3 --image-steps 4 --video-steps 8 --test-clips 4 --finalist-clips 8"
+QUICK_VALIDATION = 8  # clips of an evaluation
 CLIPS = "--train 2048 --validation 64 --test 64"
 QUICK_CLIPS = "--train 16 --validation 4 --test 4"
 
@@ -156,10 +156,17 @@ def search(asked: argparse.Namespace, latents: Path, text: Path, autoencoder: Pa
         *("--device", asked.device, "--latency-ms", asked.latency_ms, "--params", asked.params),
         *("--steps", asked.steps),
         *("--part", f"text-encoder={text}", "--part", f"decoder={autoencoder}"),
+        *("--validation-clips", str(validation_clips(asked, latents))),
         *(("--backbone", asked.backbone) if asked.backbone else ()),
         *(QUICK_SEARCH.split() if asked.quick else ()),
         *("--out", asked.out / "run", "--resume"),
     )
+
+
+def validation_clips(asked: argparse.Namespace, latents: Path) -> int:
+    """How many clips an evaluation takes: as by default, where short films have as many."""
+    usual = QUICK_VALIDATION if asked.quick else Settings.validation_clips
+    return min(usual, LatentFolder(latents, load_temporal(asked.twin).unet, "validation").places)
 
 
 def tuned_twin(asked: argparse.Namespace, latents: Path) -> Path:
