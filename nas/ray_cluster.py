@@ -109,7 +109,14 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
             raise InputError(f"ray {address}: {error}") from None
     else:  # its workers begin at once with our environment, and a second later with one of Ray's
         with _environment(PYTHONPATH=_own_code()):
-            ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
+            try:
+                ray.init("local", num_cpus=cpus, include_dashboard=False, **quiet)
+            except Exception as error:  # of no other kind, where a service ended
+                raise InputError(
+                    f"Ray did not start on this machine: {' '.join(str(error).split())[:200]} (a "
+                    "file here that is called like a module of Python's, as queue.py, keeps it "
+                    "from starting; with one worker it is not needed)"
+                ) from None
     try:
         yield ray
     finally:

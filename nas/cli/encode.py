@@ -120,7 +120,8 @@ def encode(
     height, width = _sides(size)
     if (autoencoder is None) == (pixels is None):
         raise InputError(
-            "give --autoencoder FILE for latents, or --pixels grey (or rgb) for a network of pixels"
+            "give one of the two: --autoencoder FILE for latents, or --pixels grey (or rgb) for a "
+            "network of pixels"
         )
     coder = PixelSpace(pixels) if pixels else autoencoder
     assert coder is not None
@@ -155,14 +156,14 @@ def encode(
         print_json({"latents": shown, **sizes, **told})
     else:
         words = f", {told['captions']} captions" if plan else ""
-        print_line(f"latents: {shown}, {kept} frames of {len(films)} videos{words}")
+        what = "pixels" if pixels else "latents"
+        print_line(f"{what}: {shown}, {kept} frames of {len(films)} videos{words}")
 
 
 def _sides(size: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", size)
     if found is None:
         raise InputError(
-            f"--size {size!r}: expected height x width of the latents as whole numbers from 1, "
-            "such as 64x64"
+            f"--size {size!r}: expected height x width as whole numbers from 1, such as 64x64"
         )
     return int(found[1]), int(found[2])

@@ -79,7 +79,9 @@ Recipe = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Option(help="Clips: digits, a folder of videos or of latents, or package.module:name."),
+    typer.Option(
+        help="Clips: digits, a folder of videos or of `nas encode`, or package.module:name."
+    ),
 ]
 
 

@@ -1,8 +1,9 @@
-"""Films and captions encoded by several processes or machines: Ray tasks of a second or more.
+"""Films and captions encoded by several processes or machines: Ray tasks of about a second.
 
-Handing one out takes milliseconds, which small films would feel; those are done a few together. A
-task that was lost with its worker is done again by another; what it wrote stays. Films,
-autoencoder, text encoder and what is written must lie where all workers see them.
+Handing one out takes milliseconds, which small films would feel. So a worker gets several at once,
+and gives back what it has not begun after a second. What was lost with a worker is done again by
+another; what it wrote stays. Films, autoencoder, text encoder and what is written must lie where
+all workers see them.
 """
 
 import time
@@ -16,10 +17,10 @@ from nas.ray_cluster import check_address, connected
 from search_spaces import InputError
 from supernet.data.caption_encoding import Spread
 
-WAITING = 2  # groups of tasks a worker that are given out, with the one that it is at
-GROUP_S = 1.0  # that a group takes, and
-MOST = 64  # tasks of one, as those that were done before an interruption take no time
-TRIES = 3  # of a task whose worker was lost
+WAITING = 2  # groups a worker that are given out, with the one that it is at
+MOST = 64  # of a group
+GROUP_S = 1.0  # after which a worker begins no more of it
+TRIES = 3  # of a group whose worker was lost
 
 
 @contextmanager
@@ -47,33 +48,38 @@ def _spread(
     """What tasks return, as they end."""
     shared = ray.put(work)
     waiting = deque(enumerate(tasks))
-    running: dict[Any, tuple[int, ...]] = {}
-    done, spent_s = 0, 0.0
+    running: dict[Any, list[tuple[int, Any]]] = {}
     while waiting or running:
         while waiting and len(running) < workers * WAITING:
-            fit = int(GROUP_S * done / spent_s) if spent_s else 1
             fair = len(waiting) // (workers * WAITING)  # the last ones are for all workers
-            group = [waiting.popleft() for _ in range(max(1, min(fit, fair, MOST)))]
-            numbers, parts = zip(*group, strict=True)
-            running[task.remote(shared, parts)] = numbers
+            group = [waiting.popleft() for _ in range(max(1, min(fair, MOST)))]
+            running[task.remote(shared, [each for _, each in group], GROUP_S)] = group
         ended, _ = ray.wait(list(running), num_returns=1)
         for answer in ended:
-            numbers = running.pop(answer)
+            group = running.pop(answer)
             try:
-                found, group_s = ray.get(answer)
+                found = ray.get(answer)
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 if isinstance(cause, (InputError, OSError)):
                     raise cause from None
                 raise
-            done, spent_s = done + len(numbers), spent_s + group_s
-            yield from zip(numbers, found, strict=True)
+            waiting.extendleft(reversed(group[len(found) :]))
+            for (number, _), each in zip(group, found, strict=False):
+                yield number, each
 
 
-def _done(work: Callable[[Any], Any], tasks: Sequence[Any]) -> tuple[list[Any], float]:
-    """What comes of a few tasks in a worker, which has one core; and the seconds that they took."""
+def _done(work: Callable[[Any], Any], tasks: Sequence[Any], most_s: float) -> list[Any]:
+    """What comes of the first tasks in a worker, which has one core: as many as it begins in time.
+
+    One at least, however long it takes.
+    """
     import torch
 
     torch.set_num_threads(1)
-    begun = time.perf_counter()
-    return [work(task) for task in tasks], time.perf_counter() - begun
+    begun, found = time.perf_counter(), list[Any]()
+    for task in tasks:
+        found.append(work(task))
+        if time.perf_counter() - begun >= most_s:
+            break
+    return found

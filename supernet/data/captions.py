@@ -42,11 +42,11 @@ def captions_of(folder: Path, films: Sequence[Path]) -> dict[Path, str | None]:
 
 def have_captions(folder: Path, films: Sequence[Path]) -> bool:
     """Whether there seem to be captions for films below a folder; none is read."""
-    return any(film.with_suffix(".txt").is_file() for film in films) or any(
+    return any(
         (place / name).is_file()
         for place in {place for film in films for place in _up_to(folder, film.parent)}
         for name in (CSV, JSONL)
-    )
+    ) or any(film.with_suffix(".txt").is_file() for film in films)
 
 
 def plain(text: str, where: str) -> str:

@@ -42,6 +42,7 @@ from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
 SETTINGS, LOCK = "settings.json", ".lock"  # of an unfinished folder
 LARGEST = 1024  # latents high or wide: beyond any U-Net, and a likely slip for pixels
+OF_LATENTS = " (the size is of the latents, not of the pixels)"
 NAMED = 3  # films without a caption that are named
 COUNTED = 200  # films whose frames are counted before, to show how far it is
 
@@ -91,9 +92,11 @@ class Encoding:
         if self.accelerator != "cpu" and not torch.cuda.is_available():
             raise InputError("there is no GPU here that torch can use; encode on the CPU")
         if not (1 <= self.height <= LARGEST and 1 <= self.width <= LARGEST):
+            pixels = isinstance(self.autoencoder, PixelSpace)
+            what, hint = ("pictures", "") if pixels else ("latents", OF_LATENTS)
             raise InputError(
-                f"latents must be 1 to {LARGEST} high and wide; found {self.height} x "
-                f"{self.width} (the size is of the latents, not of the pixels)"
+                f"{what} must be 1 to {LARGEST} high and wide; found {self.height} x "
+                f"{self.width}{hint}"
             )
         _ = coder_of(self._coding), self._found, self._settings  # refused now, or never
 

@@ -254,10 +254,10 @@ class LatentFolder:
         return "pixels" if PIXELS in self._index else "latents"
 
     def _mend(self, found: tuple[int, ...], own: tuple[int, ...]) -> str:
-        if found[0] != own[0] and PIXELS in self._index:
-            return f"take an autoencoder, or other `pixels=`; or a space of {found[0]} channels"
         if found[0] != own[0]:
-            return f"take an autoencoder of {own[0]} channels, or a space of {found[0]}"
+            colours = {1: "grey", 3: "rgb"}.get(own[0])
+            coder = f"`pixels={colours}`" if colours else f"an autoencoder of {own[0]} channels"
+            return f"encode again with {coder}, or take a space of in_channels {found[0]}"
         return (
             f"encode again with `size={own[1]}x{own[2]}`, or take a space of "
             f"height {found[1]} and width {found[2]}"

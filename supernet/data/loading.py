@@ -57,15 +57,19 @@ def _holds_clips(folder: Path) -> bool:
 def _videos(folder: Path, shape: AnyUNetShape, split: Split) -> VideoFolder:
     """A folder of videos; a word where they have captions, which it knows nothing of."""
     found = VideoFolder(folder, shape, split)
-    if have_captions(folder, found.videos):
+    if folder not in _hinted and have_captions(folder, found.videos):
         colours = "grey" if shape.in_channels == 1 else "rgb"
         warnings.warn(
-            f"{folder}: has captions, which are passed over; nas encode {folder} "
-            f"`pixels={colours}` `size={shape.height}x{shape.width}` `text_encoder=FOLDER` "
-            "`out=CLIPS` makes data that asks for them",
+            f"{folder}: has captions, which are passed over; nas encode with `pixels={colours}` "
+            "and `text_encoder=` makes data that asks for them, for a space whose contexts are "
+            f"that text encoder's (here {shape.context_tokens} tokens of {shape.context_channels})",
             CaptionWarning, stacklevel=3,
         )  # fmt: skip
+    _hinted.add(folder)
     return found
+
+
+_hinted = set[Path]()  # once a process, of all splits: there may be many films
 
 
 def _folder(name: str) -> Path:

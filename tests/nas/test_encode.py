@@ -90,7 +90,7 @@ def test_from_films_to_a_supernet_of_their_latents(place: Path, call: Call) -> N
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--size", "64"], "--size '64': expected height x width of the latents"),
+        (["--size", "64"], "--size '64': expected height x width as"),
         (["--size", "0x4"], "--size '0x4': expected height x width"),
         (["--size", "2048x2048"], "must be 1 to 1024 high and wide; found 2048 x 2048"),
         (["--fps", "0"], "fps must be above 0; found 0.0"),

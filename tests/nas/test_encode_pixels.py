@@ -56,11 +56,31 @@ def test_from_captioned_films_to_a_sample(films: Path, call: Call) -> None:
     assert Path("made.gif").exists()
 
 
+def test_pictures_have_sizes_of_their_own(films: Path, call: Call) -> None:
+    wishes = ("--pixels", "grey", "--size", "2000x2000", "--out", "clips")
+    code, _, error = call("encode", "films", *wishes)
+    assert (code, error) == (
+        2, "nas: pictures must be 1 to 1024 high and wide; found 2000 x 2000\n"
+    )  # fmt: skip
+    assert not (films / "clips").exists()
+
+
+@pytest.mark.long
+def test_workers_make_what_one_process_makes(films: Path, call: Call) -> None:
+    for workers in ("1", "2"):
+        code, out, words = call(*ENCODE, "--workers", workers, "--out", f"by{workers}")
+        assert code == 0, words
+        assert out == f"pixels: by{workers}, 96 frames of 8 videos\n"
+    one, two = ({file.name: file.read_bytes() for file in (films / each).iterdir()}
+                for each in ("by1", "by2"))  # fmt: skip
+    assert one == two
+
+
 @pytest.mark.parametrize("both", [(), ("--pixels", "grey", "--autoencoder", "ae.safetensors")])
 def test_latents_or_pixels(films: Path, call: Call, both: tuple[str, ...]) -> None:
     code, _, error = call("encode", "films", "--size", "8x8", "--out", "clips", *both)
     assert (code, error.count("\n")) == (2, 1)
-    assert "give --autoencoder FILE for latents, or --pixels grey" in error
+    assert "give one of the two: --autoencoder FILE for latents, or --pixels grey" in error
     assert not (films / "clips").exists()
 
 

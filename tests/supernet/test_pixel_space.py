@@ -1,6 +1,7 @@
 """Films kept as small pictures, for networks of pixels: what `nas encode --pixels` does."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -64,14 +65,20 @@ def test_what_is_there_is_known_again(films: Path) -> None:
 def test_a_network_of_other_colours_is_refused(films: Path) -> None:
     out = films.with_name("clips")
     Encoding(films, PixelSpace("grey"), 16, 16).run(out)
-    with pytest.raises(InputError, match=r"pixels of 1 x 16 x 16 .* takes 3 x 16 x 16; take an "):
+    said = r"pixels of 1 x 16 x 16 .* takes 3 x 16 x 16; encode again with `pixels=rgb`, or take"
+    with pytest.raises(InputError, match=said):
         load_clips(str(out), shape_of("rgb"), "train")
+    with pytest.raises(InputError, match="encode again with an autoencoder of 4 channels, or take"):
+        load_clips(str(out), UNetShape(4, (8,), 4, 16, 16, 2, 10), "train")
     with pytest.raises(InputError, match="pixels are grey or rgb; found 'blue'"):
         PixelSpace("blue")  # type: ignore[arg-type]
 
 
 def test_captions_of_videos_themselves_are_hinted_at(films: Path) -> None:
     (films / "a.txt").write_text("a thing that moves")
-    says = r"films: has captions, .*; nas encode .* `pixels=rgb` `size=16x16` `text_encoder=FOLDER`"
+    says = r"films: has captions, .* with `pixels=rgb` and `text_encoder=` .* 2 tokens of 10\)"
     with pytest.warns(CaptionWarning, match=says):
         load_clips(str(films), shape_of("rgb"), "train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_clips(str(films), shape_of("rgb"), "test")

@@ -28,9 +28,10 @@ def check_numbers(layout: Layout) -> None:
     """
     scale = Scale()
     _read(layout.clips, layout.where, "clip", scale)
-    with seen.once(layout.contexts.rows) as wanted:
-        if wanted:
-            _read(layout.contexts.rows, layout.contexts.where, "context", None)
+    contexts = layout.contexts.rows
+    if seen.rows_are_new(contexts):
+        _read(contexts, layout.contexts.where, "context", None)
+        seen.mark_rows(contexts)
     if layout.labels.tensor == LABELS:
         _read_labels(layout.labels)
     scale.check(layout.where)

@@ -26,18 +26,19 @@ def stamp(layout: Layout) -> str:
     return _hashed([layout.digest, [(file.name, *_state(file)) for file in files]])
 
 
-def rows_stamp(rows: Rows) -> str:
-    """What unchanged rows are known by, in this process: where they lie, and what is listed."""
+def rows_are_new(rows: Rows) -> bool:
+    """Whether this process has not yet looked at rows, which another split may share."""
+    return _rows_stamp(rows) not in _rows_here
+
+
+def mark_rows(rows: Rows) -> None:
+    """Note that it has."""
+    _rows_here.add(_rows_stamp(rows))
+
+
+def _rows_stamp(rows: Rows) -> str:
     shards = [(str(each.file), each.rows, each.sha256, *_state(each.file)) for each in rows.shards]
     return _hashed([rows.tensor, shards])
-
-
-@contextmanager
-def once(rows: Rows) -> Iterator[bool]:
-    """Whether the body has to look at rows, which another split may share, or has done so."""
-    before = rows_stamp(rows)
-    yield before not in _rows_here
-    _rows_here.add(before)
 
 
 def _state(file: Path) -> tuple[int, int]:
