@@ -234,7 +234,7 @@ def test_latents_of_another_shape_are_refused_with_both_numbers(latents: Path) -
             LatentFolder(latents, UNetShape(shape[0], (8,), *shape[1:], 2, 10), "train")
 
     refused("latents of 4 x 2 x 3 .* takes 4 x 4 x 4; encode again with `size=4x4`", 4, 4, 4, 4)
-    refused("takes 1 x 2 x 3; take an autoencoder of 1 channels, or a space of 4", 1, 4, 2, 3)
+    refused("takes 1 x 2 x 3; encode again with `pixels=grey`, or take a space of", 1, 4, 2, 3)
     refused("no film leaves 25 frames to the train split", 4, 25, 2, 3)
     films = latents.parent / "films"
     with pytest.raises(InputError, match=r"U-Net has 4; make latents first: nas encode .*2x3"):
