@@ -84,7 +84,8 @@ def test_what_a_search_builds_has_no_dead_edges(call: Call) -> None:
             ["--architectures", "built.csv"],
         )
     ]
-    assert found[0] == found[1] == found[2]
+    for other in found[1:]:  # sums in another order end in other last digits on some processors
+        assert other == pytest.approx(found[0], rel=1e-9)
     encoded = latency.EncodedPredictor.of_choices(device, space)
     bulk_ms = encoded.predict(encode(space, [architecture]))[0]
     assert bulk_ms == pytest.approx(found[0]["latency_ms"], rel=1e-4)
