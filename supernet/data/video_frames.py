@@ -55,7 +55,7 @@ def stream_frames(
 
     start_s, stop_s = video.start_s[first], video.end_s(stop)
     size: tuple[int, ...] | None = None
-    # One for all: a frame's own would begin anew, with a thread a core, at thirty times the price.
+    # One for all: one of each frame would begin anew, with a thread a core, which takes longer.
     reformatter = VideoReformatter()
     try:
         timed = _between(_timed(video, start_s), start_s, stop_s)
