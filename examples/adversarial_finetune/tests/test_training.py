@@ -140,7 +140,7 @@ def test_a_run_is_gone_on_with_as_it_was_begun(bundle: Path, clips: Path, tmp_pa
     opened = open_bundle(bundle)
     Run(tmp_path / "run", opened, clips, SHORT).begin(resume=False)
     other = replace(SHORT, generator_rate=1.0)
-    with pytest.raises(InputError, match=r"with settings.generator_rate 0.001, not 1.0"):
+    with pytest.raises(InputError, match=r"with settings.generator_rate 0.0005, not 1.0"):
         Run(tmp_path / "run", opened, clips, other).begin(resume=True)
     write_clips(tmp_path / "fewer", 8)
     with pytest.raises(InputError, match="was begun with clips"):
@@ -335,7 +335,7 @@ def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, cal
     assert sorted(path.name for path in bundle.iterdir()) == before
     code, _, said = call(*arguments, "--generator-rate", "0.1")
     assert (code, said.count("\n")) == (2, 1)
-    assert "spatial-heads-only-0: was begun with settings.generator_rate 0.001, not 0.1" in said
+    assert "spatial-heads-only-0: was begun with settings.generator_rate 0.0005, not 0.1" in said
     code, _, said = call(*arguments, "--clips", "8")
     assert (code, said.count("\n")) == (2, 1)
     assert "was judged with clips 16, not 8" in said

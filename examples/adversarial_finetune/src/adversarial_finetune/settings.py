@@ -26,7 +26,7 @@ class Settings:
     clips_per_step: int = 8
     image_share: float = 0.2  # of stage one's steps: single frames instead of clips
     stage_one_rate: float = 3e-3
-    generator_rate: float = 1e-3
+    generator_rate: float = 5e-4
     heads_rate: float = 5e-3
     stage_one_ema: float = 0.998
     stage_two_ema: float = 0.99

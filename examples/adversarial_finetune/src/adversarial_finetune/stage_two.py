@@ -36,7 +36,7 @@ class Terms:
     # By 1 it outweighs the reconstruction, and clips of some layouts flicker (README, Figures).
     adversarial: float = 0.1
     reconstruction: float = 1.0
-    guidance: float = 1.5  # of the network of stage one, where it says what to recover
+    guidance: float = 1.2  # of the network of stage one, where it says what to recover
     r1: float = 1e-4
     noise_mean: float = -2.0  # of the logit-normal times at which clips are judged
 
