@@ -10,6 +10,7 @@ from search_spaces import InputError
 
 Colours = Literal["grey", "rgb"]
 CHANNELS: dict[Colours, int] = {"grey": 1, "rgb": 3}
+COLOURS = {channels: colours for colours, channels in CHANNELS.items()}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from torch import Tensor
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.files.document import Json, read
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
+from supernet.autoencoders.pixel_space import COLOURS
 from supernet.data.clips import Clips
 from supernet.data.encoded_captions import EncodedCaptions
 from supernet.data.provenance import typical_rate
@@ -255,7 +256,7 @@ class LatentFolder:
 
     def _mend(self, found: tuple[int, ...], own: tuple[int, ...]) -> str:
         if found[0] != own[0]:
-            colours = {1: "grey", 3: "rgb"}.get(own[0])
+            colours = COLOURS.get(own[0])
             coder = f"`pixels={colours}`" if colours else f"an autoencoder of {own[0]} channels"
             return f"encode again with {coder}, or take a space of in_channels {found[0]}"
         return (

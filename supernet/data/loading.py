@@ -6,6 +6,7 @@ from pathlib import Path
 
 from search_spaces import AnyUNetShape, InputError
 from search_spaces.shipped.loading import named_or_imported
+from supernet.autoencoders.pixel_space import COLOURS
 from supernet.data.captions import CaptionWarning, have_captions
 from supernet.data.clips import ClipSource
 from supernet.data.digits import MovingDigits
@@ -58,7 +59,7 @@ def _videos(folder: Path, shape: AnyUNetShape, split: Split) -> VideoFolder:
     """A folder of videos; a word where they have captions, which it knows nothing of."""
     found = VideoFolder(folder, shape, split)
     if folder not in _hinted and have_captions(folder, found.videos):
-        colours = "grey" if shape.in_channels == 1 else "rgb"
+        colours = COLOURS[shape.in_channels]  # a folder of videos has no others
         warnings.warn(
             f"{folder}: has captions, which are passed over; nas encode with `pixels={colours}` "
             "and `text_encoder=` makes data that asks for them, for a space whose contexts are "
