@@ -43,6 +43,10 @@ from supernet.data.video_folder import SkippedVideoWarning, check_fps
 SETTINGS, LOCK = "settings.json", ".lock"  # of an unfinished folder
 LARGEST = 1024  # latents high or wide: beyond any U-Net, and a likely slip for pixels
 OF_LATENTS = " (the size is of the latents, not of the pixels)"
+WORDS = {  # of settings
+    "text_encoder": "text encoder", "uncaptioned": "choice for films without a caption",
+    "shard_mb": "size of a shard of captions",
+}  # fmt: skip
 NAMED = 3  # films without a caption that are named
 COUNTED = 200  # films whose frames are counted before, to show how far it is
 
@@ -289,9 +293,15 @@ class Encoding:
                 f"{out}: exists, and holds no latents; choose another `out=`"
             ) from None
         here = {mark: source for source in self.sources if (mark := mark_of(source)) is not None}
-        if found != self._settings or not listed <= here.keys():
+        if found != self._settings:
             raise InputError(
-                f"{out}: holds latents of other videos or settings; choose another `out=`"
+                f"{out}: was made with another {_differing(found, self._settings)}; choose "
+                "another `out=`"
+            )
+        if not listed <= here.keys():
+            raise InputError(
+                f"{out}: holds latents of videos that {self.videos} no longer has; choose another "
+                "`out=`"
             )
         new = [source for mark, source in here.items() if mark not in listed]
         if new := [source for source in new if self._gives_latents(source)]:
@@ -347,6 +357,13 @@ def _spelt(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
+def _differing(found: Json, wanted: Json) -> str:
+    """Settings that are not the same, in words."""
+    both = found | wanted
+    names = [name for name in both if found.get(name) != wanted.get(name)]
+    return ", ".join(WORDS.get(name, name) for name in names)
+
+
 def unfinished_path(out: Path) -> Path:
     """Where latents are kept until all are there: beside what `out` is or leads to."""
     out = folder_target(out)
@@ -355,13 +372,13 @@ def unfinished_path(out: Path) -> Path:
 
 def _begin(unfinished: Path, settings: Json) -> None:
     """The folder to work in, of these settings and no others."""
-    wanted = dumps({"format": FORMAT, "version": f"{MAJOR}.0", **settings})
+    wanted = {"format": FORMAT, "version": f"{MAJOR}.0", **settings}
     path = unfinished / SETTINGS
     if not path.exists():
         unfinished.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, wanted)
-    elif path.read_text(encoding="utf-8") != wanted:
+        write_atomically(path, dumps(wanted))
+    elif (found := read(path, FORMAT, MAJOR)) != wanted:
         raise InputError(
-            f"{unfinished}: was begun with other settings; go on with those, or remove it to "
-            "start over"
+            f"{unfinished}: was begun with another {_differing(found, wanted)}; go on with that, "
+            "or remove it to start over"
         )

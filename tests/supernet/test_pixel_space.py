@@ -57,7 +57,7 @@ def test_what_is_there_is_known_again(films: Path) -> None:
     coder = films.with_name("ae.safetensors")
     write(coder, ImageAutoencoder().state_dict(), {"holds": "autoencoder"})
     for other in (PixelSpace("rgb"), coder):
-        with pytest.raises(InputError, match="holds latents of other videos or settings"):
+        with pytest.raises(InputError, match="was made with another autoencoder; choose"):
             Encoding(films, other, 16, 16).run(out)
     assert json.loads((out / "latents.json").read_text()) == index
 
