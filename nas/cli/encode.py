@@ -67,7 +67,8 @@ def encode(
     autoencoder: Annotated[
         Path | None,
         typer.Option(
-            help="A file of `nas train-autoencoder`, or a folder of diffusers' AutoencoderKL."
+            help="A file of `nas train-autoencoder`, or a folder of diffusers' AutoencoderKL or "
+            "TAESD."
         ),
     ] = None,
     pixels: Annotated[

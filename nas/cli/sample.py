@@ -33,8 +33,8 @@ def sample(
     vae: Annotated[
         Path | None,
         typer.Option(
-            help="What decodes latents: a folder of diffusers' AutoencoderKL, or a file of "
-            "`nas train-autoencoder`; a network of pixels needs none."
+            help="What decodes latents: a folder of diffusers' AutoencoderKL or TAESD, or a file "
+            "of `nas train-autoencoder`; a network of pixels needs none."
         ),
     ] = None,
     steps: Annotated[

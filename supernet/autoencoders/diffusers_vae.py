@@ -1,4 +1,4 @@
-"""A folder of diffusers' AutoencoderKL, opened as an autoencoder.
+"""A folder of diffusers' AutoencoderKL or AutoencoderTiny (TAESD), opened as an autoencoder.
 
 The network is diffusers' own, the weights are read by us: numbers and names alone, strictly, so
 that nothing in the folder is executed, fetched, or silently left at random.
@@ -21,10 +21,14 @@ from supernet import checkpoint
 from supernet.autoencoders.contract import check_sides
 from supernet.backbones.diffusers_io import mapped_weights, weight_files
 
-CONFIG, CLASS = "config.json", "AutoencoderKL"
+CONFIG = "config.json"
+KL, TINY = "AutoencoderKL", "AutoencoderTiny"
+CLASSES = f"{KL} or {TINY}"
 # How diffusers spelt the attention of VAEs before 0.17; SD 1.x and 2.x are stored so.
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-SCALING = 0.18215  # diffusers' default
+# diffusers' defaults. An AutoencoderTiny learned the latents of another VAE as that one's U-Net has
+# them: scaled already.
+SCALINGS = {KL: 0.18215, TINY: 1.0}
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,7 @@ class DiffusersVAE:
     def encode(self, x_NCHW: Tensor) -> Tensor:
         """Latents of about unit variance; InputError where the sides do not divide."""
         check_sides(x_NCHW, self.factor)
-        mean: Tensor = self.vae.encode(x_NCHW).latent_dist.mode()
-        return (mean - self.shift) * self.scaling
+        return (_latents(self.vae, x_NCHW) - self.shift) * self.scaling
 
     @torch.no_grad()
     def decode(self, latents_NCHW: Tensor) -> Tensor:
@@ -65,7 +68,7 @@ class _Decoder(nn.Module):
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.before: nn.Module = vae.post_quant_conv or nn.Identity()
+        self.before: nn.Module = getattr(vae, "post_quant_conv", None) or nn.Identity()
         self.body: nn.Module = vae.decoder
 
     def forward(self, latents_NCHW: Tensor) -> Tensor:
@@ -77,15 +80,17 @@ def open_vae(folder: Path) -> DiffusersVAE:
     """The VAE in a folder, in float32.
 
     Raises:
-        InputError: no AutoencoderKL, weights that are missing, damaged or pickled, or diffusers
+        InputError: neither class, weights that are missing, damaged or pickled, or diffusers
             is not installed.
     """
     config = _config(folder)
-    where = folder / CONFIG
-    scaling = positive(config.get("scaling_factor", SCALING), f"{where}: scaling_factor")
+    where, name = folder / CONFIG, config["_class_name"]
+    if name == TINY:
+        config.pop("block_out_channels", None)  # which diffusers writes, and warns of
+    scaling = positive(config.get("scaling_factor", SCALINGS[name]), f"{where}: scaling_factor")
     shift = finite(config.get("shift_factor") or 0.0, f"{where}: shift_factor")
     try:
-        kind: Any = importlib.import_module("diffusers").AutoencoderKL
+        kind: Any = getattr(importlib.import_module("diffusers"), name)
     except ImportError:
         raise InputError(
             f"{folder}: a VAE of diffusers needs diffusers: pip install diffusers"
@@ -93,10 +98,11 @@ def open_vae(folder: Path) -> DiffusersVAE:
     try:
         with torch.device("meta"):  # no memory, and no weights at random
             vae = kind.from_config(config)
-        channels, stages = int(vae.config.latent_channels), len(vae.config.block_out_channels)
-        colours = vae.config.in_channels, vae.config.out_channels
+            channels = int(vae.config.latent_channels)
+            colours = vae.config.in_channels, vae.config.out_channels
+            factor = _factor(vae, channels) if colours == (3, 3) else 0
     except Exception as error:  # noqa: BLE001, RUF100  # diffusers raises whatever a bad value meets
-        raise InputError(f"{where}: diffusers makes no {CLASS} of it: {error}") from None
+        raise InputError(f"{where}: diffusers makes no {name} of it: {error}") from None
     if colours != (3, 3):
         raise InputError(f"{where}: a VAE of images has 3 colours; this has {colours}")
     weights = {_name(name): tensor for name, tensor in mapped_weights(folder)}
@@ -104,7 +110,7 @@ def open_vae(folder: Path) -> DiffusersVAE:
     checkpoint.check_weights(vae, weights, folder)
     vae.load_state_dict(weights, assign=True)
     vae.eval().requires_grad_(requires_grad=False)
-    return DiffusersVAE(vae, channels, 2 ** (stages - 1), scaling, shift)
+    return DiffusersVAE(vae, channels, factor, scaling, shift)
 
 
 def vae_files(folder: Path) -> list[Path]:
@@ -127,9 +133,29 @@ def _config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from None
     found = config.get("_class_name") if isinstance(config, dict) else None
-    if found != CLASS:
-        raise InputError(f"{path}: is of class {found!r}; an {CLASS} is needed")
+    if found not in SCALINGS:
+        raise InputError(f"{path}: is of class {found!r}; an {CLASSES} is needed")
     return dict(config)
+
+
+def _factor(vae: Any, channels: int) -> int:
+    """How many pixels high and wide a latent is.
+
+    Raises:
+        ValueError: the two halves are not of the same sides.
+    """
+    latents = torch.zeros(1, channels, 2, 2, device="meta")
+    pixels = vae.decode(latents).sample
+    if _latents(vae, pixels).shape != latents.shape:
+        raise ValueError("what it decodes, it encodes to other sides")
+    return int(pixels.shape[-1] // 2)
+
+
+def _latents(vae: Any, x_NCHW: Tensor) -> Tensor:
+    """The mean of what images are encoded to, not scaled."""
+    found = vae.encode(x_NCHW)
+    latents: Tensor = found.latents if "latents" in found else found.latent_dist.mode()
+    return latents
 
 
 def _name(name: str) -> str:

@@ -137,6 +137,31 @@ def test_a_vae_of_diffusers_gives_what_diffusers_gives(theirs: tuple[Any, Path])
 
 
 @pytest.mark.kernels
+def test_a_tiny_autoencoder_takes_latents_as_networks_have_them(tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    parts: Json = {
+        "encoder_block_out_channels": (8, 8, 8), "decoder_block_out_channels": (8, 8, 8),
+        "num_encoder_blocks": (1, 1, 1), "num_decoder_blocks": (1, 1, 1),
+    }  # fmt: skip
+    tiny = diffusers.AutoencoderTiny(**parts).eval()
+    tiny.save_pretrained(tmp_path / "tiny")
+    ours = open_autoencoder(tmp_path / "tiny")
+    assert (ours.channels, ours.factor, ours.scaling, ours.shift) == (4, 4, 1, 0)
+    x_NCHW = torch.rand(2, 3, 16, 24) * 2 - 1
+    with torch.no_grad():
+        wanted = tiny.encode(x_NCHW).latents
+        shown = tiny.decode(wanted).sample.clamp(-1, 1)
+    check_close(ours.encode(x_NCHW), wanted)
+    check_close(ours.decode(wanted), shown)
+    check_close(ours.decoder(wanted).clamp(-1, 1), shown)
+    lopsided = diffusers.AutoencoderTiny(**parts, upsampling_scaling_factor=3)
+    lopsided.save_pretrained(tmp_path / "lopsided")
+    with pytest.raises(InputError, match="what it decodes, it encodes to other sides"):
+        open_autoencoder(tmp_path / "lopsided")
+
+
+@pytest.mark.kernels
 def test_names_that_diffusers_used_to_write(theirs: tuple[Any, Path], tmp_path: Path) -> None:
     _, folder = theirs
     old = tmp_path / "old"
@@ -176,7 +201,10 @@ def test_folders_that_are_no_vae_are_refused(
         with pytest.raises(InputError, match=match):
             open_autoencoder(folder)
 
-    refused("is of class 'VQModel'; an AutoencoderKL is needed", _class_name="VQModel")
+    refused(
+        "is of class 'VQModel'; an AutoencoderKL or AutoencoderTiny is needed",
+        _class_name="VQModel",
+    )
     refused("scaling_factor: expected a number above 0", scaling_factor=0)
     refused("diffusers makes no AutoencoderKL of it", block_out_channels="wide")
     refused("diffusers makes no AutoencoderKL of it", down_block_types=["Nonsense"] * 3)

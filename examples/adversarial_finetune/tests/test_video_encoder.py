@@ -18,6 +18,7 @@ from tiny_encoder import (
     SCALING,
     SHIFT,
     SIDE,
+    at_random,
     write_vae,
     write_video_encoder,
 )
@@ -285,9 +286,24 @@ def test_latents_are_seen_as_what_they_decode_to(model: tuple[Path, Any], tmp_pa
     file.rename(tmp_path / "diffusion_pytorch_model.bin")
     with pytest.raises(InputError, match=r"holds no diffusion_pytorch_model\.safetensors"):
         features(model[0], latents, tmp_path)
-    changed(tmp_path / "config.json", _class_name="AutoencoderTiny")
-    with pytest.raises(InputError, match="is of no plain AutoencoderKL"):
+    changed(tmp_path / "config.json", _class_name="VQModel")
+    with pytest.raises(InputError, match="is of no plain AutoencoderKL or AutoencoderTiny"):
         features(model[0], latents, tmp_path)
+
+
+@torch.no_grad()
+def test_a_tiny_decoder_takes_latents_as_they_are(model: tuple[Path, Any], tmp_path: Path) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    tiny = diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(4, 4), decoder_block_out_channels=(4, 4),
+        num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1), latent_channels=2,
+    )  # fmt: skip
+    at_random(tiny)
+    tiny.eval().save_pretrained(tmp_path)
+    latents = torch.randn(2, 2, FRAMES, 8, 8)
+    frames = latents.transpose(1, 2).flatten(0, 1)
+    decoded = tiny.decode(frames).sample.unflatten(0, (2, FRAMES)).transpose(1, 2)
+    check_close(features(model[0], latents, tmp_path), features(model[0], decoded))
 
 
 @pytest.mark.skipif(find_spec("transformers") is not None, reason="it is installed")

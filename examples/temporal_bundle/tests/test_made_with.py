@@ -37,6 +37,10 @@ def text(**changes: object) -> Json:
         (coder(), coder(scaling=0.13025), "another autoencoder"),
         (coder(), coder(decodes=[]), "another autoencoder"),
         (coder(decodes=[]), coder(decodes=[]), None),
+        (coder(), coder(scaling=1.0, decodes=nearly(PICTURE)), None),  # distilled from the other
+        (coder(scaling=1, decodes=nearly(PICTURE)), coder(), None),
+        (coder(), coder(scaling=1.0, decodes=OTHER), "another autoencoder"),
+        (coder(), {"autoencoder": {"scaling": 1.0, "shift": 0.0}}, "another autoencoder"),
         (coder(), {"autoencoder": {"scaling": 0.18215}}, None),
         (coder(), {}, None),
         (text(), text(sentence=[nearly(row) for row in STATES]), None),

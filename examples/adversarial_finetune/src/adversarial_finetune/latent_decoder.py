@@ -1,4 +1,4 @@
-"""Decode latents to pixels, by a VAE of images of diffusers (AutoencoderKL)."""
+"""Decode latents to pixels, by a VAE of images of diffusers (AutoencoderKL or AutoencoderTiny)."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -19,7 +19,8 @@ from adversarial_finetune.model_folder import (
 )
 from temporal_bundle import sha256
 
-CLASS, WEIGHTS = "AutoencoderKL", "diffusion_pytorch_model.safetensors"
+CLASSES = ("AutoencoderKL", "AutoencoderTiny")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,19 @@ def open_latent_decoder(folder: Path, channels: int, device: str) -> LatentDecod
     """The VAE in a folder, for latents of so many channels.
 
     Raises:
-        InputError: no AutoencoderKL of images, for other latents, weights that are missing or in
+        InputError: neither class of images, for other latents, weights that are missing or in
             pickles, or diffusers is not installed.
     """
-    config = read_config(folder / CONFIG, f"an {CLASS}")
-    if config.get("_class_name") != CLASS or config.get("quantization_config") is not None:
-        raise InputError(f"{folder / CONFIG}: is of no plain {CLASS}, which --decoder takes")
+    words = " or ".join(CLASSES)
+    config = read_config(folder / CONFIG, f"an {words}")
+    name = config.get("_class_name")
+    if name not in CLASSES or config.get("quantization_config") is not None:
+        raise InputError(f"{folder / CONFIG}: is of no plain {words}, which --decoder takes")
     file = weights_of(folder, WEIGHTS)
     diffusers = library("diffusers", "--decoder", "decoder")
     diffusers.utils.logging.set_verbosity_error()
     try:
-        vae, report = getattr(diffusers, CLASS).from_pretrained(
+        vae, report = getattr(diffusers, name).from_pretrained(
             str(folder.resolve()), use_safetensors=True, local_files_only=True,
             low_cpu_mem_usage=False, output_loading_info=True, torch_dtype=torch.float32,
         )  # fmt: skip

@@ -156,7 +156,7 @@ def open_video_encoder(
     if decoder is None and channels not in (1, 3):
         raise InputError(
             f"--video-encoder: clips of {channels} channels are latents, and it sees pixels; give "
-            "--decoder with the folder of their VAE (diffusers' AutoencoderKL)"
+            "--decoder with the folder of their VAE (diffusers' AutoencoderKL or TAESD)"
         )
     model = _loaded(folder, MODELS[kind], config, file)
     vae = None if decoder is None else open_latent_decoder(decoder, channels, device)
