@@ -31,6 +31,7 @@ from supernet import TrainingPlan, train_backbone, train_supernet
 Call = Callable[..., tuple[int, str, str]]
 Made = Callable[[str, Callable[[Path], object]], Path]
 FILE = "made-up.json"
+pytest.register_assert_rewrite("phones")  # which tests take fixtures of
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The whole pipeline for a phone: exported, read back, and run against stand-ins for Core ML."""
 
 import ast
-import importlib.util
 import io
 import json
 import math
@@ -9,10 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import av
@@ -22,14 +18,21 @@ import torch
 from conftest import Call
 from hypothesis import given
 from hypothesis import strategies as st
+from phones import (
+    PROMPT,
+    Given,
+    Made,
+    exported,
+    frames_of,
+    loaded,
+    networks_of,
+    sampled,
+    stand_in,
+    tune,
+)
 from PIL import Image
-from processes import wait_until
-from runs import NAS
-from safetensors.torch import load_file, save_file
-from torch import nn
 
-from examples.tiny_pipeline import write_bundle, write_parts
-from examples.tiny_text_encoder import CONFIG, write_pipeline
+from examples.tiny_text_encoder import CONFIG
 from latency.coreml.chunks import split
 from latency.coreml.convert import export_program
 from latency.coreml.package import open_package
@@ -37,161 +40,14 @@ from nas.bundle import Bundle
 from nas.phone.calls import calls_in_words, priced
 from nas.phone.manifest import hashes, read_pipeline, sealed
 from nas.phone.parts import stretch
-from nas.progress import Progress
 from nas.sampling import files
-from nas.sampling.making import Maker
-from nas.sampling.prompts import Texts, opened_text_encoder
 from nas.sampling.sampler import sampler_of
-from search_spaces import InputError
-from supernet import checkpoint
-from supernet.autoencoders.autoencoder import KIND, ImageAutoencoder
-from supernet.autoencoders.opening import open_autoencoder
 from supernet.text.opening import open_text_encoder
-from temporal_bundle import sha256
-from temporal_bundle.testing import write_tuning
 
 pytest.importorskip("tokenizers")
+pytest_plugins = ["phones"]
 pytestmark = pytest.mark.long
-Made = Callable[[str, Callable[[Path], object]], Path]
-PROMPT = "the red one and the caf\u00e9"
 LIGHT = ("coremltools", "numpy", "tokenizers", "av")
-
-
-def tune(path: Path, **changes: object) -> None:
-    """Leave tuned weights that are near those of the search."""
-    write_tuning(path, **changes)
-    weights = {n: 1.05 * w for n, w in load_file(path / "weights.safetensors").items()}
-    save_file(weights, path / "finetuned.safetensors")
-    said = json.loads((path / "finetuned.json").read_text())
-    said["files"]["finetuned.safetensors"] = sha256(path / "finetuned.safetensors")
-    (path / "finetuned.json").write_text(json.dumps(said))
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a pipeline is made of."""
-
-    folder: Path
-
-    @property
-    def words(self) -> list[str]:
-        return ["--text-encoder", str(self.folder / "text"), *self.decoder]
-
-    @property
-    def decoder(self) -> list[str]:
-        return ["--vae", str(self.folder / "vae.safetensors")]
-
-    @property
-    def latents(self) -> str:
-        return str(self.folder / "bundle")
-
-    @property
-    def pixels(self) -> str:
-        """A bundle of a network of grey pixels, tuned for a leap of two steps."""
-        return str(self.folder / "pixels")
-
-
-@pytest.fixture(scope="session")
-def made(made_once: Made) -> Given:
-    def fill(folder: Path) -> None:
-        write_parts(folder)
-        write_bundle(folder / "pixels", 1)
-        tune(folder / "pixels")
-
-    return Given(made_once("pipeline", fill))
-
-
-def exported(made_once: Made, name: str, *words: str) -> Path:
-    def fill(folder: Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "nas", "export", *words, "--out", "phone", "--json"],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        (folder / "told.json").write_text(done.stdout)
-
-    return made_once(name, fill) / "phone"
-
-
-@pytest.fixture(scope="session")
-def of_latents(made_once: Made, made: Given) -> Path:
-    """Three packages; two guided steps, the decoder two frames a call."""
-    asked = ["--steps", "2", "--guidance", "3", "--decoder-mb", "1.25", "--fps", "4"]
-    space = ["--space", "examples.tiny_pipeline:SPACE"]  # as operators of one's own need it
-    return exported(made_once, "phone", made.latents, "--pipeline", *made.words, *asked, *space)
-
-
-@pytest.fixture(scope="session")
-def of_pixels(made_once: Made, made: Given) -> Path:
-    """Two packages in palettes, by tuned steps; the network makes pixels."""
-    text = ["--text-encoder", str(made.folder / "text"), "--palettise", "6", "--fps", "7.5"]
-    return exported(made_once, "phone-pixels", made.pixels, "--pipeline", *text)
-
-
-def loaded(folder: Path) -> Any:
-    """run.py of a pipeline, as a module."""
-    spec = importlib.util.spec_from_file_location("phone_run", folder / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def stand_in(folder: Path, networks: dict[str, nn.Module]) -> ModuleType:
-    """A coremltools that computes with torch what packages hold, called as they want to be."""
-    packages = {path.stem: open_package(path) for path in folder.rglob("*.mlpackage")}
-
-    class Model:
-        def __init__(self, path: str, compute_units: str) -> None:
-            assert compute_units == "CPU_AND_NE"
-            self.opened = packages[Path(path).stem]
-            self.network = networks[Path(path).stem]
-
-        @torch.inference_mode()
-        def predict(self, given: dict[str, Any]) -> dict[str, Any]:
-            wanted = self.opened.inputs
-            assert list(given) == [each.name for each in wanted]
-            for each in wanted:
-                assert given[each.name].shape == each.shape
-                assert given[each.name].dtype == (np.int32 if each.type == "int32" else np.float32)
-            values = [torch.from_numpy(value) for value in given.values()]
-            found = self.network(*(v.long() if v.dtype == torch.int32 else v for v in values))
-            answers = found if isinstance(found, tuple) else (found,)
-            outputs = self.opened.outputs
-            assert [answer.shape for answer in answers] == [output.shape for output in outputs]
-            return {o.name: answer.numpy() for o, answer in zip(outputs, answers, strict=True)}
-
-    fake: Any = ModuleType("coremltools")
-    fake.ComputeUnit = SimpleNamespace(CPU_AND_NE="CPU_AND_NE")
-    fake.models = SimpleNamespace(MLModel=Model)
-    return fake  # type: ignore[no-any-return]
-
-
-def frames_of(film: Path | io.BytesIO) -> Any:
-    with av.open(film) as container:
-        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-
-
-def networks_of(made: Given, path: str, *, tuned: bool) -> dict[str, nn.Module]:
-    autoencoder = open_autoencoder(made.folder / "vae.safetensors")
-    return {
-        "text_encoder": open_text_encoder(made.folder / "text").model,
-        "denoiser": Bundle.load(path).network(finetuned=tuned),
-        "decoder": autoencoder.decoder,
-    }
-
-
-def sampled(made: Given, path: str, *, tuned: bool, seed: int) -> Any:
-    """Frames (T, H, W, 3) of bytes, as `nas sample` makes them."""
-    opened = Bundle.load(path)
-    asked = {"steps": None, "guidance": None} if tuned else {"steps": 2, "guidance": 3.0}
-    sampler = sampler_of(opened, tuned=tuned, **asked)  # type: ignore[arg-type]
-    asker = Texts(opened_text_encoder(made.folder / "text", opened))
-    decoder = None if tuned else open_autoencoder(made.folder / "vae.safetensors")
-    found = Maker(opened, tuned, sampler, asker, decoder).make([PROMPT], seed, Progress())
-    x_THWC = found.x_BCTHW[0].permute(1, 2, 3, 0).expand(-1, -1, -1, 3)
-    return ((x_THWC + 1) * 127.5).round().to(torch.uint8).numpy()
 
 
 @pytest.mark.parametrize(
@@ -285,6 +141,31 @@ def test_a_phone_makes_the_video_that_is_sampled_here(
     assert np.array_equal(frames_of(out), wanted), "the film that nas sample writes of them"
     with av.open(out) as film:
         assert film.streams.video[0].average_rate == pipeline["video"]["fps"]
+
+
+def test_a_tiny_decoder_goes_along(
+    made: Given, monkeypatch: pytest.MonkeyPatch, call: Call, tmp_path: Path
+) -> None:
+    """TAESD's, of 2 pixels a latent: what phones have in place of a large VAE."""
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    vae, sides, blocks = tmp_path / "taesd", (8, 8), (1, 1)
+    diffusers.AutoencoderTiny(
+        encoder_block_out_channels=sides, decoder_block_out_channels=sides,
+        num_encoder_blocks=blocks, num_decoder_blocks=blocks,
+    ).save_pretrained(vae)  # fmt: skip
+    asked = ["--text-encoder", str(made.folder / "text"), "--vae", str(vae)]
+    steps = ["--steps", "2", "--guidance", "3"]
+    code, _, said = call("export", made.latents, "--pipeline", *asked, *steps, "--out", "phone")
+    assert code == 0, said
+    folder = Path("phone")
+    networks = networks_of(made, made.latents, tuned=False, vae=vae)
+    monkeypatch.setitem(sys.modules, "coremltools", stand_in(folder, networks))
+    pipeline = read_pipeline(folder)
+    assert pipeline["video"] | {"fps": 0} == {"frames": 5, "height": 16, "width": 16, "fps": 0}
+    frames = loaded(folder).video(folder, pipeline, PROMPT, 3)
+    wanted = sampled(made, made.latents, tuned=False, seed=3, vae=vae)
+    assert np.abs(frames.astype(int) - wanted.astype(int)).max() <= 1
 
 
 def test_chunks_of_a_network_run_one_after_the_other(
@@ -429,166 +310,4 @@ def test_run_needs_nothing_of_ours(of_latents: Path, tmp_path: Path) -> None:
     last = done.stderr.splitlines()[-1]
     assert last.startswith("run.py: text_encoder.mlpackage: Core ML does not run it")
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_not_as_it_was_exported_is_refused(
-    of_latents: Path, made: Given, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    weights = "denoiser.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
-
-    def byte(folder: Path) -> None:
-        data = bytearray((folder / weights).read_bytes())
-        data[-1] ^= 1
-        (folder / weights).write_bytes(data)
-
-    def changed(folder: Path, **fields: object) -> None:
-        file = folder / "pipeline.json"
-        file.write_text(json.dumps(sealed({**json.loads(file.read_text()), **fields})))
-
-    def edited(folder: Path) -> None:
-        file = folder / "pipeline.json"
-        file.write_text(file.read_text().replace('"guidance": 3', '"guidance": 2'))
-
-    def lacking(folder: Path) -> None:
-        file = folder / "pipeline.json"
-        pipeline = json.loads(file.read_text())
-        del pipeline["sampler"]["guidance"]
-        file.write_text(json.dumps(sealed(pipeline)))
-
-    cases: dict[str, Callable[[Path], object]] = {
-        f"{weights}: is not": byte,
-        "model.mlmodel: is missing": lambda f: shutil.rmtree(f / "decoder.mlpackage"),
-        "tokenizer/tokenizer.json: is missing": lambda f: (f / "tokenizer/tokenizer.json").unlink(),
-        "pipeline.json: ": lambda f: (f / "pipeline.json").write_text("{"),
-        "version": lambda f: changed(f, version="2.0"),
-        "is missing|does not match": lambda f: changed(f, files={"../told.json": "0" * 64}),
-        "pipeline.json: is not what was exported": edited,
-        "'guidance'": lacking,
-    }
-    networks = networks_of(made, made.latents, tuned=False)
-    monkeypatch.setitem(sys.modules, "coremltools", stand_in(of_latents, networks))
-    for number, (says, spoil) in enumerate(cases.items()):
-        folder = tmp_path / f"spoilt{number}"
-        shutil.copytree(of_latents, folder)
-        spoil(folder)
-        run = loaded(folder)
-        monkeypatch.setattr(
-            "sys.argv", ["run.py", "--prompt", "one", "--out", str(tmp_path / "clip.mp4")]
-        )
-        with pytest.raises(SystemExit) as stop:
-            run.main()
-        assert stop.value.code == 2
-        line = capsys.readouterr().err
-        assert line.count("\n") == 1
-        assert any(word in line for word in says.split("|")), line
-        code, printed, said = call("show", str(folder))
-        assert (code, printed, said.count("\n")) == (2, "", 1)
-        assert any(word in said for word in says.split("|")), said
-    assert not (tmp_path / "clip.mp4").exists()
-    with pytest.raises(InputError, match="no such file"):
-        read_pipeline(tmp_path)
-    shutil.copytree(of_latents, folder := tmp_path / "an app")
-    for name in ("run.py", "README.md"):  # whoever builds on them may
-        (folder / name).write_bytes((folder / name).read_bytes().replace(b"\n", b"\r\n"))
-    assert loaded(folder).read_pipeline(folder)["files"] == read_pipeline(folder)["files"]
-
-
-def test_parts_that_do_not_belong_are_refused(
-    made: Given, of_latents: Path, call: Call, tmp_path: Path
-) -> None:
-    diffusers = pytest.importorskip("diffusers")
-    write_pipeline(tmp_path / "wide", replace(CONFIG, hidden_size=32))
-    write_pipeline(tmp_path / "few", replace(CONFIG, vocab_size=500))
-    diffusers.AutoencoderKL(
-        block_out_channels=(32,), down_block_types=("DownEncoderBlock2D",), latent_channels=3,
-        up_block_types=("UpDecoderBlock2D",), layers_per_block=1,
-    ).save_pretrained(tmp_path / "vae3")  # fmt: skip
-    beyond = ImageAutoencoder()
-    nn.init.constant_(beyond.decoder[0].bias, 60_000)
-    nn.init.constant_(beyond.decoder[1].first.weight, 0.1)
-    checkpoint.write(tmp_path / "beyond.safetensors", beyond.state_dict(), {"holds": KIND})
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "precious.txt").write_text("not ours")
-    shutil.copytree(of_latents, tmp_path / "before")
-    shutil.copytree(of_latents, tmp_path / "filmed")
-    for name in ("__pycache__/run.pyc", ".DS_Store", "clip.mp4", "tokenizer/clip2.mp4"):
-        (tmp_path / "filmed" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "filmed" / name).write_text("not ours")
-    shutil.copytree(of_latents, tmp_path / "edited")
-    with (tmp_path / "edited" / "run.py").open("a") as script:
-        script.write("# mine\n")
-    text = ["--text-encoder", str(made.folder / "text")]
-    before = sorted(path.name for path in tmp_path.iterdir())
-    cases: list[tuple[str, list[str], str]] = [
-        ("makes 12 tokens of 32 channels", ["--text-encoder", "wide", *made.decoder], "phone"),
-        ("up to number 521, and the text model's embedding ends at 499",
-         ["--text-encoder", "few", *made.decoder], "phone"),
-        ("beyond.safetensors: its decoder passes 65,504, where float16 ends, at 1.first;",
-         [*text, "--vae", "beyond.safetensors"], "phone"),
-        ("decodes latents of 3 channels", [*text, "--vae", "vae3"], "phone"),
-        ("give what decodes them, as --vae FOLDER", text, "phone"),
-        ("give --text-encoder", made.decoder, "phone"),
-        ("the decoder needs 2 MB for one frame", [*made.words, "--decoder-mb", "0.5"], "phone"),
-        ("--decoder-mb nan: give a", [*made.words, "--decoder-mb", "nan"], "phone"),
-        ("--decoder-mb 0: give a", [*made.words, "--decoder-mb", "0"], "phone"),
-        ("was made for another space", [*made.words, "--space", "moving_digits"], "phone"),
-        ("--chunk-mb: give a size above 0", [*made.words, "--chunk-mb", "0"], "phone"),
-        ("give 8, 6, 4", [*made.words, "--palettise", "5"], "phone"),
-        ("holds something else than a pipeline", made.words, "taken"),
-        ("stands there already; give another --out, or --replace", made.words, "before"),
-        ("filmed/clip.mp4 and 1 more: not as the pipeline was exported there",
-         [*made.words, "--replace"], "filmed"),
-        ("edited/run.py: not as the pipeline was exported there", [*made.words, "--replace"],
-         "edited"),
-    ]  # fmt: skip
-    for says, words, out in cases:
-        code, printed, said = call("export", made.latents, "--pipeline", *words, "--out", out)
-        assert (code, printed, said.count("\n")) == (2, "", 1), said
-        assert says in said
-    for words in (text, ["--fps", "8"]):
-        code, _, said = call("export", made.latents, "--out", "w.mlpackage", *words)
-        assert (code, said.count("\n")) == (2, 1)
-        assert f"{words[0]}: is of a whole pipeline; give --pipeline, too" in said
-    asked = ["--pipeline", *text, "--out", "phone", "--decoder-mb", "9"]
-    code, _, said = call("export", made.pixels, *asked)
-    assert (code, said.count("\n")) == (2, 1)
-    assert "--decoder-mb: the network makes pixels" in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
-
-
-FULL = """
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from nas.cli import main
-sys.argv = ["nas", *sys.argv[1:]]
-main()
-"""
-
-
-def test_a_full_disk_leaves_nothing_half_written(made: Given, tmp_path: Path) -> None:
-    """No file may grow beyond a limit, which is what a full disk does to one."""
-    words = ["export", made.latents, "--pipeline", *made.words, "--out", "phone"]
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, *words],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("nas: phone/decoder.mlpackage: cannot be written")
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_export_that_is_asked_to_end_leaves_nothing(made: Given, tmp_path: Path) -> None:
-    words = ["export", made.latents, "--pipeline", *made.words, "--out", "phone"]
-    with subprocess.Popen(
-        [*NAS, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(process, lambda: any(tmp_path.iterdir()))
-        process.terminate()
-        _, said = process.communicate()
-    assert process.returncode > 0, "not by the signal"
-    assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
