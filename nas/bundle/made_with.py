@@ -11,7 +11,7 @@ from search_spaces import InputError
 from search_spaces.files.document import Json
 from supernet import checkpoint
 from supernet.autoencoders.contract import Autoencoder
-from supernet.autoencoders.fingerprint import decoded_blocks
+from supernet.autoencoders.fingerprint import shown_blocks
 from supernet.data.provenance import empty_states
 from supernet.text.contract import TextEncoder
 from supernet.text.fingerprint import sentence_states
@@ -19,12 +19,15 @@ from temporal_bundle.made_with import (
     ASKED_BY,
     AUTOENCODER,
     DIGITS,
+    DISTILLED,
+    ENCODES,
     MADE_WITH,
     NOTHING,
     TEXT_ENCODER,
     difference,
     made_with,
     other_autoencoder,
+    other_picture,
     other_text_encoder,
 )
 from temporal_bundle.manifest import one_line
@@ -63,20 +66,19 @@ def check_autoencoder(bundle: Bundle, path: Path, found: Autoencoder) -> None:
         InputError: it is one.
     """
     wanted = bundle.made_with.get(AUTOENCODER, {})
-    own = {"scaling": found.scaling, "shift": found.shift}
-    if not other_autoencoder(wanted, {**own, "decodes": decoded_blocks(found)}):
-        return
+    own = {"scaling": found.scaling, "shift": found.shift, DISTILLED: found.distilled}
     was = f"the network's were encoded by {one_line(str(wanted.get('name')))[:60]!r}"
-    if (found.scaling, found.shift) != (1, 0) and other_autoencoder(wanted, own):
+    if other_autoencoder(wanted, own):
         raise InputError(
             f"{path}: decodes latents of scaling {found.scaling:g} and shift {found.shift:g}, and "
             f"{was} with scaling {wanted.get('scaling')} and shift {wanted.get('shift')}; give "
             "that autoencoder's folder"
         )
-    raise InputError(
-        f"{path}: is another autoencoder, and {was} (the same latents are another picture); give "
-        "that one"
-    )
+    if ENCODES in wanted and other_picture(wanted, shown_blocks(found, wanted[ENCODES])):
+        raise InputError(
+            f"{path}: is another autoencoder, and {was} (the same latents are another picture); "
+            "give that one, or one that was distilled from it"
+        )
 
 
 def check_text_encoder(bundle: Bundle, folder: Path, encoder: TextEncoder) -> None:

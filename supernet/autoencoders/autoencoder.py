@@ -28,6 +28,7 @@ class ImageAutoencoder(nn.Module):
     channels = CHANNELS
     factor = FACTOR
     scaling, shift = 1.0, 0.0  # its latents are white already
+    distilled = False
 
     def __init__(self, width: int = WIDTH) -> None:
         super().__init__()

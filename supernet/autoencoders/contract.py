@@ -36,6 +36,11 @@ class Autoencoder(Protocol):
         ...
 
     @property
+    def distilled(self) -> bool:
+        """Whether its latents are those of another, scaled already."""
+        ...
+
+    @property
     def decoder(self) -> nn.Module:
         """The network in `decode`: `latents / scaling + shift` to images, not yet clamped."""
         ...

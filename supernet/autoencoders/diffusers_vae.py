@@ -40,6 +40,7 @@ class DiffusersVAE:
     factor: int
     scaling: float
     shift: float
+    distilled: bool
 
     @torch.no_grad()
     def encode(self, x_NCHW: Tensor) -> Tensor:
@@ -85,19 +86,18 @@ def open_vae(folder: Path) -> DiffusersVAE:
     """
     config = _config(folder)
     where, name = folder / CONFIG, config["_class_name"]
-    if name == TINY:
-        config.pop("block_out_channels", None)  # which diffusers writes, and warns of
     scaling = positive(config.get("scaling_factor", SCALINGS[name]), f"{where}: scaling_factor")
     shift = finite(config.get("shift_factor") or 0.0, f"{where}: shift_factor")
     try:
-        kind: Any = getattr(importlib.import_module("diffusers"), name)
+        diffusers: Any = importlib.import_module("diffusers")
     except ImportError:
         raise InputError(
             f"{folder}: a VAE of diffusers needs diffusers: pip install diffusers"
         ) from None
     try:
+        diffusers.utils.logging.set_verbosity_error()  # or it warns of names that it wrote itself
         with torch.device("meta"):  # no memory, and no weights at random
-            vae = kind.from_config(config)
+            vae = getattr(diffusers, name).from_config(config)
             channels = int(vae.config.latent_channels)
             colours = vae.config.in_channels, vae.config.out_channels
             factor = _factor(vae, channels) if colours == (3, 3) else 0
@@ -110,7 +110,7 @@ def open_vae(folder: Path) -> DiffusersVAE:
     checkpoint.check_weights(vae, weights, folder)
     vae.load_state_dict(weights, assign=True)
     vae.eval().requires_grad_(requires_grad=False)
-    return DiffusersVAE(vae, channels, factor, scaling, shift)
+    return DiffusersVAE(vae, channels, factor, scaling, shift, name == TINY)
 
 
 def vae_files(folder: Path) -> list[Path]:
@@ -133,7 +133,7 @@ def _config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON: {error}") from None
     found = config.get("_class_name") if isinstance(config, dict) else None
-    if found not in SCALINGS:
+    if found not in (KL, TINY):
         raise InputError(f"{path}: is of class {found!r}; an {CLASSES} is needed")
     return dict(config)
 

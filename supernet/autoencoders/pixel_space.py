@@ -51,6 +51,11 @@ class PixelSpace:
         return 0.0
 
     @property
+    def distilled(self) -> bool:
+        """False: pixels are their own."""
+        return False
+
+    @property
     def decoder(self) -> nn.Module:
         """The identity."""
         return nn.Identity()

@@ -39,7 +39,7 @@ class ClipSource(Protocol):
 
     - `decode(x_BCTHW) -> Tensor`: latents as pictures;
     - `autoencoder() -> dict | None`: what its latents were made by: name, sha256, scaling, shift,
-      and what it `decodes` a fixed latent to;
+      what it `encodes` a fixed picture to and `shows` of that, and whether it was `distilled`;
     - `text_encoder() -> dict`: what its captions were encoded by: name, sha256, and its states of a
       fixed `sentence`;
     - `asked_by: str`: what its contexts are: "digits" (one-hot), "captions", or "nothing" (zeros);

@@ -19,7 +19,7 @@ from search_spaces import InputError
 from search_spaces.files.document import Json, dumps, read, replace_folder, write_atomically
 from search_spaces.files.locking import lock
 from search_spaces.files.targets import folder_target
-from supernet.autoencoders.fingerprint import decoded_blocks
+from supernet.autoencoders.fingerprint import encoded_picture, shown_blocks
 from supernet.autoencoders.opening import autoencoder_sha256
 from supernet.autoencoders.pixel_space import PixelSpace
 from supernet.checkpoint import file_sha256
@@ -27,6 +27,7 @@ from supernet.data import encoded_captions
 from supernet.data.caption_encoding import CaptionEncoding, CaptionPlan, Spread
 from supernet.data.captions import CaptionWarning
 from supernet.data.encoded_captions import EMPTY, EncodedCaptions
+from supernet.data.encoding_settings import differing
 from supernet.data.film_encoding import (
     SKIP,
     Advance,
@@ -43,10 +44,6 @@ from supernet.data.video_folder import SkippedVideoWarning, check_fps
 SETTINGS, LOCK = "settings.json", ".lock"  # of an unfinished folder
 LARGEST = 1024  # latents high or wide: beyond any U-Net, and a likely slip for pixels
 OF_LATENTS = " (the size is of the latents, not of the pixels)"
-WORDS = {  # of settings
-    "text_encoder": "text encoder", "uncaptioned": "choice for films without a caption",
-    "shard_mb": "size of a shard of captions",
-}  # fmt: skip
 NAMED = 3  # films without a caption that are named
 COUNTED = 200  # films whose frames are counted before, to show how far it is
 
@@ -264,11 +261,13 @@ class Encoding:
         path, coder = self.autoencoder, coder_of(self._coding)
         if isinstance(path, PixelSpace):
             return {PIXELS: path.colours, "autoencoder": None}
+        latents = encoded_picture(coder)
         return {
             "autoencoder": {
                 "name": path.resolve().name, "sha256": self._settings["autoencoder"],
                 "file": None if path.is_dir() else AUTOENCODER,
-                "scaling": coder.scaling, "shift": coder.shift, "decodes": decoded_blocks(coder),
+                "scaling": coder.scaling, "shift": coder.shift, "distilled": coder.distilled,
+                "encodes": latents, "shows": shown_blocks(coder, latents),
             }
         }  # fmt: skip
 
@@ -295,12 +294,11 @@ class Encoding:
         here = {mark: source for source in self.sources if (mark := mark_of(source)) is not None}
         if found != self._settings:
             raise InputError(
-                f"{out}: was made with another {_differing(found, self._settings)}; choose "
-                "another `out=`"
+                f"{out}: was made {differing(found, self._settings)}; choose another `out=`"
             )
         if not listed <= here.keys():
             raise InputError(
-                f"{out}: holds latents of videos that {self.videos} no longer has; choose another "
+                f"{out}: is of videos or captions that {self.videos} no longer has; choose another "
                 "`out=`"
             )
         new = [source for mark, source in here.items() if mark not in listed]
@@ -357,13 +355,6 @@ def _spelt(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
 
 
-def _differing(found: Json, wanted: Json) -> str:
-    """Settings that are not the same, in words."""
-    both = found | wanted
-    names = [name for name in both if found.get(name) != wanted.get(name)]
-    return ", ".join(WORDS.get(name, name) for name in names)
-
-
 def unfinished_path(out: Path) -> Path:
     """Where latents are kept until all are there: beside what `out` is or leads to."""
     out = folder_target(out)
@@ -379,6 +370,6 @@ def _begin(unfinished: Path, settings: Json) -> None:
         write_atomically(path, dumps(wanted))
     elif (found := read(path, FORMAT, MAJOR)) != wanted:
         raise InputError(
-            f"{unfinished}: was begun with another {_differing(found, wanted)}; go on with that, "
-            "or remove it to start over"
+            f"{unfinished}: was begun {differing(found, wanted)}; go on with that, or remove it to "
+            "start over"
         )

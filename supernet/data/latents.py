@@ -128,9 +128,10 @@ class LatentFolder:
         told = self._index.get("autoencoder")
         if not isinstance(told, dict):
             return None
-        names = ("name", "sha256", "scaling", "shift", "decodes")  # the last since lately
-        found = {name: told[name] for name in names if name in told}
-        return found if found.keys() >= set(names[:-1]) else None
+        names = ("name", "sha256", "scaling", "shift")
+        lately = ("distilled", "encodes", "shows")
+        found = {name: told[name] for name in (*names, *lately) if name in told}
+        return found if found.keys() >= set(names) else None
 
     def text_encoder(self) -> Json:
         """What the captions were encoded by."""

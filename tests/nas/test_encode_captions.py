@@ -27,6 +27,7 @@ from nas.training.encoding_workers import spread_over
 from search_spaces import UNetShape
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder
+from supernet.autoencoders.fingerprint import encoded_picture
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.data.encoding import CaptionWarning
 from supernet.data.latents import LatentFolder
@@ -176,9 +177,9 @@ def test_what_samples_must_be_what_encoded(place: Path, call: Call) -> None:
 
 
 def distil(vae: Path, tiny: Path) -> None:
-    """Write an AutoencoderTiny that shows what a VAE shows of latents as networks have them.
+    """Write an AutoencoderTiny that shows what a VAE shows of one picture.
 
-    A moment's training teaches it latents like those by which decoders are told apart, no others.
+    A VAE with weights at random teaches no more; tests/supernet/test_autoencoder.py has a teacher.
     """
     import diffusers
 
@@ -187,10 +188,9 @@ def distil(vae: Path, tiny: Path) -> None:
         encoder_block_out_channels=(16,), decoder_block_out_channels=(32,),
         num_encoder_blocks=(1,), num_decoder_blocks=(1,),
     )  # fmt: skip
+    latents = torch.tensor(encoded_picture(teacher)).reshape(1, 4, 4, 4)
     optimizer = torch.optim.Adam(student.decoder.parameters(), 3e-3)
-    asked = torch.sin(0.7 * torch.arange(36.0) ** 1.5).reshape(1, 4, 3, 3) * 2**0.5
-    for _ in range(150):
-        latents = asked + 0.3 * torch.randn(8, 4, 3, 3)
+    for _ in range(300):
         loss = F.mse_loss(student.decoder(latents), teacher.decode(latents))
         optimizer.zero_grad()
         loss.backward()

@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from search_spaces import InputError
 from search_spaces.files.document import Json
 from supernet import checkpoint
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
-from supernet.autoencoders.fingerprint import decoded_blocks
+from supernet.autoencoders.contract import Autoencoder
+from supernet.autoencoders.fingerprint import encoded_picture, shown_blocks
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.data.clips import Clips
 from supernet.training.autoencoder_training import psnr_db, train_autoencoder
 from supernet.training.training import state_path
 from temporal_bundle.closeness import check_close
-from temporal_bundle.made_with import other_autoencoder
+from temporal_bundle.made_with import other_autoencoder, other_picture
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -148,6 +150,7 @@ def test_a_tiny_autoencoder_takes_latents_as_networks_have_them(tmp_path: Path) 
     tiny.save_pretrained(tmp_path / "tiny")
     ours = open_autoencoder(tmp_path / "tiny")
     assert (ours.channels, ours.factor, ours.scaling, ours.shift) == (4, 4, 1, 0)
+    assert ours.distilled
     x_NCHW = torch.rand(2, 3, 16, 24) * 2 - 1
     with torch.no_grad():
         wanted = tiny.encode(x_NCHW).latents
@@ -205,6 +208,7 @@ def test_folders_that_are_no_vae_are_refused(
         "is of class 'VQModel'; an AutoencoderKL or AutoencoderTiny is needed",
         _class_name="VQModel",
     )
+    refused("is of class .*; an AutoencoderKL or", _class_name=["AutoencoderKL"])
     refused("scaling_factor: expected a number above 0", scaling_factor=0)
     refused("diffusers makes no AutoencoderKL of it", block_out_channels="wide")
     refused("diffusers makes no AutoencoderKL of it", down_block_types=["Nonsense"] * 3)
@@ -222,15 +226,55 @@ def test_folders_that_are_no_vae_are_refused(
     refused("pip install diffusers")
 
 
-def test_an_autoencoder_is_known_by_what_it_decodes() -> None:
+def noted(autoencoder: Autoencoder) -> Json:
+    """What latents' folders say of an autoencoder."""
+    latents = encoded_picture(autoencoder)
+    return {
+        "scaling": autoencoder.scaling, "shift": autoencoder.shift, "encodes": latents,
+        "shows": shown_blocks(autoencoder, latents), "distilled": autoencoder.distilled,
+    }  # fmt: skip
+
+
+def test_an_autoencoder_is_known_by_what_it_encodes_and_shows() -> None:
     """Its weights in another precision are it, those of another seed are not."""
-
-    def known(autoencoder: ImageAutoencoder) -> Json:
-        return {"scaling": 1.0, "shift": 0.0, "decodes": decoded_blocks(autoencoder.eval())}
-
     torch.manual_seed(0)
-    one, other = ImageAutoencoder(), ImageAutoencoder()
-    own = known(one)
-    assert other_autoencoder(own, known(other))
-    assert not other_autoencoder(own, known(one.bfloat16().float()))
+    one, other = ImageAutoencoder().eval(), ImageAutoencoder().eval()
+    own, latents = noted(one), encoded_picture(one)
+    assert other_autoencoder(own, noted(other))
+    assert other_picture(own, shown_blocks(other, latents))
+    assert other_picture(own, shown_blocks(other, latents[:-16])), "of other channels"
+    half = ImageAutoencoder().eval()
+    half.load_state_dict(one.state_dict())
+    half.bfloat16().float()
+    assert not other_autoencoder(own, noted(half))
+    assert not other_picture(own, shown_blocks(half, latents))
     assert not other_autoencoder({"scaling": 1.0, "shift": 0.0}, own), "an older note"
+    assert not other_picture({"scaling": 1.0}, shown_blocks(other, latents)), "an older note"
+
+
+@pytest.mark.slow
+@pytest.mark.kernels
+def test_a_decoder_that_was_distilled_serves(trained: Path, tmp_path: Path) -> None:
+    """It learns from latents of clips, and is judged by those of a picture that it never saw."""
+    diffusers = pytest.importorskip("diffusers")
+    teacher = load_autoencoder(trained)
+    torch.manual_seed(0)
+    student = diffusers.AutoencoderTiny(
+        encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(32,) * 4,
+        num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4,
+    )  # fmt: skip
+    own, latents = noted(teacher), encoded_picture(teacher)
+    student.save_pretrained(tmp_path / "begun")
+    assert other_picture(own, shown_blocks(open_autoencoder(tmp_path / "begun"), latents))
+    optimizer = torch.optim.Adam(student.decoder.parameters(), 3e-3)
+    for seed in range(200):
+        latents_NCHW = teacher.encode(Waves().clips(4, seed).x_BCTHW.movedim(1, 2).flatten(0, 1))
+        loss = F.mse_loss(student.decoder(latents_NCHW), teacher.decode(latents_NCHW))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    student.save_pretrained(tmp_path / "student")
+    found = open_autoencoder(tmp_path / "student")
+    assert not other_picture(own, shown_blocks(found, latents))
+    scaled = own | {"scaling": 0.18215}
+    assert not other_autoencoder(scaled, {**noted(found), "encodes": latents})

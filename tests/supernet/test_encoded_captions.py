@@ -162,7 +162,7 @@ def test_what_was_encoded_is_not_encoded_again(place: Path) -> None:
     unfinished = place / "out.unfinished"
     first = {p.name: p.stat().st_mtime_ns for p in unfinished.glob("*.safetensors")}
     assert len(first) == 4
-    with pytest.raises(InputError, match="begun with another choice for films without a caption"):
+    with pytest.raises(InputError, match="begun with choice for .* zeros, not skip; go on"):
         encoding(place, uncaptioned="skip").run(place / "out")
     assert encoding(place).run(place / "out") == whole
     for name, written_ns in first.items():
@@ -170,7 +170,7 @@ def test_what_was_encoded_is_not_encoded_again(place: Path) -> None:
     assert contents(place / "out") == contents(place / "whole")
     assert encoding(place).run(place / "out") == whole, "nothing is left to do"
     both = encoding(place, shard_mb=1, uncaptioned="skip")
-    with pytest.raises(InputError, match="another choice for .*, size of a shard of captions"):
+    with pytest.raises(InputError, match="zeros, not skip and with size of .* not 1"):
         both.run(place / "out")
 
 
@@ -292,7 +292,7 @@ def test_what_only_shards_or_captions_tell_apart_is_told_apart(place: Path) -> N
         encoding(place, "shards").run(place / "out")
     (place / "shards" / "b.tar").unlink()
     packed(place, (2, 3), "a.tar")
-    with pytest.raises(InputError, match="holds latents of videos that .* no longer has"):
+    with pytest.raises(InputError, match="is of videos or captions that .* no longer has"):
         encoding(place, "shards").run(place / "out")
     for film in (place / "shards").glob("*.tar"):
         with tarfile.open(film, "w") as tar:

@@ -151,7 +151,7 @@ def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, autoencoder: Path
     unfinished = unfinished_path(out)
     first = {p.name: p.stat().st_mtime_ns for p in unfinished.glob("*.safetensors")}
     assert len(first) == 1
-    with pytest.raises(InputError, match="was begun with another height; go on"):
+    with pytest.raises(InputError, match="was begun with height 2, not 3; go on"):
         Encoding(videos, autoencoder, 3, 3).run(out)
     assert Encoding(videos, autoencoder, 2, 3).run(out) == whole
     for name, written_ns in first.items():
@@ -159,7 +159,7 @@ def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, autoencoder: Path
     assert {p.name for p in out.iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
     assert not unfinished.exists()
     assert Encoding(videos, autoencoder, 2, 3).run(out) == whole, "nothing is left to do"
-    with pytest.raises(InputError, match="was made with another fps; choose"):
+    with pytest.raises(InputError, match="was made with fps none, not 10; choose"):
         Encoding(videos, autoencoder, 2, 3, fps=10).run(out)
 
 
@@ -182,7 +182,7 @@ def test_films_that_came_later_are_not_passed_over(tmp_path: Path, autoencoder: 
         Encoding(videos, autoencoder, 2, 3).run(out)
     for name in ("0.mkv", "new.mkv"):
         (videos / name).unlink()
-    with pytest.raises(InputError, match="holds latents of videos that .* no longer has"):
+    with pytest.raises(InputError, match="is of videos or captions that .* no longer has"):
         Encoding(videos, autoencoder, 2, 3).run(out)
 
 

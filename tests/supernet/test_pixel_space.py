@@ -56,8 +56,12 @@ def test_what_is_there_is_known_again(films: Path) -> None:
     assert Encoding(films, PixelSpace("grey"), 16, 16).run(out) == index
     coder = films.with_name("ae.safetensors")
     write(coder, ImageAutoencoder().state_dict(), {"holds": "autoencoder"})
-    for other in (PixelSpace("rgb"), coder):
-        with pytest.raises(InputError, match="was made with another autoencoder; choose"):
+    said = {
+        PixelSpace("rgb"): "with pixels grey, not rgb;",
+        coder: "with another autoencoder;",
+    }
+    for other, words in said.items():
+        with pytest.raises(InputError, match=f"was made {words} choose another"):
             Encoding(films, other, 16, 16).run(out)
     assert json.loads((out / "latents.json").read_text()) == index
 

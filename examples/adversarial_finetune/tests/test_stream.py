@@ -231,10 +231,10 @@ def test_clips_must_be_made_with_what_the_bundle_learned_from(
     bundle: Path, shards: Path, tmp_path: Path, call: Call
 ) -> None:
     text = {"text_encoder": {"name": "a", "sentence": [[0.5, 1.0]]}}
-    coder = {"name": "a.safetensors", "scaling": 1.0, "shift": 0.0, "decodes": [0.2, -0.4, 0.9]}
+    coder = {"name": "a.safetensors", "scaling": 1.0, "shift": 0.0, "encodes": [0.2, -0.4, 0.9]}
     write_manifest(bundle, study={"made_with": {**text, "autoencoder": coder, "fps": 24}})
     write_shards(tmp_path / "other")
-    other = {"name": "b.safetensors", "decodes": [0.8, 0.1, -0.7]}
+    other = {"name": "b.safetensors", "encodes": [0.8, 0.1, -0.7]}
     train = ("train", bundle, "--data", "shards", "--out", "run", *FEW)
     for made_with, says in (
         ({"autoencoder": coder | other}, "another autoencoder ('a.safetensors', not 'b.saf"),

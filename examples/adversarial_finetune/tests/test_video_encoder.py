@@ -304,6 +304,9 @@ def test_a_tiny_decoder_takes_latents_as_they_are(model: tuple[Path, Any], tmp_p
     frames = latents.transpose(1, 2).flatten(0, 1)
     decoded = tiny.decode(frames).sample.unflatten(0, (2, FRAMES)).transpose(1, 2)
     check_close(features(model[0], latents, tmp_path), features(model[0], decoded))
+    changed(tmp_path / "config.json", upsample_fn="nonsense")
+    with pytest.raises(InputError, match="nonsense"):
+        features(model[0], latents, tmp_path)
 
 
 @pytest.mark.skipif(find_spec("transformers") is not None, reason="it is installed")

@@ -80,4 +80,8 @@ def open_latent_decoder(folder: Path, channels: int, device: str) -> LatentDecod
     if scaling <= 0:
         raise InputError(f"{folder / CONFIG}: scaling_factor must be above 0; found {scaling}")
     vae.eval().requires_grad_(requires_grad=False).to(device)
+    try:  # the config may say what fails when it runs
+        vae.decode(torch.zeros(1, channels, 2, 2, device=device))
+    except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
+        raise refusal(folder, error) from None
     return LatentDecoder(vae, sha256(file), float(scaling), float(shift))

@@ -4,7 +4,9 @@ The block `made_with` stands in bundle.json (in `study`), in finetuned.json and 
 files of clips. What is not there is not known:
 
     asked_by      digits (one-hot contexts), captions, or nothing (contexts of zeros)
-    autoencoder   name, sha256; scaling and shift of its latents; decodes: of a fixed latent
+    autoencoder   name, sha256; scaling and shift of its latents; encodes: latents of a fixed
+                  picture; shows: what it decodes those to; distilled: from another, whose scaled
+                  latents it has
     text_encoder  name, sha256; states of the empty caption (empty) and of a fixed one (sentence)
     fps           frames a second
 
@@ -20,12 +22,14 @@ from temporal_bundle.manifest import Json, one_line
 
 MADE_WITH = "made_with"
 ASKED_BY, AUTOENCODER, TEXT_ENCODER, FPS = "asked_by", "autoencoder", "text_encoder", "fps"
-SCALING, SHIFT, DECODES = "scaling", "shift", "decodes"
+SCALING, SHIFT, DISTILLED = "scaling", "shift", "distilled"
+ENCODES, SHOWS = "encodes", "shows"
 EMPTY, SENTENCE = "empty", "sentence"
 DIGITS, CAPTIONS, NOTHING = "digits", "captions", "nothing"
-# By their spread, decoders of other latents are 1.1 to 1.9 apart, a small one that was distilled
-# from the other for 400 steps 0.4, one tuned on is 0.1 to 0.2, and one in bfloat16 0.004.
-DECODERS_APART = 0.7
+# By their spread, latents of autoencoders that were trained apart are 0.7 to 2 apart, on the same
+# films as well; of the same weights in bfloat16 0.01. Their decoders show pictures that are 0.47 to
+# 0.7 apart where they learned from the same films, 1.2 to 2.7 else; distilled ones 0.21 to 0.27.
+LATENTS_APART, PICTURES_APART = 0.4, 0.35
 STATES_APART = 0.05  # of a number, and beside it: bfloat16 changes 0.006, another token 0.8
 SCALES_APART = 1e-6
 MOST_FPS = 1000
@@ -66,18 +70,26 @@ def difference(learned: Json, given: Json) -> str | None:
 
 
 def other_autoencoder(was: Json, now: Json) -> bool:
-    """Whether two scale their latents otherwise, or show other pictures of the same latent.
+    """Whether two scale their latents otherwise, or have others of the same picture.
 
-    Where both show a picture, one that takes latents as networks have them (scaling 1, shift 0, as
-    a decoder that was distilled from another does) is told apart by that alone.
+    One that was distilled has its teacher's latents, scaled already.
     """
-    both_show = DECODES in was and DECODES in now
-    if both_show and _pictures_differ(was[DECODES], now[DECODES]):
+    names = [name for name in (SCALING, SHIFT) if name in was and name in now]
+    distilled = was.get(DISTILLED) or now.get(DISTILLED)
+    if not distilled and any(abs(was[name] - now[name]) > SCALES_APART for name in names):
         return True
-    if both_show and (1, 0) in ((each.get(SCALING), each.get(SHIFT)) for each in (was, now)):
-        return False
-    scales = ((was[name], now[name]) for name in (SCALING, SHIFT) if name in was and name in now)
-    return any(abs(one - two) > SCALES_APART for one, two in scales)
+    both = ENCODES in was and ENCODES in now
+    return both and _apart(was[ENCODES], now[ENCODES]) > LATENTS_APART
+
+
+def other_picture(was: Json, shown: Sequence[float] | None) -> bool:
+    """Whether another decoder, given the latents that one `encodes`, shows another picture of them.
+
+    Args:
+        was: of the one.
+        shown: by the other; None where it takes no such latents.
+    """
+    return SHOWS in was and (shown is None or _apart(was[SHOWS], shown) > PICTURES_APART)
 
 
 def other_text_encoder(was: Json, now: Json) -> bool:
@@ -86,12 +98,12 @@ def other_text_encoder(was: Json, now: Json) -> bool:
     return any(_states_differ(was[name], now[name]) for name in both)
 
 
-def _pictures_differ(one: Sequence[float], two: Sequence[float]) -> bool:
-    """Whether two pictures are further apart than a share of what varies in them."""
+def _apart(one: Sequence[float], two: Sequence[float]) -> float:
+    """How far apart two rows of numbers are, as a share of what varies in them."""
     if len(one) != len(two) or not one:
-        return bool(one or two)
+        return math.inf
     varies = sum(math.dist(each, [sum(each) / len(each)] * len(each)) for each in (one, two)) / 2
-    return math.dist(one, two) > DECODERS_APART * varies
+    return math.dist(one, two) / varies if varies else math.inf
 
 
 def _states_differ(one: Rows, two: Rows) -> bool:
@@ -110,7 +122,10 @@ def _check(found: Json) -> None:
     coder, text = (_object(found, name) for name in (AUTOENCODER, TEXT_ENCODER))
     for name in (SCALING, SHIFT):
         _number(coder.get(name, 0), name)
-    _numbers(coder.get(DECODES, []), DECODES)
+    if not isinstance(coder.get(DISTILLED, False), bool):
+        raise ValueError(f"{DISTILLED} must be true or false")  # noqa: TRY004
+    for name in (ENCODES, SHOWS):
+        _numbers(coder.get(name, []), name)
     for name in (EMPTY, SENTENCE):
         for row in _list(text.get(name, []), name):
             _numbers(row, name)
