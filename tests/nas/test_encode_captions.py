@@ -79,7 +79,7 @@ def place(tmp_path: Path) -> Path:
     weights = ImageAutoencoder().state_dict()
     checkpoint.write(tmp_path / "ae.safetensors", weights, {"holds": "autoencoder"})
     write_pipeline(tmp_path / "text")
-    (tmp_path / "captioned_latents.py").write_text(SPACE)
+    (tmp_path / "of_captions.py").write_text(SPACE)
     return tmp_path
 
 
@@ -97,7 +97,7 @@ def test_from_captions_to_a_training_package(call: Call) -> None:
         "latents": "latents", "channels": 4, "height": 4, "width": 4, "videos": FILMS,
         "frames": 12 * FILMS, "captions": 6,
     }  # fmt: skip
-    space = ["--space", "captioned_latents:SPACE", "--data", "latents"]
+    space = ["--space", "of_captions:SPACE", "--data", "latents"]
     code, _, words = call(
         "train", *space, "--clips", "2", "--image-steps", "2", "--video-steps", "2",
         "--out", "supernet.safetensors",
@@ -141,14 +141,14 @@ def test_what_samples_must_be_what_encoded(place: Path, call: Call) -> None:
     encode[encode.index("ae.safetensors")] = "vae"
     assert call(*encode)[0] == 0
     code, _, words = call(
-        "search", "--space", "captioned_latents:SPACE", "--data", "latents", "--device", "iphone-13",
+        "search", "--space", "of_captions:SPACE", "--data", "latents", "--device", "iphone-13",
         "--latency-ms", "100%", "--image-steps", "2", "--video-steps", "2", *SMALL, "--out", "run",
     )  # fmt: skip
     assert code == 0, words
     known = Bundle.load("run/bundle").made_with
     assert (known["asked_by"], known["fps"]) == ("captions", 25), "as filmed"
     few = ["--train", "2", "--validation", "2", "--test", "2", "--out", "clips"]
-    assert call("clips", "--space", "captioned_latents:SPACE", "--data", "latents", *few)[0] == 0
+    assert call("clips", "--space", "of_captions:SPACE", "--data", "latents", *few)[0] == 0
     assert json.loads(Path("clips/test/index.json").read_text())["made_with"] == known
     sample = ("sample", "run/bundle", "--prompt", "the 1 one", "--steps", "1", "--out", "made.gif")
     shutil.copytree(place / "text", place / "half")
