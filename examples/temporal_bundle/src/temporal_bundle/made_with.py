@@ -27,8 +27,8 @@ ENCODES, SHOWS = "encodes", "shows"
 EMPTY, SENTENCE = "empty", "sentence"
 DIGITS, CAPTIONS, NOTHING = "digits", "captions", "nothing"
 # By their spread, latents of autoencoders that were trained apart are 0.7 to 2 apart, on the same
-# films as well; of the same weights in bfloat16 0.01. Their decoders show pictures that are 0.47 to
-# 0.7 apart where they learned from the same films, 1.2 to 2.7 else; distilled ones 0.21 to 0.27.
+# films as well; of the same weights in bfloat16 0.005. Their decoders show pictures that are 0.47
+# to 0.7 apart where they learned from the same films, 1.2 to 2.7 else; distilled ones 0.21 to 0.27.
 LATENTS_APART, PICTURES_APART = 0.4, 0.35
 STATES_APART = 0.05  # of a number, and beside it: bfloat16 changes 0.006, another token 0.8
 SCALES_APART = 1e-6
