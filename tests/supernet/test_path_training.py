@@ -119,7 +119,9 @@ def test_the_readme_trains_one(tmp_path: Path) -> None:
 x, target = draw(Randomness(1, 0), range(500))
 for architecture in SPACE.enumerate():
     assert torch.equal(trained(x, architecture), same(x, architecture))
-    assert (same(x, architecture).argmax(1) == target).float().mean() > 0.75
+    learned = (same(x, architecture).argmax(1) == target).float().mean()
+    # far from chance's .5 and from what seeds give: skip .77 to .88, the others .97 and more
+    assert learned > (0.6 if architecture["layer"] == "skip" else 0.85), str(architecture)
 """
     code += "\nfrom supernet import Randomness\n" + judged
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
