@@ -29,6 +29,7 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 # diffusers' defaults. An AutoencoderTiny learned the latents of another VAE as that one's U-Net has
 # them: scaled already.
 SCALINGS = {KL: 0.18215, TINY: 1.0}
+EXTREME = 1e6  # of scalings and shifts beyond it, or below its inverse, float32 leaves nothing
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def open_vae(folder: Path) -> DiffusersVAE:
     where, name = folder / CONFIG, config["_class_name"]
     scaling = positive(config.get("scaling_factor", SCALINGS[name]), f"{where}: scaling_factor")
     shift = finite(config.get("shift_factor") or 0.0, f"{where}: shift_factor")
+    if not 1 / EXTREME <= scaling <= EXTREME or abs(shift) > EXTREME:
+        raise InputError(
+            f"{where}: latents cannot be scaled by {scaling} after a shift of {shift}; is that a "
+            "mistake in scaling_factor or shift_factor?"
+        )
     try:
         diffusers: Any = importlib.import_module("diffusers")
     except ImportError:
@@ -135,6 +141,8 @@ def _config(folder: Path) -> dict[str, Any]:
     found = config.get("_class_name") if isinstance(config, dict) else None
     if found not in (KL, TINY):
         raise InputError(f"{path}: is of class {found!r}; an {CLASSES} is needed")
+    if config.get("quantization_config") is not None:
+        raise InputError(f"{path}: its weights are quantized; take the VAE as it was trained")
     return dict(config)
 
 

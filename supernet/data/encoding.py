@@ -365,6 +365,8 @@ def _begin(unfinished: Path, settings: Json) -> None:
     """The folder to work in, of these settings and no others."""
     wanted = {"format": FORMAT, "version": f"{MAJOR}.0", **settings}
     path = unfinished / SETTINGS
+    if unfinished.exists() and not unfinished.is_dir():
+        raise InputError(f"{unfinished}: is no folder, and encoding needs one there; move it away")
     if not path.exists():
         unfinished.mkdir(parents=True, exist_ok=True)
         write_atomically(path, dumps(wanted))

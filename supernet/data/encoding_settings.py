@@ -27,7 +27,7 @@ def _changed(name: str, found: Json, wanted: Json) -> str:
     word = WORDS.get(name, name)
     if any(SHA256.fullmatch(str(each)) for each in (was, now)):
         return f"with another {word}"
-    if was in CHANNELS and now in CHANNELS:
+    if {str(was), str(now)} <= set(CHANNELS):
         word = "pixels"
     was, now = ("none" if each is None else each for each in (was, now))
     return f"with {word} {was}, not {now}"

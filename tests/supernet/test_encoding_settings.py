@@ -19,6 +19,7 @@ CAPTIONS: Json = {"text_encoder": "b" * 64, "uncaptioned": "zeros", "shard_mb": 
         (CAPTIONS, CAPTIONS | {"text_encoder": "c" * 64}, "with another text encoder"),
         ({"autoencoder": "grey"}, {"autoencoder": "rgb"}, "with pixels grey, not rgb"),
         ({"autoencoder": "grey"}, {"autoencoder": "a" * 64}, "with another autoencoder"),
+        ({"height": [8]}, {"height": 8}, "with height [8], not 8"),  # edited by hand
     ],
 )
 def test_what_differs_is_named(found: Json, wanted: Json, says: str) -> None:

@@ -151,6 +151,9 @@ def test_what_was_encoded_is_not_encoded_again(tmp_path: Path, autoencoder: Path
     unfinished = unfinished_path(out)
     first = {p.name: p.stat().st_mtime_ns for p in unfinished.glob("*.safetensors")}
     assert len(first) == 1
+    (tmp_path / "file.unfinished").write_text("of somebody's own")
+    with pytest.raises(InputError, match=r"file\.unfinished: is no folder, .*; move it away"):
+        Encoding(videos, autoencoder, 2, 3).run(tmp_path / "file")
     with pytest.raises(InputError, match="was begun with height 2, not 3; go on"):
         Encoding(videos, autoencoder, 3, 3).run(out)
     assert Encoding(videos, autoencoder, 2, 3).run(out) == whole

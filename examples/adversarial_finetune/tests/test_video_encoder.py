@@ -276,6 +276,9 @@ def test_latents_are_seen_as_what_they_decode_to(model: tuple[Path, Any], tmp_pa
     pattern = re.compile("|".join(map(re.escape, old)))
     save_file({pattern.sub(lambda m: old[m[0]], n): t for n, t in weights.items()}, file)
     check_close(features(model[0], latents, tmp_path), wanted)  # SD 1.x and 2.x are stored so
+    changed(tmp_path / "config.json", scaling_factor=1e-320)
+    with pytest.raises(InputError, match="latents cannot be scaled by 1e-320"):
+        features(model[0], latents, tmp_path)
     changed(tmp_path / "config.json", scaling_factor=1.0)
     assert not torch.allclose(features(model[0], latents, tmp_path), wanted)
     with pytest.raises(InputError, match="of latents of 2 channels; clips have 4 channels"):

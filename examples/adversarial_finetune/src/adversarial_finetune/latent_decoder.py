@@ -21,6 +21,7 @@ from temporal_bundle import sha256
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+EXTREME = 1e6  # of scalings and shifts beyond it, or below its inverse, float32 leaves nothing
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,11 @@ def open_latent_decoder(folder: Path, channels: int, device: str) -> LatentDecod
     scaling, shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
     if not all(isinstance(each, int | float) and isfinite(each) for each in (scaling, shift)):
         raise InputError(f"{folder / CONFIG}: scaling_factor and shift_factor must be numbers")
-    if scaling <= 0:
-        raise InputError(f"{folder / CONFIG}: scaling_factor must be above 0; found {scaling}")
+    if not 1 / EXTREME <= scaling <= EXTREME or abs(shift) > EXTREME:
+        raise InputError(
+            f"{folder / CONFIG}: latents cannot be scaled by {scaling} after a shift of {shift}; "
+            "is that a mistake in scaling_factor or shift_factor?"
+        )
     vae.eval().requires_grad_(requires_grad=False).to(device)
     try:  # the config may say what fails when it runs
         vae.decode(torch.zeros(1, channels, 2, 2, device=device))
