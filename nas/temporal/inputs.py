@@ -13,6 +13,7 @@ from search_spaces import InputError, TemporalSpace
 from search_spaces.files.document import Json
 from search_spaces.shipped.loading import load_temporal, load_twin
 from supernet import ClipSource, Supernet, load_supernet, open_backbone
+from supernet.data.clips import places_of
 from supernet.data.loading import load_clips
 from supernet.data.provenance import made_with
 from supernet.data.splits import Split
@@ -107,7 +108,7 @@ def open_inputs(settings: Settings) -> Inputs:
 
 def _check_enough(validation: ClipSource, clips: int) -> None:
     """Refuse evaluations on more clips than there are."""
-    places: int | None = getattr(validation, "places", None)
+    places = places_of(validation)
     if places is not None and clips > places:
         raise InputError(
             f"`validation_clips={clips}`: the validation split has {places} different clips, and "

@@ -16,6 +16,7 @@ no videos and no Python of ours, and neither side ever has all of them in memory
 """
 
 import json
+import warnings
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -29,7 +30,15 @@ from search_spaces import AnyUNetShape, InputError, TemporalSpace
 from search_spaces.files import document
 from search_spaces.files.document import Json
 from supernet.checkpoint import file_sha256
-from supernet.data.clips import Clips, ClipSource, captions, empty_context, labels
+from supernet.data.clips import (
+    Clips,
+    ClipSource,
+    captions,
+    empty_context,
+    labels,
+    places_of,
+    spread_clips,
+)
 from supernet.data.loading import load_clips
 from supernet.data.provenance import MADE_WITH, made_with
 from supernet.data.splits import Split
@@ -38,6 +47,10 @@ FORMAT, VERSION = "temporal-nas/clips", "1.0"
 INDEX, CAPTIONS, EMPTY = "index.json", "captions.json", "empty_context"
 CHUNK = 64
 SHARD_MB = 256.0
+
+
+class RepeatedClipsWarning(UserWarning):
+    """More clips are asked for than differ."""
 
 
 def write_clips(
@@ -60,12 +73,16 @@ def write_clips(
         progress: who is told.
         shard_mb: how large a file becomes, about, in megabytes.
 
+    Warns:
+        RepeatedClipsWarning: more clips are asked for than differ.
+
     Raises:
         InputError: something stands at `path`, or the clips do not fit the space.
     """
     if path.exists():
         raise InputError(f"{path}: exists; choose another `out=`")
     sources = {split: load_clips(data, space.unet, split) for split in counts}
+    _tell_of_repeats(data, sources, counts)
     done = 0
     stage = (progress or Progress()).stage("draw clips", sum(counts.values()))
     with stage as advance, document.replacing_folder(path) as temporary:
@@ -75,11 +92,20 @@ def write_clips(
             writer = _Writer(temporary / split, sources[split], space.unet, shard_mb * 1e6)
             # Far apart, so that no two splits and no two chunks share a seed.
             begin = (seed * 3 + order) * 1_000_003
-            for first in range(0, counts[split], CHUNK):
-                size = min(CHUNK, counts[split] - first)
-                writer.add(sources[split].clips(size, begin + first))
-                advance(done := done + size)
+            for drawn in spread_clips(sources[split], counts[split], begin, CHUNK):
+                writer.add(drawn)
+                advance(done := done + len(drawn.x_BCTHW))
             writer.finish(split, seed)
+
+
+def _tell_of_repeats(data: str, sources: dict[Split, ClipSource], counts: dict[Split, int]) -> None:
+    found = {split: places_of(source) for split, source in sources.items()}
+    few = [f"{split} {n}" for split, n in found.items() if n is not None and n < counts[split]]
+    if few:
+        warnings.warn(
+            f"{data}: different clips of a split are {', '.join(few)}; more than those are some of "
+            "them again, which distances to them do not say", RepeatedClipsWarning, stacklevel=3,
+        )  # fmt: skip
 
 
 class _Writer:

@@ -1,11 +1,14 @@
 """Clips, and where they come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+
+Places = np.ndarray[tuple[int], np.dtype[np.int64]]  # where clips begin, from 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class ClipSource(Protocol):
     - `images(seed) -> Clips`: as many frames as a clip has, each of another clip and a clip of one
       frame, where that costs no more than a clip;
     - `places: int`: how many clips differ, where they are so many and no more;
+    - `clips_at(place_B, seed) -> Clips`: those at these places, each below `places`;
     - `caption(context_LC) -> str`: what a clip was asked for, in words;
     - `labels(context_BLC) -> Tensor`: which of K things contexts ask for, zeros and ones (B, K),
       where their numbers do not say so;
@@ -59,6 +63,46 @@ class ClipSource(Protocol):
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone."""
         ...
+
+
+def places_of(source: ClipSource) -> int | None:
+    """How many clips differ; None where they have no end, or that is not known."""
+    found: int | None = getattr(source, "places", None)
+    return found
+
+
+def random_places(places: int, count: int, seed: int) -> Places:
+    """Each drawn by itself, so that a longer draw begins with a shorter one."""
+    share_B = [np.random.default_rng((seed, number)).random() for number in range(count)]
+    return np.minimum((np.array(share_B) * places).astype(np.int64), places - 1)
+
+
+def spread_places(places: int, count: int, rng: np.random.Generator) -> Places:
+    """Stratified sampling: each place as often as any other, or once more, in random order.
+
+    Where they are fewer than the places, one is drawn from each of `count` equal parts.
+    """
+    whole, rest = divmod(count, places)
+    edges = np.arange(rest + 1) * places // max(rest, 1)
+    some = rng.integers(edges[:-1], edges[1:])
+    return rng.permutation(np.concatenate([np.tile(np.arange(places), whole), some]))
+
+
+def spread_clips(source: ClipSource, count: int, seed: int, chunk: int) -> Iterator[Clips]:
+    """`count` clips, at most `chunk` at a time; of a source that ends, from all over it.
+
+    Drawn one by one with replacement, as many clips as there are films would leave a third of those
+    out.
+    """
+    clips_at: Callable[[Places, int], Clips] | None = getattr(source, "clips_at", None)
+    places = places_of(source)
+    if clips_at is None or places is None:
+        for first in range(0, count, chunk):
+            yield source.clips(min(chunk, count - first), seed + first)
+        return
+    place_B = spread_places(places, count, np.random.default_rng(seed))
+    for first in range(0, count, chunk):
+        yield clips_at(place_B[first : first + chunk], seed + first)
 
 
 def pictures(source: ClipSource, x_BCTHW: Tensor) -> Tensor:

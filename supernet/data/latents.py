@@ -23,7 +23,7 @@ from search_spaces import AnyUNetShape, InputError
 from search_spaces.files.document import Json, read
 from supernet.autoencoders.autoencoder import ImageAutoencoder, load_autoencoder
 from supernet.autoencoders.pixel_space import COLOURS
-from supernet.data.clips import Clips
+from supernet.data.clips import Clips, Places, random_places
 from supernet.data.encoded_captions import EncodedCaptions
 from supernet.data.provenance import typical_rate
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
@@ -104,10 +104,14 @@ class LatentFolder:
 
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
+        return self.clips_at(random_places(self.places, count, seed), seed)
+
+    def clips_at(self, place_B: Places, seed: int) -> Clips:  # the place says all
+        """Those that begin at these places."""
         shape = self.shape
-        drawn = [self._clip(np.random.default_rng((seed, number))) for number in range(count)]
+        drawn = [self._clip(int(place)) for place in place_B]
         x_BTCHW = torch.stack([frames for frames, _ in drawn])
-        context = torch.zeros(count, shape.context_tokens, shape.context_channels)
+        context = torch.zeros(len(drawn), shape.context_tokens, shape.context_channels)
         if (captions := self._captions) is not None:
             numbers = [film.caption for _, film in drawn]
             context = torch.stack([captions.states(n) for n in numbers if n is not None])
@@ -159,12 +163,11 @@ class LatentFolder:
         decoded = torch.cat([self._autoencoder.decode(part) for part in parts])
         return rearrange(decoded, "(b t) c h w -> b c t h w", b=len(x_BCTHW))
 
-    def _clip(self, rng: np.random.Generator) -> tuple[Tensor, LatentFilm]:
-        """Frames (T, C, H, W) of a random place, and the film that they are from."""
-        point = int(rng.random() * self._weights[-1])
-        chosen = int(np.searchsorted(self._weights, point, side="right"))
+    def _clip(self, place: int) -> tuple[Tensor, LatentFilm]:
+        """Frames (T, C, H, W) from a place on, and the film that they are of."""
+        chosen = int(np.searchsorted(self._weights, place, side="right"))
         film, _, stop = self._places[chosen]
-        back = int(self._weights[chosen]) - point  # 1 for the part's last place
+        back = int(self._weights[chosen]) - place  # 1 for the part's last place
         begin = stop - self.shape.frames + 1 - back
         return film.slice(begin, begin + self.shape.frames), film
 

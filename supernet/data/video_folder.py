@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from search_spaces import AnyUNetShape, InputError
-from supernet.data.clips import Clips
+from supernet.data.clips import Clips, Places, random_places
 from supernet.data.provenance import typical_rate
 from supernet.data.splits import FILES_TO_SPLIT, Split, split_films
 from supernet.data.video_files import BrokenVideoError, Video, open_video
@@ -104,22 +104,30 @@ class VideoFolder:
 
     def clips(self, count: int, seed: int) -> Clips:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
-        drawn = [self._clip(np.random.default_rng((seed, number))) for number in range(count)]
+        return self.clips_at(random_places(self.places, count, seed), seed)
+
+    def clips_at(self, place_B: Places, seed: int) -> Clips:
+        """Those that begin at these places; where they are cut out of the picture is the seed's."""
+        drawn = [
+            self._clip(int(place), np.random.default_rng((seed, number, 1)))
+            for number, place in enumerate(place_B)
+        ]
         x = torch.from_numpy(np.stack(drawn))
         x_BCTHW = x.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-        context = torch.zeros(count, self.shape.context_tokens, self.shape.context_channels)
+        context = torch.zeros(len(drawn), self.shape.context_tokens, self.shape.context_channels)
         return Clips(x_BCTHW.contiguous(), context)
 
-    def _clip(self, rng: np.random.Generator) -> Pictures:
-        """Frames (T, H, W, C) of a random place."""
+    def _clip(self, place: int, rng: np.random.Generator) -> Pictures:
+        """Frames (T, H, W, C) from a place on, or from a random one where that is damaged."""
         shape = self.shape
         for _ in range(REDRAWS):
-            point = rng.random() * self._weights[-1]
-            index = int(np.searchsorted(self._weights, point, side="right"))
+            index = int(np.searchsorted(self._weights, place, side="right"))
             pictures = self._decoded(index)
             if pictures is None:
+                place = int(rng.integers(self.places))
                 continue
-            frame = rng.integers(len(pictures) - shape.frames + 1)
+            back = int(self._weights[index]) - place  # 1 for the stretch's last place
+            frame = max(0, len(pictures) - shape.frames + 1 - back)
             room = pictures.shape[1] - shape.height, pictures.shape[2] - shape.width
             top, left = room[0] // 2, room[1] // 2
             if self.split == "train":

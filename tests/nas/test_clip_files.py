@@ -1,21 +1,30 @@
 """`nas clips`: what a training package reads is what the toolkit would have drawn."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from conftest import Call
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nas.training.clip_files import write_clips
+from nas.training.clip_files import RepeatedClipsWarning, write_clips
 from search_spaces import AnyUNetShape, TemporalSpace
 from supernet.checkpoint import file_sha256
-from supernet.data.clips import Clips
+from supernet.data.clips import Clips, spread_places
 from supernet.data.digits import MovingDigits
 from supernet.data.loading import SOURCES
 from supernet.data.splits import Split
+
+sys.path.append(str(Path(__file__).parents[1] / "supernet"))
+
+from films import write_video
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -99,3 +108,43 @@ def test_captions_and_what_asks_for_nothing_are_kept(
     empty = load_file(tmp_path / "clips/test" / index["empty_context"]["file"])["empty_context"]
     assert empty.unique().tolist() == [0.5]
     assert index["made_with"]["text_encoder"]["empty"][0] == [0.5] * 8
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """Forty, of one clip each."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(40):
+        shade = np.full((16, 16, 3), 6 * number, np.uint8)
+        write_video(folder / f"{number:02}.mkv", 8, lambda _, shade=shade: shade)
+    return folder
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_no_film_is_there_twice_before_each_was_there_once(
+    call: Call, films: Path, encoded: bool
+) -> None:
+    data = films
+    if encoded:
+        data = films.with_name("pixels")
+        to = ("--pixels", "grey", "--size", "16x16", "--out", str(data))
+        assert call("encode", str(films), *to)[0] == 0
+    counts = ("--train", "28", "--validation", "6", "--test", "8")
+    with pytest.warns(RepeatedClipsWarning, match="clips of a split are test 6; more than those"):
+        code, _, said = call("clips", *counts, "--data", str(data), "--out", "clips")
+    assert code == 0, said
+    shades = {s: read(Path("clips") / s)[1].flatten(1).mean(1).tolist() for s in SPLITS}
+    assert [len(set(each)) for each in shades.values()] == [28, 6, 6]
+    assert len({shade for each in shades.values() for shade in each}) == 40
+
+
+@given(st.integers(1, 50), st.integers(1, 300), st.integers(0, 9))
+def test_places_are_spread(places: int, count: int, seed: int) -> None:
+    found = spread_places(places, count, np.random.default_rng(seed))
+    often = np.bincount(found, minlength=places)
+    assert (len(often), often.sum()) == (places, count)
+    assert often.max() - often.min() <= 1
+    if count < places:  # one of each part
+        parts = sorted(place * count // places for place in found.tolist())
+        assert np.abs(np.subtract(parts, range(count))).max() <= 1
