@@ -29,6 +29,7 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 # diffusers' defaults. An AutoencoderTiny learned the latents of another VAE as that one's U-Net has
 # them: scaled already.
 SCALINGS = {KL: 0.18215, TINY: 1.0}
+BY_CHANNEL = ("latents_mean", "latents_std")  # pipelines apply them; the VAE does not
 EXTREME = 1e6  # of scalings and shifts beyond it, or below its inverse, float32 leaves nothing
 
 
@@ -143,6 +144,11 @@ def _config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is of class {found!r}; an {CLASSES} is needed")
     if config.get("quantization_config") is not None:
         raise InputError(f"{path}: its weights are quantized; take the VAE as it was trained")
+    if any(config.get(name) is not None for name in BY_CHANNEL):
+        raise InputError(
+            f"{path}: scales each channel by itself ({' and '.join(BY_CHANNEL)}), and one "
+            "scaling_factor for all is what networks here are given"
+        )
     return dict(config)
 
 

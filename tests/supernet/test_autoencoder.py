@@ -214,6 +214,7 @@ def test_folders_that_are_no_vae_are_refused(
     refused("cannot be scaled by 0.5 after a shift of -1e[+]30", shift_factor=-1e30)
     refused("diffusers makes no AutoencoderKL of it", block_out_channels="wide")
     refused("diffusers makes no AutoencoderKL of it", down_block_types=["Nonsense"] * 3)
+    refused("scales each channel by itself", latents_mean=[0.1] * 4, latents_std=[2.0] * 4)
     refused("its weights are quantized", quantization_config={"quant_method": "bitsandbytes"})
     refused("a VAE of images has 3 colours", in_channels=1)
     refused("has no weights")

@@ -279,7 +279,10 @@ def test_latents_are_seen_as_what_they_decode_to(model: tuple[Path, Any], tmp_pa
     changed(tmp_path / "config.json", scaling_factor=1e-320)
     with pytest.raises(InputError, match="latents cannot be scaled by 1e-320"):
         features(model[0], latents, tmp_path)
-    changed(tmp_path / "config.json", scaling_factor=1.0)
+    changed(tmp_path / "config.json", scaling_factor=1.0, latents_std=[2.0, 2.0])
+    with pytest.raises(InputError, match="scales each channel by itself"):
+        features(model[0], latents, tmp_path)
+    changed(tmp_path / "config.json", latents_std=None)
     assert not torch.allclose(features(model[0], latents, tmp_path), wanted)
     with pytest.raises(InputError, match="of latents of 2 channels; clips have 4 channels"):
         features(model[0], latents.repeat(1, 2, 1, 1, 1), tmp_path)

@@ -21,6 +21,7 @@ from temporal_bundle import sha256
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+BY_CHANNEL = ("latents_mean", "latents_std")
 EXTREME = 1e6  # of scalings and shifts beyond it, or below its inverse, float32 leaves nothing
 
 
@@ -58,6 +59,11 @@ def open_latent_decoder(folder: Path, channels: int, device: str) -> LatentDecod
     name = config.get("_class_name")
     if name not in CLASSES or config.get("quantization_config") is not None:
         raise InputError(f"{folder / CONFIG}: is of no plain {words}, which --decoder takes")
+    if any(config.get(each) is not None for each in BY_CHANNEL):
+        raise InputError(
+            f"{folder / CONFIG}: scales each channel by itself ({' and '.join(BY_CHANNEL)}), and "
+            "clips are scaled by one scaling_factor"
+        )
     file = weights_of(folder, WEIGHTS)
     diffusers = library("diffusers", "--decoder", "decoder")
     diffusers.utils.logging.set_verbosity_error()
