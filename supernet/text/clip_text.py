@@ -22,6 +22,7 @@ from supernet.backbones.diffusers_io import mapped_weights, weight_files
 CONFIG, STEM = "config.json", "model"
 TEXT, BOTH = "clip_text_model", "clip"  # kinds of models: the text part alone, and beside images
 PREFIX = "text_model."
+OLD_END = 2  # what CLIP's own files and those of OpenCLIP say, whatever it is
 ACTIVATIONS = ("quick_gelu", "gelu")
 LARGEST = 1 << 20  # of any size: a slip, or somebody's joke
 
@@ -38,6 +39,7 @@ class ClipTextConfig:
     max_position_embeddings: int = 77
     layer_norm_eps: float = 1e-5
     hidden_act: str = "quick_gelu"
+    end: int | None = None  # the number of the token that ends a text, where the file says it
 
 
 class ClipText(nn.Module):
@@ -191,6 +193,9 @@ def _sizes(text: dict[str, Any], path: Path) -> ClipTextConfig:
         text.get("layer_norm_eps", usual.layer_norm_eps), f"{path}: layer_norm_eps"
     )
     sizes["hidden_act"] = text.get("hidden_act", usual.hidden_act)
+    end = text.get("eos_token_id")
+    if type(end) is int and end != OLD_END and end < sizes["vocab_size"]:
+        sizes["end"] = end
     if sizes["hidden_act"] not in ACTIVATIONS:
         raise InputError(f"{path}: hidden_act must be one of {', '.join(ACTIVATIONS)}")
     config = ClipTextConfig(**sizes)

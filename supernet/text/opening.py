@@ -71,6 +71,13 @@ def open_text_encoder(folder: Path) -> ClipTextEncoder:
             f"{tokenizer}: has tokens up to number {words.largest}, and the text model's embedding "
             f"ends at {config.vocab_size - 1}; give the tokenizer that belongs to it"
         )
+    few = 2 * words.largest < config.vocab_size  # some rows are never told, but not most
+    if few or config.end not in {None, words.end}:
+        raise InputError(
+            f"{tokenizer}: has tokens up to number {words.largest}, {words.end} for a text's end, "
+            f"and the text model has {config.vocab_size}, {config.end or 'none known'} for that; "
+            "give the tokenizer that belongs to it"
+        )
     return ClipTextEncoder(opened, words)
 
 

@@ -138,6 +138,33 @@ class Evil:
         return exec, ("raise SystemExit('a pickle was opened')",)
 
 
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"vocab_size": 500}, "up to number 521, and the text model's embedding ends at 499"),
+        ({"vocab_size": 1100}, "up to number 521, 521 .* text model has 1100, none known for that"),
+        ({"eos_token_id": 520}, "521 for a text's end, .* has 600, 520 for that; give the"),
+        ({"eos_token_id": 521}, None),
+        ({"eos_token_id": 2}, None),  # CLIP's own files say so
+        ({"eos_token_id": 49407}, None),  # transformers' default, whatever the vocabulary
+    ],
+)
+def test_a_tokenizer_of_another_model_is_refused(
+    pipeline: Path, changes: dict[str, int], match: str | None
+) -> None:
+    model = pipeline / "text_encoder"
+    config, weights = json.loads((model / "config.json").read_text()), load_file(model / WEIGHTS)
+    name = "text_model.embeddings.token_embedding.weight"
+    rows = changes.get("vocab_size", len(weights[name]))
+    save_file({**weights, name: torch.zeros(rows, 16)}, model / WEIGHTS)
+    (model / "config.json").write_text(json.dumps({**config, **changes}))
+    if match is None:
+        open_text_encoder(pipeline)
+    else:
+        with pytest.raises(InputError, match=match):
+            open_text_encoder(pipeline)
+
+
 def test_folders_that_are_no_text_encoder_are_refused(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,8 +190,6 @@ def test_folders_that_are_no_text_encoder_are_refused(
         changed = {f"text_model.{name.replace('__', '.')}": t for name, t in changes.items()}
         save_file({**weights, **changed}, model / WEIGHTS)
 
-    save(embeddings__token_embedding__weight=torch.zeros(500, 16))
-    refused("up to number 521, and the text model's embedding ends at 499", vocab_size=500)
     save(final_layer_norm__bias=torch.full((16,), torch.nan))
     refused("holds NaN or infinity")
     (model / WEIGHTS).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid")
