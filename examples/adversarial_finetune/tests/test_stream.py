@@ -262,7 +262,7 @@ def test_shards_train_and_are_judged(bundle: Path, shards: Path, call: Call) -> 
     evaluate = ("evaluate", "run", bundle, "--data", shards, *judged)
     code, _, said = call(*evaluate)
     assert (code, said.count("\n")) == (2, 1)
-    assert "was begun with clips" in said
+    assert "was begun with other clips" in said
     code, printed, said = call(*evaluate, "--text-contexts", "encoded")
     assert code == 0, said
     assert json.loads(printed)["clips"] == 16

@@ -143,12 +143,13 @@ def test_a_run_is_gone_on_with_as_it_was_begun(bundle: Path, clips: Path, tmp_pa
     with pytest.raises(InputError, match=r"with settings.generator_rate 0.0005, not 1.0"):
         Run(tmp_path / "run", opened, clips, other).begin(resume=True)
     write_clips(tmp_path / "fewer", 8)
-    with pytest.raises(InputError, match="was begun with clips"):
+    with pytest.raises(InputError, match="was begun with other clips; go on with the same"):
         Run(tmp_path / "run", opened, tmp_path / "fewer", SHORT).begin(resume=True)
 
 
 BAD_FLAGS = {
     ("--data", "nowhere"): "nowhere/validation: no such clips",
+    ("--data", "encoded"): "encoded: holds films, of which `nas clips --data encoded --out CLIPS`",
     ("--stage-one-rate", "-1"): "stage_one_rate: give a number above 0",
     ("--heads-rate", "inf"): "heads_rate: give a number above 0",
     ("--r1", "nan"): "r1: give a number from 0",
@@ -166,6 +167,8 @@ def test_a_wish_that_cannot_be_met_is_refused_in_one_line(
     flags: tuple[str, str], bundle: Path, clips: Path, call: Call
 ) -> None:
     Path("taken").write_text("")
+    Path("encoded").mkdir()
+    Path("encoded/latents.json").write_text("{}")
     code, printed, said = call("train", bundle, "--data", clips, "--out", "run", *flags)
     assert (code, printed, said.count("\n")) == (2, "", 1)
     assert BAD_FLAGS[flags] in said
@@ -255,9 +258,13 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
         assert (code, said.count("\n")) == (2, 1), out
     again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FLAGS)
     assert again[0] == 0, again[2]
+    assert f"{bundle}: is tuned already; in the end by this run instead" in again[2]
     code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
     assert (code, printed) == (2, "")
     assert "was tuned by another run than run" in said
+    again = call("train", bundle, "--data", clips, "--out", "run", "--resume", *FLAGS)
+    assert "is tuned already" not in again[2]
+    assert call("evaluate", "run", bundle, "--data", clips, *judged)[0] == 0, "as the line says"
 
 
 def test_tuned_weights_belong_to_their_bundle(bundle: Path) -> None:
@@ -361,7 +368,7 @@ def test_the_judge_is_of_the_same_clips(tuned: Path, clips: Path, call: Call) ->
     write_clips(Path("others"), 8)
     code, _, said = call("evaluate", "run", tuned, "--data", "others", *judged, "judge.safetensors")
     assert (code, said.count("\n")) == (2, 1)
-    assert "run: was begun with clips" in said
+    assert "run: was begun with other clips" in said
     other_run = ("ablate", tuned, "--data", "others", "--out", "ablation", *FLAGS)
     code, _, said = call(*other_run, *judged, "judge.safetensors")
     assert (code, said.count("\n")) == (2, 1)

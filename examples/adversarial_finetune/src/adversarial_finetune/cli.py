@@ -113,6 +113,8 @@ def _train_on(given: argparse.Namespace, device: str) -> None:
         check_folder(run.folder / SAMPLES)
         with place_for(bundle):
             run.begin(resume=given.resume)
+        if (bundle.path / TUNED_WEIGHTS).exists() and not run.finished("two").exists():
+            sys.stderr.write(f"{bundle.path}: is tuned already; in the end by this run instead\n")
 
     first(begin)
     if rank() == 0:
@@ -195,7 +197,10 @@ def _evaluate(given: argparse.Namespace) -> None:
     run.check_belongs()
     own = run.weights("two")
     if own.keys() != tuned.keys() or not all(torch.equal(own[n], tuned[n]) for n in own):
-        raise InputError(f"{given.bundle}: was tuned by another run than {folder}; evaluate that")
+        raise InputError(
+            f"{given.bundle}: was tuned by another run than {folder}; evaluate that, or let "
+            "`train` with this one's flags and --resume put its weights back"
+        )
     figures, picture = folder / "figures.json", folder / "samples.png"
     check_files(figures, picture, bundle.path / FINETUNED)
     progress = Progress()

@@ -33,6 +33,7 @@ from temporal_bundle.manifest import Json, read_json
 
 Split = Literal["train", "validation", "test"]
 INDEX, FORMAT, MAJOR = "index.json", "temporal-nas/clips", "1"
+FILMS = "latents.json"  # of a folder that `nas encode` wrote
 CLIPS, CONTEXT, CONTEXTS, NUMBER = "clips", "context", "contexts", "context_index"
 LABELS, LABELS_SHAPE = "labels", "labels_shape"
 EMPTY = "empty_context"
@@ -98,6 +99,10 @@ def find_layout(folder: Path, split: Split) -> Layout:
     file = folder / f"{split}.safetensors"
     if file.is_file():
         return _single(file)
+    if (folder / FILMS).exists():
+        raise InputError(
+            f"{folder}: holds films, of which `nas clips --data {folder} --out CLIPS` cuts clips"
+        )
     raise InputError(
         f"{folder / split}: no such clips; a folder of clips holds some for each split"
     )

@@ -36,6 +36,7 @@ from adversarial_finetune.stream import seed_of
 from temporal_bundle import MANIFEST, Bundle, Weights, read_weights
 
 CHECKPOINT_STEPS = 100
+OTHERS = {"bundle": "another bundle", "clips": "other clips"}  # hashes say nothing to people
 POOLED = "pooled contexts"  # of checkpoints: heads are told contexts in one size
 
 # Told of a stage's progress: stage, finished steps, all steps, losses.
@@ -159,9 +160,10 @@ class Run:
             raise InputError(f"{self._file}: is damaged; choose another folder") from None
         for name, value in _flat(identity).items():
             if (was := before.get(name)) != value:
+                words = OTHERS.get(name) or f"{name} {was}, not {value}"
                 raise InputError(
-                    f"{self.folder}: was begun with {name} {was}, not {value}; go on with the "
-                    "same, or choose another folder"
+                    f"{self.folder}: was begun with {words}; go on with the same, or choose "
+                    "another folder"
                 )
 
     def open(self, split: Split) -> ClipFiles:
