@@ -12,6 +12,7 @@ from search_spaces import InputError, UNetShape
 from supernet.autoencoders.contract import Autoencoder
 from supernet.autoencoders.opening import open_autoencoder
 from supernet.text.clip_text import ClipText, open_clip_text
+from supernet.text.clip_tokenizer import text_length
 from supernet.text.opening import text_encoder_parts
 
 
@@ -19,15 +20,18 @@ def open_text_model(folder: Path, unet: UNetShape) -> ClipText:
     """The text transformer in a folder, whose states a space's networks attend to.
 
     Raises:
-        InputError: none there, of another width than the context, or of shorter texts.
+        InputError: none there, of another width than the context, or of texts of another length.
     """
-    model = open_clip_text(text_encoder_parts(folder)[0])
-    width, longest = model.config.hidden_size, model.config.max_position_embeddings
-    if width != unet.context_channels or longest < unet.context_tokens:
+    parts = text_encoder_parts(folder)
+    model = open_clip_text(parts[0])
+    width, most = model.config.hidden_size, model.config.max_position_embeddings
+    tokens = text_length(parts[1], most)
+    fits = most >= unet.context_tokens if tokens is None else tokens == unet.context_tokens
+    if width != unet.context_channels or not fits:
         raise InputError(
-            f"{folder}: makes up to {longest} tokens of {width} channels, and the networks take "
-            f"{unet.context_tokens} of {unet.context_channels}; give the text encoder that their "
-            "clips were encoded by"
+            f"{folder}: makes {tokens or f'up to {most}'} tokens of {width} channels, and the "
+            f"networks take {unet.context_tokens} of {unet.context_channels}; give the text "
+            "encoder that their clips were encoded by"
         )
     return model
 

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from search_spaces import InputError
 from search_spaces.files.git_lfs import refuse_pointer
-from supernet.text.special_tokens import BEGIN, CONFIG, END, MAP, add_special_tokens, read_notes
+from supernet.text.special_tokens import (
+    BEGIN,
+    CONFIG,
+    END,
+    MAP,
+    Notes,
+    add_special_tokens,
+    read_notes,
+)
 
 WHOLE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 # How CLIP splits a text (Radford et al. 2021, simple_tokenizer.py).
@@ -92,7 +100,17 @@ def open_tokenizer(folder: Path, most: int) -> ClipTokenizer:
     begin, end = (_id(found, word, files[0]) for word in (BEGIN, END))
     add_special_tokens(library, found, notes)
     pad = _id(found, notes.pad, files[0])
-    return ClipTokenizer(found, begin, end, pad, min(most, notes.length or most))
+    return ClipTokenizer(found, begin, end, pad, _length(notes, most))
+
+
+def text_length(folder: Path, most: int) -> int | None:
+    """How many ids a text has by the tokenizer in a folder, at most; None where there is none."""
+    there = any((folder / name).is_file() for name in (WHOLE, VOCABULARY))
+    return _length(read_notes(folder), most) if there else None
+
+
+def _length(notes: Notes, most: int) -> int:
+    return min(most, notes.length or most)
 
 
 def _whole(library: Any, path: Path) -> Any:

@@ -10,7 +10,7 @@ import torch
 from conftest import Call
 from runs import SMALL
 
-from examples.tiny_text_encoder import CONFIG, write_model
+from examples.tiny_text_encoder import CONFIG, write_model, write_tokenizer
 from latency import Device
 from latency.predictor.shipped import load_device
 from nas.costs.block_costs import BlockCosts
@@ -124,7 +124,13 @@ def test_parts_of_another_network_are_refused(
     phone: Device, text: PartFolder, decoder: PartFolder, tmp_path: Path
 ) -> None:
     wide = write_model(tmp_path / "wide", replace(CONFIG, hidden_size=32))
+    short = write_tokenizer(write_model(tmp_path / "short"), 6)
+    write_tokenizer(write_model(tmp_path / "whole"), 12)
+    predicted(PartFolder("text encoder", str(tmp_path / "whole")), SPACE, phone, None)
     cases = {
+        "makes 6 tokens of 16 channels, and the networks take 12 of 16": PartFolder(
+            "text encoder", str(short)
+        ),
         "up to 12 tokens of 32 channels, and the networks take 12 of 16": PartFolder(
             "text encoder", str(wide)
         ),
