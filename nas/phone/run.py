@@ -33,6 +33,7 @@ except Exception as error:  # of whatever an installation lacks
 FOLDER = Path(__file__).resolve().parent
 FORMAT, MAJOR = "temporal-nas/pipeline", "1"
 FOR_PEOPLE = {"run.py", "README.md"}  # which may be changed
+LEAST_PX = 256  # of a film's height: smaller ones are enlarged, to be looked at
 CODEC, OPTIONS, OTHER_CODEC = "libx264", {"crf": "18"}, "mpeg4"
 # Of all units, some Macs abort: the Neural Engine with the CPU beside it is what is asked for.
 UNITS = ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")
@@ -230,6 +231,12 @@ def video(
     return frames
 
 
+def enlarged(frames: Array) -> Array:
+    """Small pictures (T, H, W, 3) with each pixel as a square of whole ones."""
+    times = -(-LEAST_PX // frames.shape[1])
+    return frames.repeat(times, axis=1).repeat(times, axis=2)
+
+
 def film(path: Path, frames: Array, fps: float) -> bytes:
     """An MP4 of frames (T, H, W, 3), to be written there."""
     import av
@@ -302,8 +309,8 @@ def main() -> None:
         pipeline = read_pipeline(FOLDER)
         said = pipeline["video"]
         black = np.zeros((1, said["height"], said["width"], 3), np.uint8)
-        film(given.out, black, said["fps"])  # or FFmpeg says so now, not after minutes
-        frames = video(FOLDER, pipeline, prompt, given.seed, given.units)
+        film(given.out, enlarged(black), said["fps"])  # or FFmpeg says so now, not after minutes
+        frames = enlarged(video(FOLDER, pipeline, prompt, given.seed, given.units))
         write(given.out, film(given.out, frames, said["fps"]))
     except PipelineError as error:
         sys.exit(_refused(str(error)))

@@ -146,7 +146,7 @@ def read_prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
     found = [plain(prompt, "the prompt") for prompt in prompts]
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: is no file of prompts: {error}") from None
         found += [plain(line, str(file)) for line in lines if line.strip()]

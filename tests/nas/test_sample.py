@@ -88,7 +88,7 @@ def test_a_prompt_becomes_a_film(bundle: Path, tmp_path: Path) -> None:
 def test_several_prompts_are_a_grid_that_the_seed_alone_decides(
     bundle: Path, call: Call, tmp_path: Path
 ) -> None:
-    (tmp_path / "prompts.txt").write_text("seven\r\n\r\n0 and  9\r\n", encoding="utf-8-sig")
+    (tmp_path / "prompts.txt").write_text("seven\r\n\r\n0 and\u2028 9\r\n", encoding="utf-8-sig")
     asked = ["--prompt", "4", "--prompt-file", "prompts.txt", "--steps", "2", "--frames", "5"]
     for name, seed in (("a.gif", "3"), ("b.gif", "3"), ("c.gif", "4")):
         code, _, err = call("sample", str(bundle), *asked, "--seed", seed, "--out", name)
