@@ -46,7 +46,7 @@ def have_captions(folder: Path, films: Sequence[Path]) -> bool:
         (place / name).is_file()
         for place in {place for film in films for place in _up_to(folder, film.parent)}
         for name in (CSV, JSONL)
-    ) or any(film.with_suffix(".txt").is_file() for film in films)
+    ) or any(_text_beside(film) is not None for film in films)
 
 
 def plain(text: str, where: str) -> str:
@@ -68,13 +68,19 @@ def _one(film: Path, found: list[tuple[str, Path]]) -> str | None:
 
 
 def _beside(film: Path) -> Iterator[tuple[str, Path]]:
-    path = film.with_suffix(".txt")
-    if not path.is_file():
+    path = _text_beside(film)
+    if path is None:
         return
     refuse_pointer(path)
     if (size := path.stat().st_size) > MOST_BYTES:
         raise InputError(f"{path}: is no caption: has {size} bytes, more than {MOST_BYTES}")
     yield plain(_read(path), str(path)), path
+
+
+def _text_beside(film: Path) -> Path | None:
+    """Cameras that write B.MP4 are followed by B.TXT."""
+    names = (film.with_suffix(suffix) for suffix in (".txt", ".TXT"))
+    return next((path for path in names if path.is_file()), None)
 
 
 def _up_to(folder: Path, place: Path) -> Iterator[Path]:
@@ -116,9 +122,9 @@ def _rows(path: Path) -> Iterator[tuple[Path, str]]:
 def _csv_rows(path: Path) -> Iterator[tuple[int, object, object]]:
     reader = csv.DictReader(io.StringIO(_read(path), newline=""), strict=True)
     try:
-        columns = reader.fieldnames or []
+        columns = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
         if lacking := next((name for name in (FILE_NAME, TEXT) if name not in columns), None):
-            raise InputError(f"{path}: lacks the column {lacking!r}; has {', '.join(columns)}")
+            raise InputError(f"{path}: lacks the column {lacking!r}; has {', '.join(columns) or 'none'}")
         if twice := next((name for name in (FILE_NAME, TEXT) if columns.count(name) > 1), None):
             raise InputError(f"{path}: has the column {twice!r} twice; take one out")
         for row in reader:

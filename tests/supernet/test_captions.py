@@ -69,7 +69,7 @@ def test_captions_in_metadata(folder: Path, name: str) -> None:
     ("text", "match"),
     [
         ("file_name,caption\na.mp4,x\n", "lacks the column 'text'; has file_name, caption"),
-        ("", "lacks the column 'file_name'; has "),
+        ("", "lacks the column 'file_name'; has none"),
         ("file_name,text,text\na.mp4,x,y\n", "has the column 'text' twice"),
         ("file_name,text\na.mp4,x\nb.v2.mp4,A dog, running\n", "line 3 has more fields than the "),
         ("file_name,text\n,x\n", "line 2: has no file_name"),
