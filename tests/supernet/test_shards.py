@@ -5,6 +5,7 @@ import io
 import lzma
 import sys
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def read(path: Path) -> list[tuple[str, bytes, str | None]]:
 FILMS = (
     ("deep/0.v1.mp4", b"0"), ("deep/0.v1.txt", b"  A dog\n"), ("1.json", b'{"caption": "a cat"}'),
     ("1.MP4", b"1"), ("._1.mp4", b"of a Mac"), ("2.webm", b"2"), ("3.jpg", b"of no film"),
-    ("4.mp4", b"4"), ("4.json", b'{"text": "", "caption": "passed over"}'),
+    ("4.mp4", b"4"), ("4.json", b'{"text": "", "caption": "of two"}'),
 )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def test_shards(tmp_path: Path) -> None:
     pytest.importorskip("webdataset")
     assert read(shard(tmp_path / "a.tar", *FILMS)) == [
         ("deep/0.v1.mp4", b"0", "A dog"), ("1.mp4", b"1", "a cat"), ("2.webm", b"2", None),
-        ("4.mp4", b"4", None),
+        ("4.mp4", b"4", "of two"),
     ]  # fmt: skip
 
 
@@ -57,9 +58,10 @@ def test_shards(tmp_path: Path) -> None:
         ),
         ((("a.mp4", b""), ("texts/a.txt", b"")), "texts/a.txt is a caption without a film; "),
         ((("a.txt", b""), ("b.mp4", b""), ("a.mp4", b"")), "a.mp4 stands apart from a.txt"),
-        ((("a.mp4", b""), ("a.txt", b"\xff")), "a.tar: a.txt: cannot be read: "),
-        ((("a.mp4", b""), ("a.json", b"{")), "a.tar: a.json: cannot be read: "),
-        ((("a.mp4", b""), ("a.json", b'{"text": 1}')), "a caption must be a text; found 1"),
+        (
+            (("0.left.mp4", b""), ("0.right.mp4", b""), ("0.text.txt", b"")),
+            "0.text.txt is a caption without a film; files of a sample must have one name",
+        ),
     ],
 )
 def test_bad_samples_are_one_line(
@@ -69,6 +71,113 @@ def test_bad_samples_are_one_line(
     with pytest.raises(InputError, match=match) as caught:
         read(shard(tmp_path / "a.tar", *files))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        ((("a.txt", "a dog".encode("utf-16")),), "a.tar: a.txt: cannot be read as UTF-8: "),
+        ((("a.json", b"{"),), "a.tar: a.json: is no JSON: "),
+        ((("a.json", b'{"text": 1}'),), "a caption must be a text or a list of texts; found 1"),
+        ((("a.json", b'[{"text": "x"}]'),), "a.json: a caption must be a text or a list of texts"),
+        ((("a.json", b'"\\ud800"'),), "a.tar: a.json: is no Unicode text"),
+        ((("a.json", b"[" * 100_000),), "a.tar: a.json: is no JSON: "),
+        ((("a.txt", b" " * 1_000_001),), "a.txt: is no caption: has more than 1000000 bytes"),
+        (
+            (("a.dog.txt", b"a dog"), ("a.cat.txt", b"a cat")),
+            "a.tar: a.mp4 has two captions, by a.dog.txt and a.cat.txt; keep one",
+        ),
+    ],
+)
+def test_bad_captions_are_one_line_before_any_work(
+    tmp_path: Path, files: tuple[tuple[str, bytes], ...], match: str
+) -> None:
+    """And the same line while films are read, should a shard have been changed meanwhile."""
+    pytest.importorskip("webdataset")
+    path = shard(tmp_path / "a.tar", ("a.mp4", b""), *files)
+    with pytest.raises(InputError, match=match) as before:
+        check_shard(path, SUFFIXES, captioned=True)
+    assert "\n" not in str(before.value)
+    with pytest.raises(InputError) as later:
+        list(samples(path, SUFFIXES))
+    assert str(later.value) == str(before.value)
+    assert check_shard(path, SUFFIXES, captioned=False).films == 1, "where captions do not count"
+
+
+@pytest.mark.parametrize(
+    ("files", "caption"),
+    [
+        ((("a.txt", b" \n"), ("a.json", b'{"text": "from JSON"}')), "from JSON"),
+        ((("a.txt", b"from text"), ("a.json", b"{")), "from text"),
+        ((("a.json", b'{"caption": "the second", "text": null}'),), "the second"),
+        ((("a.json", b'{"text": " ", "caption": "the second"}'),), "the second"),
+        ((("a.json", b'{"text": ["", null, " one ", "two"]}'),), "one"),
+        ((("a.json", b'{"text": [], "caption": ["x"]}'),), "x"),
+        ((("a.json", b'["one", "two"]'),), "one"),
+        ((("a.json", b'"itself"'),), "itself"),
+        ((("a.json", b'{"prompt": "of another name"}'),), None),
+        ((("a.json", b"null"), ("a.TXT", b"large letters")), "large letters"),
+        ((("a.txt", b"its own"), ("a.more.txt", b"another")), "its own"),
+        ((("a.txt", b""), ("a.more.txt", b"another")), "another"),
+        ((("a.one.txt", b"the same"), ("a.two.txt", b"the  same")), "the same"),
+    ],
+)
+def test_the_first_caption_that_says_something(
+    tmp_path: Path, files: tuple[tuple[str, bytes], ...], caption: str | None
+) -> None:
+    pytest.importorskip("webdataset")
+    path = shard(tmp_path / "a.tar", ("a.mp4", b"a"), *files)
+    assert read(path) == [("a.mp4", b"a", caption)]
+    contents = check_shard(path, SUFFIXES, captioned=True)
+    assert contents == ShardContents(1, captioned=caption is not None)
+
+
+def test_samples_are_named_up_to_the_first_dot_or_the_last(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    films = {
+        ("v1.0/0001.Video.MP4", "v1.0/0001.caption.txt"): "v1.0/0001.Video.mp4",
+        ("v1.0/0002.meta.json", "v1.0/0002.mp4"): "v1.0/0002.mp4",
+        ("clip.V1.mp4", "clip.V1.txt"): "clip.V1.mp4",
+        ("walk.1.mp4", "walk.1.txt"): "walk.1.mp4",
+        ("walk.2.json", "walk.2.webm"): "walk.2.webm",
+        ("walk.txt", "walk.mp4"): "walk.mp4",
+    }
+    files = [
+        (name, b'["%d"]' % number if name.endswith("json") else b"%d" % number)
+        for number, sample in enumerate(films)
+        for name in sample
+    ]
+    path = shard(tmp_path / "a.tar", *files)
+    wanted = [(name, b"%d" % number, str(number)) for number, name in enumerate(films.values())]
+    assert read(path) == wanted
+
+
+def test_what_tells_of_a_shard_or_of_no_film_is_passed_over(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    film = ("b.mp4", b"b"), ("b.txt", b"A dog")
+    about = ("__meta__/x.json", b"{"), ("__meta__/x.mp4", b""), ("__key__.txt", b"\xff")
+    below = ("./__more/x.txt", b""), ("deep/__info.json", b"")
+    quiet = shard(tmp_path / "a.tar", *about, *film, *below)
+    assert read(quiet) == [("b.mp4", b"b", "A dog")]
+    assert check_shard(quiet, SUFFIXES, captioned=True) == ShardContents(1, captioned=True)
+    failed = ("0.json", b"{"), ("a.json", b"[]"), ("a.more.json", b"x" * 2_000_000)
+    told = shard(tmp_path / "b.tar", *failed, *about, ("__b.mp4", b"a film"), *film)
+    assert read(told) == [("__b.mp4", b"a film", None), ("b.mp4", b"b", "A dog")]
+    said = f"{told}: 3 .json without a film passed over, the first: 0.json"
+    assert check_shard(told, SUFFIXES, captioned=True) == ShardContents(2, True, said)
+    assert check_shard(told, SUFFIXES, captioned=False) == ShardContents(2, captioned=True)
+
+
+def test_films_are_not_read_before_any_work(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    film = bytes(2**24)
+    path = shard(tmp_path / "a.tar", ("a.mp4", film), ("a.txt", b"A dog"), ("b.mp4", film))
+    check_shard(path, SUFFIXES, captioned=True)  # what it loads stays
+    tracemalloc.start()
+    check_shard(path, SUFFIXES, captioned=True)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20
 
 
 def test_what_stands_between_files_of_a_sample_does_not_part_them(tmp_path: Path) -> None:
