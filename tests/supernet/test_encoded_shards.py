@@ -26,6 +26,15 @@ def place(tmp_path: Path) -> Path:
     return laid_out(tmp_path)
 
 
+def pack(path: Path, *files: tuple[str, bytes]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+
 def packed(place: Path, numbers: tuple[int, ...], name: str) -> None:
     (place / "shards").mkdir(exist_ok=True)
     with tarfile.open(place / "shards" / name, "w") as tar:
@@ -109,13 +118,64 @@ def test_a_torn_shard_leaves_nothing(place: Path) -> None:
     path.write_bytes(path.read_bytes()[:-12_000])
     with pytest.raises(InputError, match=r"a\.tar: is torn"):
         encoding(place, "shards")
-    with tarfile.open(path, "w") as tar:
-        entry = tarfile.TarInfo("a.mkv")
-        entry.size = 4
-        tar.addfile(entry, io.BytesIO(b"text"))
+    pack(path, ("a.mkv", b"text"), ("a.txt", b"red"))
     with (
         pytest.warns(UserWarning, match=r"a\.tar: a\.mkv: cannot be read as video"),
         pytest.raises(InputError, match="none of its 1 videos can be decoded"),
     ):
         encoding(place, "shards").run(place / "out")
+    assert not list(place.glob("out*"))
+
+
+def test_samples_of_several_dots_are_encoded_and_resumed(place: Path) -> None:
+    films = [path.read_bytes() for path in sorted((place / "films").glob("*.mkv"))]
+    pack(
+        place / "shards" / "a.tar",
+        ("0.json", b'{"status": "failed"}'),
+        ("1.caption.txt", b"red"), ("1.video.mkv", films[1]), ("__meta__/x.json", b"{"),
+        ("2.a.json", b'{"text": null, "caption": ["", "blue"]}'), ("2.a.mkv", films[2]),
+        ("2.b.mkv", films[3]), ("2.b.txt", b"green"),
+    )  # fmt: skip
+    pack(place / "shards" / "b.tar", ("5.mkv", films[5]), ("5.txt", b""))
+    with pytest.warns(CaptionWarning) as warned:
+        index = encoding(place, "shards").run(place / "out")
+    lines = [str(each.message) for each in warned if each.category is CaptionWarning]
+    assert lines[0].endswith("a.tar: 1 .json without a film passed over, the first: 0.json")
+    assert "1 films have no caption" in lines[1]
+    held = json.loads((place / "out" / "captions.json").read_text())["captions"]
+    assert {film["source"]: held[film["caption"]]["text"] for film in index["files"]} == {
+        "a.tar/1.video.mkv": "red", "a.tar/2.a.mkv": "blue", "a.tar/2.b.mkv": "green",
+        "b.tar/5.mkv": "",
+    }  # fmt: skip
+
+    def stop(work: Callable[[Any], Any], tasks: Any) -> Any:
+        yield 0, work(tasks[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encoding(place, "shards").run(place / "again", spread=stop)
+    assert encoding(place, "shards").run(place / "again") == index
+    assert contents(place / "again") == contents(place / "out")
+
+
+@pytest.mark.parametrize("damaged", [b"[1]", b'{"text": "a dog"', b'{"text": "\xff"}'])
+def test_bad_captions_are_refused_before_any_work(place: Path, damaged: bytes) -> None:
+    film = (place / "films" / "0.mkv").read_bytes()
+    pack(place / "shards" / "a.tar", ("a.mkv", film), ("a.txt", b"red"))
+    pack(place / "shards" / "b.tar", ("b.mkv", film), ("b.json", damaged))
+    with pytest.raises(InputError, match=r"b\.tar: b\.json: ") as refused:
+        encoding(place, "shards")
+    assert "\n" not in str(refused.value)
+
+
+def test_what_counts_as_a_caption_is_said_where_there_is_none(place: Path) -> None:
+    film = (place / "films" / "0.mkv").read_bytes()
+    pack(place / "shards" / "a.tar", ("a.mkv", film), ("a.json", b'{"prompt": "red"}'))
+    said = r"none of its 1 films has a caption; in a \.tar, put NAME\.txt or NAME\.json \(with "
+    with pytest.raises(InputError, match=said):
+        encoding(place, "shards")
+    (place / "shards" / "b.mkv").write_bytes(film)
+    said = r"none of its 2 films has a caption; put NAME\.txt beside each, or .*; in a \.tar, put "
+    with pytest.raises(InputError, match=said):
+        encoding(place, "shards", uncaptioned="skip")
     assert not list(place.glob("out*"))
