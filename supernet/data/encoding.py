@@ -37,7 +37,7 @@ from supernet.data.film_encoding import (
     encode_source,
     mark_of,
 )
-from supernet.data.film_sources import FilmFile, Found, Shard, Source, find_sources
+from supernet.data.film_sources import FilmFile, Found, Shard, Source, find_sources, none_captioned
 from supernet.data.latents import AUTOENCODER, FORMAT, INDEX, MAJOR, PIXELS
 from supernet.data.video_folder import SkippedVideoWarning, check_fps
 
@@ -134,6 +134,8 @@ class Encoding:
             return self._made_before(out)
         for line in self._found.unseen:
             warnings.warn(line, SkippedVideoWarning, stacklevel=2)
+        for line in self._found.passed_over:
+            warnings.warn(line, CaptionWarning, stacklevel=2)
         if self._found.captioned and self.captions is None:
             warnings.warn(
                 f"{self.videos}: has captions, which are passed over; `text_encoder=FOLDER` "
@@ -200,10 +202,7 @@ class Encoding:
         skips = self.captions is not None and self.captions.uncaptioned == SKIP
         asked_for = any(text for _, text in both.films)
         if both.uncaptioned and not asked_for and (both.films or skips):
-            raise InputError(
-                f"{self.videos}: none of its {len(both.uncaptioned)} films has a caption; put "
-                "NAME.txt beside each, or metadata.csv with file_name and text"
-            )
+            raise none_captioned(self.videos, len(both.uncaptioned), self._found)
         if not both.films:
             count = len(sources)
             raise InputError(f"{self.videos}: none of its {count} videos can be decoded")

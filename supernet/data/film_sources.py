@@ -5,6 +5,7 @@ from pathlib import Path
 
 from search_spaces import InputError
 from supernet.data.captions import captions_of, have_captions
+from supernet.data.shard_captions import ADVICE
 from supernet.data.shards import COMPRESSED_SUFFIXES, SUFFIX, UNPACK, check_shard
 from supernet.data.video_files import BrokenVideoError, open_video
 from supernet.data.video_folder import SUFFIXES, none_usable, video_files
@@ -46,11 +47,13 @@ class Found:
         sources: films and shards in order.
         unseen: a line for each place that cannot be seen.
         captioned: whether there are captions, read or not.
+        passed_over: a line for each shard that has captions of no film.
     """
 
     sources: list[Source]
     unseen: list[str]
     captioned: bool
+    passed_over: list[str]
 
     @property
     def films(self) -> list[FilmFile]:
@@ -87,15 +90,22 @@ def find_sources(folder: Path, fps: float | None, *, captioned: bool) -> Found:
     found = Found(
         sorted(sources, key=lambda source: source.path), unseen,
         captioned=captioned or any(s.captioned for s in held) or have_captions(folder, films),
+        passed_over=[own.passed_over for own in held if own.passed_over is not None],
     )  # fmt: skip
     if not shards:
         _check_usable(folder, found, fps)
-        if captioned and not any(texts.values()):
-            raise InputError(
-                f"{folder}: none of its {len(films)} films has a caption; put NAME.txt beside "
-                "each, or metadata.csv with file_name and text"
-            )
+    count = len(films) + sum(own.films for own in held)
+    if captioned and count and not any(texts.values()) and not any(s.captioned for s in held):
+        raise none_captioned(folder, count, found)
     return found
+
+
+def none_captioned(folder: Path, count: int, found: Found) -> InputError:
+    """The refusal of films of which not one has a caption, and where captions are looked for."""
+    advice = "put NAME.txt beside each, or metadata.csv with file_name and text"
+    if found.has_shards:
+        advice = f"{advice}; {ADVICE}" if found.films else ADVICE
+    return InputError(f"{folder}: none of its {count} films has a caption; {advice}")
 
 
 def _check_usable(folder: Path, found: Found, fps: float | None) -> None:

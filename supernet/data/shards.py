@@ -1,33 +1,36 @@
 """WebDataset shards: `.tar` files of films and captions, read as a stream.
 
-A sample is the files of one name, one after another: `00012.mp4` with `00012.txt`, or `00012.json`
-that has `text` or `caption`. The webdataset library groups them; nothing is decoded by it, and
-nothing is unpacked to where an archive says.
+A sample is the files of one name up to its first dot, one after another, as webdataset has it;
+where several films share that name, each has the files of its own name up to the last dot. So
+`0.video.mp4` goes with `0.caption.txt`, and beside `walk.2.mp4`, `walk.1.mp4` with `walk.1.txt`.
+The webdataset library groups them; nothing is decoded by it, and nothing is unpacked to where an
+archive says.
 """
 
 import importlib
-import json
+import re
 import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from search_spaces import InputError
 from search_spaces.files.git_lfs import refuse_pointer
-from supernet.data.captions import plain
+from supernet.data.shard_captions import MOST_BYTES, caption_of, is_caption, is_json
 
 SUFFIX = ".tar"
-CAPTIONS = ("txt", "json")
-CAPTION_SUFFIXES = tuple(f".{name}" for name in CAPTIONS)
-FIELDS = ("text", "caption")  # of JSON, the first that is there
 BLOCK = 512
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 TOGETHER = "files of a sample must have one name and stand together: `tar --sort=name`"
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 UNPACK = "unpack it to a plain .tar"
+META = re.compile(r"__[^/]*__($|/)")  # what webdataset itself passes over
+META_PREFIX = "__"
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class ShardContents:
-    """How many films a shard has, and whether it has captions."""
+    """What a shard has.
+
+    Args:
+        films: how many.
+        captioned: whether there are captions; where they count, ones that say something.
+        passed_over: a line about files that are of no film, if there are any.
+    """
 
     films: int
     captioned: bool
+    passed_over: str | None = None
+
+
+class _File(NamedTuple):
+    """A film or a caption in an archive."""
+
+    name: str
+    number: int  # among those
+    offset: int
+    size: int
 
 
 def check_shard(path: Path, suffixes: tuple[str, ...], *, captioned: bool) -> ShardContents:
@@ -53,52 +72,85 @@ def check_shard(path: Path, suffixes: tuple[str, ...], *, captioned: bool) -> Sh
     Args:
         path: an archive.
         suffixes: of files that are films.
-        captioned: whether captions count, and have to stand beside their films.
+        captioned: whether captions count, and have to stand beside their films. They are read.
 
     Raises:
         InputError: says what is wrong with it.
     """
     _library(path)
     refuse_pointer(path)
-    found: dict[str, list[str]] = {}
-    last = None
-    for name in _names(path, suffixes):
-        key, _ = _key_and_suffix(name)
-        own = found.setdefault(key, [])
-        if name in own:
-            raise InputError(f"{path}: has {name} twice; take one out")
-        if captioned and own and key != last:
-            raise InputError(f"{path}: {name} stands apart from {own[0]}; {TOGETHER}")
-        own.append(name)
-        last = key
-    films = 0
-    for own in found.values():
-        films += _check_sample(path, own, suffixes, captioned=captioned)
-    return ShardContents(films, films < sum(map(len, found.values())))
+    files = _files(path, suffixes)
+    shared = _shared([file.name for file in files], suffixes)
+    found: dict[str, dict[str, _File]] = {}
+    for file in files:
+        key, _ = _key_and_suffix(file.name, shared)
+        own = found.setdefault(key, {})
+        if file.name in own:
+            raise InputError(f"{path}: has {file.name} twice; take one out")
+        own[file.name] = file
+    films, captions, alone = 0, 0, list[str]()
+    with path.open("rb") as stream:
+        for own in found.values():
+            film = _film(path, own, suffixes)
+            films += film is not None
+            if film is None:
+                alone.extend(own)
+            elif captioned:
+                captions += _check_sample(path, film, own, stream) is not None
+            else:
+                captions += len(own) - 1
+    # What begins so tells of the shard, not of a film.
+    alone = [name for name in alone if f"/{META_PREFIX}" not in f"/{name}"]
+    if not captioned:
+        return ShardContents(films, captions > 0 or not all(map(is_json, alone)))
+    return ShardContents(films, captions > 0, _passed_over(path, alone))
 
 
-def _check_sample(
-    path: Path, names: list[str], suffixes: tuple[str, ...], *, captioned: bool
-) -> int:
-    """Refuse two films, or a caption of none; how many films there are."""
-    films = [name for name in names if name.lower().endswith(suffixes)]
+def _film(path: Path, own: dict[str, _File], suffixes: tuple[str, ...]) -> str | None:
+    """The film of a sample; two are refused."""
+    films = [name for name in own if name.lower().endswith(suffixes)]
     if len(films) > 1:
         raise InputError(f"{path}: {films[0]} and {films[1]} are films of one sample; keep one")
-    if captioned and not films:
-        raise InputError(f"{path}: {names[0]} is a caption without a film; {TOGETHER}")
-    return len(films)
+    return films[0] if films else None
 
 
-def _names(path: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Names of films and captions in order; InputError for an archive that was cut off."""
-    names, why = [], "an archive ends in zeros, and this does not"
+def _check_sample(path: Path, film: str, own: dict[str, _File], stream: BinaryIO) -> str | None:
+    """The caption of a film; one that stands apart is refused, as is one that is no text."""
+    files = list(own.values())
+    for before, file in pairwise(files):
+        if file.number != before.number + 1:
+            raise InputError(f"{path}: {file.name} stands apart from {files[0].name}; {TOGETHER}")
+
+    def read(name: str) -> bytes:
+        stream.seek(own[name].offset)
+        return stream.read(min(own[name].size, MOST_BYTES + 1))
+
+    try:
+        return caption_of(film, list(own), read, str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _passed_over(path: Path, alone: list[str]) -> str | None:
+    """A line about JSON of no film, such as what a download tells of one that failed."""
+    if text := next((name for name in alone if not is_json(name)), None):
+        raise InputError(f"{path}: {text} is a caption without a film; {TOGETHER}")
+    if not alone:
+        return None
+    return f"{path}: {len(alone)} .json without a film passed over, the first: {alone[0]}"
+
+
+def _files(path: Path, suffixes: tuple[str, ...]) -> list[_File]:
+    """Films and captions in order; InputError for an archive that was cut off."""
+    files, why = list[_File](), "an archive ends in zeros, and this does not"
     try:
         with tarfile.open(path, "r:") as opened:
             archive: Any = opened
             while (member := archive.next()) is not None:
                 archive.members = []  # else it would keep them all
                 if member.isreg() and _counts(member.name, suffixes):
-                    names.append(member.name)
+                    place = member.offset_data, member.size
+                    files.append(_File(member.name, len(files), *place))
             # A damaged header looks to it like the end.
             end = archive.offset
         with path.open("rb") as file:
@@ -110,7 +162,7 @@ def _names(path: Path, suffixes: tuple[str, ...]) -> list[str]:
         raise InputError(f"{path}: is compressed; {UNPACK}")
     if len(block) < BLOCK or any(block):
         raise InputError(f"{path}: is torn: {why}; copy it anew")
-    return names
+    return files
 
 
 def _is_compressed(path: Path) -> bool:
@@ -130,13 +182,15 @@ def samples(path: Path, suffixes: tuple[str, ...]) -> Iterator[Sample]:
         InputError: a damaged archive, or a caption that is no text.
     """
     library = _library(path)
+    shared = _shared([file.name for file in _files(path, suffixes)], suffixes)
     try:
         with path.open("rb") as stream:
             # Opened here: webdataset would run what a name like `pipe:...` says.
             source = [{"url": path.name, "stream": stream}]
             select = partial(_counts, suffixes=suffixes)
             files = library.tar_file_expander(source, select_files=select)
-            for sample in library.group_by_keys(files, keys=_key_and_suffix):
+            keys = partial(_key_and_suffix, shared=shared)
+            for sample in library.group_by_keys(files, keys=keys, lcase=False):
                 if (found := _sample(sample, suffixes, path)) is not None:
                     yield found
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
@@ -148,43 +202,39 @@ def samples(path: Path, suffixes: tuple[str, ...]) -> Iterator[Sample]:
 
 def _sample(found: dict[str, Any], suffixes: tuple[str, ...], path: Path) -> Sample | None:
     """A film and its caption; None where there is no film."""
-    films = sorted(name for name in found if f".{name}" in suffixes)
-    if not films:
+    key = found["__key__"]
+    own = {f"{key}.{name}": held for name, held in found.items() if isinstance(held, bytes)}
+    film = next((name for name in own if name.lower().endswith(suffixes)), None)
+    if film is None:
         return None
-    key = str(found["__key__"])
-    return Sample(f"{key}.{films[0]}", found[films[0]], _caption(found, f"{path}: {key}"))
-
-
-def _caption(found: dict[str, Any], where: str) -> str | None:
-    """What is written beside a film; None where nothing is."""
-    name = next((name for name in CAPTIONS if name in found), None)
-    if name is None:
-        return None
-    try:
-        text: Any = bytes(found[name]).decode("utf-8-sig")
-        if name == "json":
-            text = json.loads(text)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InputError(f"{where}.{name}: cannot be read: {error}") from None
-    if isinstance(text, dict):
-        text = next((text[field] for field in FIELDS if field in text), None)
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise InputError(f"{where}.{name}: a caption must be a text; found {repr(text)[:40]}")
-    return plain(text, f"{where}.{name}") or None
+    stem, _, suffix = film.rpartition(".")
+    caption = caption_of(film, list(own), own.__getitem__, str(path))
+    return Sample(f"{stem}.{suffix.lower()}", own[film], caption)
 
 
 def _counts(name: str, suffixes: tuple[str, ...]) -> bool:
     """Whether a file is a film or a caption: macOS puts `._NAME` beside each, which is none."""
     own = name.rpartition("/")[2]
-    return not own.startswith(".") and own.lower().endswith((*suffixes, *CAPTION_SUFFIXES))
+    counts = own.lower().endswith(suffixes) or is_caption(own)
+    return counts and not own.startswith(".") and not META.match(name)
 
 
-def _key_and_suffix(name: str) -> tuple[str, str]:
-    """What is before the last dot, and after it: `walk.v2.mp4` is a film of `walk.v2`."""
-    key, _, suffix = name.rpartition(".")
-    return key, suffix
+def _shared(names: Sequence[str], suffixes: tuple[str, ...]) -> frozenset[str]:
+    """The names up to the first dot that several films have."""
+    films = (name for name in names if name.lower().endswith(suffixes))
+    counts = Counter(_key_and_suffix(name, frozenset())[0] for name in films)
+    return frozenset(key for key, count in counts.items() if count > 1)
+
+
+def _key_and_suffix(name: str, shared: frozenset[str]) -> tuple[str, str]:
+    """What tells a sample from others, and the rest of a name without the dot between them."""
+    folder, slash, base = name.rpartition("/")
+    first, _, rest = base.partition(".")
+    key = f"{folder}{slash}{first}"
+    if key not in shared:
+        return key, rest
+    key, _, rest = name.rpartition(".")
+    return key, rest
 
 
 def _library(path: Path) -> Any:

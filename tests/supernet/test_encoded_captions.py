@@ -1,12 +1,9 @@
 """Captions beside latents: encoded once each, and the contexts of the clips that they caption."""
 
-import io
 import json
 import shutil
-import tarfile
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +39,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::supernet.data.encoding.CaptionW
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
+    return laid_out(tmp_path)
+
+
+def laid_out(tmp_path: Path) -> Path:
     """Six films of a shade each, captions for five, a text encoder and an autoencoder."""
     pytest.importorskip("tokenizers")
     (tmp_path / "films").mkdir()
@@ -220,105 +221,6 @@ def test_two_processes_do_not_write_one_folder(place: Path) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def packed(place: Path, numbers: tuple[int, ...], name: str) -> None:
-    (place / "shards").mkdir(exist_ok=True)
-    with tarfile.open(place / "shards" / name, "w") as tar:
-        for number in numbers:
-            for path in sorted((place / "films").glob(f"{number}.*")):
-                tar.add(path, path.name)
-
-
-def test_shards_make_what_their_films_make(place: Path) -> None:
-    pytest.importorskip("webdataset")
-    packed(place, (0, 1, 2), "a.tar")
-    packed(place, (3, 4, 5), "b.tar")
-    plain = encoding(place).run(place / "plain")
-    index = encoding(place, "shards").run(place / "out")
-    assert [film["source"] for film in index["files"]] == [
-        *(f"a.tar/{n}.mkv" for n in (0, 1, 2)), *(f"b.tar/{n}.mkv" for n in (3, 4, 5))
-    ]  # fmt: skip
-    for own, other in zip(index["files"], plain["files"], strict=True):
-        assert own["caption"] == other["caption"]
-        assert own["video_digest"] == other["video_digest"]
-        with safe_open(place / "out" / own["file"], framework="pt") as file:
-            states = file.get_tensor("latents")
-        with safe_open(place / "plain" / other["file"], framework="pt") as file:
-            assert torch.equal(states, file.get_tensor("latents"))
-    assert index["captions"] == plain["captions"], "byte for byte"
-    assert not [path for path in (place / "out").iterdir() if path.name.startswith(".")]
-
-    def stop(work: Callable[[Any], Any], tasks: Any) -> Any:
-        yield 0, work(tasks[0])
-        (place / "shards" / "a.tar").rename(place / "gone.tar")  # it is not read again
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        encoding(place, "shards").run(place / "again", spread=stop)
-    note = next((place / "again.unfinished").glob("*.shard.json"))
-    assert len(json.loads(note.read_text())["films"]) == 3
-    (place / "gone.tar").rename(place / "shards" / "a.tar")
-    assert encoding(place, "shards").run(place / "again") == index
-    assert contents(place / "again") == contents(place / "out")
-
-
-def test_progress_moves_within_a_shard(place: Path) -> None:
-    pytest.importorskip("webdataset")
-    packed(place, (0, 1, 2), "a.tar")
-    packed(place, (4, 5), "b.tar")
-    shutil.copyfile(place / "films" / "3.mkv", place / "shards" / "c.mkv")
-    shown = list[tuple[str, int, list[int]]]()
-
-    def stage(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        shown.append((title, total, []))
-        return nullcontext(shown[-1][2].append)
-
-    with pytest.warns(CaptionWarning, match="2 films have no caption"):
-        encoding(place, "shards", uncaptioned="skip").run(place / "out", stage)
-    title, total, told = shown[0]
-    assert title == "encode frames of 16 x 24 pixels to latents of 2 x 3", "as of films"
-    assert total == 6, "films, wherever they lie"
-    assert told == sorted(told)
-    assert set(told) == {1, 2, 3, 4, 5, 6}
-
-
-def test_what_only_shards_or_captions_tell_apart_is_told_apart(place: Path) -> None:
-    pytest.importorskip("webdataset")
-    packed(place, (0, 1), "a.tar")
-    encoding(place, "shards").run(place / "out")
-    packed(place, (4,), "b.tar")
-    with pytest.raises(InputError, match=r"has 1 films or shards that .*out lacks, .* b\.tar;"):
-        encoding(place, "shards").run(place / "out")
-    (place / "shards" / "b.tar").unlink()
-    packed(place, (2, 3), "a.tar")
-    with pytest.raises(InputError, match="is of videos or captions that .* no longer has"):
-        encoding(place, "shards").run(place / "out")
-    for film in (place / "shards").glob("*.tar"):
-        with tarfile.open(film, "w") as tar:
-            tar.add(next(place.rglob("0.mkv")), "a.mkv")
-    for uncaptioned in ("zeros", "skip"):
-        with pytest.raises(InputError, match="none of its 1 films has a caption"):
-            encoding(place, "shards", uncaptioned=uncaptioned).run(place / uncaptioned)
-
-
-def test_a_torn_shard_leaves_nothing(place: Path) -> None:
-    pytest.importorskip("webdataset")
-    packed(place, (0, 1), "a.tar")
-    path = place / "shards" / "a.tar"
-    path.write_bytes(path.read_bytes()[:-12_000])
-    with pytest.raises(InputError, match=r"a\.tar: is torn"):
-        encoding(place, "shards")
-    with tarfile.open(path, "w") as tar:
-        entry = tarfile.TarInfo("a.mkv")
-        entry.size = 4
-        tar.addfile(entry, io.BytesIO(b"text"))
-    with (
-        pytest.warns(UserWarning, match=r"a\.tar: a\.mkv: cannot be read as video"),
-        pytest.raises(InputError, match="none of its 1 videos can be decoded"),
-    ):
-        encoding(place, "shards").run(place / "out")
-    assert not list(place.glob("out*"))
 
 
 def test_wishes_and_encoders_that_do_not_fit(place: Path) -> None:
