@@ -30,7 +30,7 @@ def test_captions_beside_films(folder: Path) -> None:
     assert found(folder) == {"a.mp4": None, "b.v2.mp4": None, "deep/c.webm": None}
     (folder / "a.txt").write_text("\ufeff  A dog,\r\n\trunning \n", encoding="utf-8")
     (folder / "b.v2.txt").write_text(" \n")
-    (folder / "deep" / "c.txt").write_text(
+    (folder / "deep" / "c.TXT").write_text(
         "Ein Ka\u0308fer \u65e5\u672c \U0001f600", encoding="utf-8"
     )
     assert found(folder) == {
@@ -43,7 +43,7 @@ def test_captions_beside_films(folder: Path) -> None:
 def test_captions_in_metadata(folder: Path, name: str) -> None:
     rows = [("a.mp4", 'says "hi",\nand goes'), ("./b.v2.mp4", ""), ("deep/c.webm", "a\u2028boat")]
     if name.endswith("csv"):
-        lines = ["\ufefffile_name,text,fps", '"a.mp4","says ""hi"",\nand goes",25']
+        lines = ["\ufefffile_name, text,fps", '"a.mp4","says ""hi"",\nand goes",25']
         text = "\n".join([*lines, "./b.v2.mp4,,25", "deep/c.webm,a\u2028boat,25", ""])
     else:
         text = "\n".join(json.dumps({"file_name": n, "text": t, "x": 1}) for n, t in rows) + "\n\n"
