@@ -122,11 +122,7 @@ def _rows(path: Path) -> Iterator[tuple[Path, str]]:
 def _csv_rows(path: Path) -> Iterator[tuple[int, object, object]]:
     reader = csv.DictReader(io.StringIO(_read(path), newline=""), strict=True)
     try:
-        columns = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-        if lacking := next((name for name in (FILE_NAME, TEXT) if name not in columns), None):
-            raise InputError(f"{path}: lacks the column {lacking!r}; has {', '.join(columns) or 'none'}")
-        if twice := next((name for name in (FILE_NAME, TEXT) if columns.count(name) > 1), None):
-            raise InputError(f"{path}: has the column {twice!r} twice; take one out")
+        reader.fieldnames = _columns(path, reader.fieldnames or [])
         for row in reader:
             if None in row:
                 raise InputError(
@@ -136,6 +132,19 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, object, object]]:
             yield reader.line_num, row[FILE_NAME], row[TEXT]
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: not CSV: {error}") from None
+
+
+def _columns(path: Path, header: Sequence[str]) -> list[str]:
+    """Their names, once those that are needed are there; people put spaces after commas."""
+    columns = [name.strip() for name in header]
+    for name in (FILE_NAME, TEXT):
+        if name not in columns:
+            raise InputError(
+                f"{path}: lacks the column {name!r}; has {', '.join(columns) or 'none'}"
+            )
+        if columns.count(name) > 1:
+            raise InputError(f"{path}: has the column {name!r} twice; take one out")
+    return columns
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[int, object, object]]:
