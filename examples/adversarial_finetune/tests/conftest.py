@@ -16,6 +16,7 @@ from adversarial_finetune.cli import main
 from temporal_bundle.testing import write_toy
 
 Call = Callable[..., tuple[int, str, str]]
+FEW_STEPS = ("--stage-one-steps", "6", "--stage-two-steps", "6", "--clips-per-step", "4")
 
 
 @pytest.fixture(autouse=True, scope="session")

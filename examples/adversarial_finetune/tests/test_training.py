@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Call
+from conftest import FEW_STEPS, Call
 from jsonschema import Draft202012Validator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from toy import write_clips
 
 from adversarial_finetune import checkpoint, seen
@@ -31,7 +31,6 @@ from temporal_bundle import FINETUNED_FORMAT, BundleError, open_bundle, schema
 from temporal_bundle.closeness import check_close
 
 SHORT = Settings(stage_one_steps=6, stage_two_steps=6, clips_per_step=4, head_width=8, heads=KINDS)
-FLAGS = ("--stage-one-steps", "6", "--stage-two-steps", "6", "--clips-per-step", "4")
 
 
 class StoppedError(Exception):
@@ -196,10 +195,10 @@ def test_weights_that_are_no_numbers_are_never_kept(
 
 
 def test_a_damaged_run_is_refused(bundle: Path, clips: Path, call: Call) -> None:
-    assert call("train", bundle, "--data", clips, "--out", "run", *FLAGS)[0] == 0
+    assert call("train", bundle, "--data", clips, "--out", "run", *FEW_STEPS)[0] == 0
     Path("run/run.json").write_text("{")
     for command in (
-        ("train", bundle, "--out", "run", "--resume", *FLAGS),
+        ("train", bundle, "--out", "run", "--resume", *FEW_STEPS),
         ("evaluate", "run", bundle),
     ):
         code, _, said = call(*command, "--data", clips)
@@ -216,7 +215,7 @@ def test_what_is_no_ordinary_file_is_not_replaced(
     {"a pipe": os.mkfifo, "a link": lambda p: p.symlink_to("gone"), "a folder": Path.mkdir}[kind](
         place
     )
-    code, _, said = call("train", bundle, "--data", clips, "--out", "run", *FLAGS)
+    code, _, said = call("train", bundle, "--data", clips, "--out", "run", *FEW_STEPS)
     assert (code, said.count("\n")) == (2, 1)
     assert "no ordinary file stands there; remove it, or choose another" in said
     assert not place.is_file()
@@ -226,7 +225,7 @@ def test_clips_that_git_lfs_left_out_are_told_of(bundle: Path, call: Call) -> No
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
     Path("fetched").mkdir()
     Path("fetched/validation.safetensors").write_text(pointer)
-    code, _, said = call("train", bundle, "--data", "fetched", "--out", "run", *FLAGS)
+    code, _, said = call("train", bundle, "--data", "fetched", "--out", "run", *FEW_STEPS)
     assert (code, said.count("\n")) == (2, 1)
     assert "validation.safetensors: is a Git LFS pointer in place of the file itself" in said
     assert not Path("run").exists()
@@ -234,7 +233,7 @@ def test_clips_that_git_lfs_left_out_are_told_of(bundle: Path, call: Call) -> No
 
 def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
     before = (bundle / "bundle.json").read_bytes()
-    code, printed, said = call("train", bundle, "--data", clips, "--out", "run", *FLAGS)
+    code, printed, said = call("train", bundle, "--data", clips, "--out", "run", *FEW_STEPS)
     assert code == 0, said
     assert "finetuned.safetensors, 4 steps" in printed
     assert (bundle / "bundle.json").read_bytes() == before
@@ -256,13 +255,13 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
     for out in ("tuned", "nowhere/tuned.gif", "pipe.gif"):
         code, _, said = call("sample", bundle, "--data", clips, "--out", out)
         assert (code, said.count("\n")) == (2, 1), out
-    again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FLAGS)
+    again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FEW_STEPS)
     assert again[0] == 0, again[2]
     assert f"{bundle}: is tuned already; in the end by this run instead" in again[2]
     code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
     assert (code, printed) == (2, "")
     assert "was tuned by another run than run" in said
-    again = call("train", bundle, "--data", clips, "--out", "run", "--resume", *FLAGS)
+    again = call("train", bundle, "--data", clips, "--out", "run", "--resume", *FEW_STEPS)
     assert "is tuned already" not in again[2]
     assert call("evaluate", "run", bundle, "--data", clips, *judged)[0] == 0, "as the line says"
 
@@ -321,85 +320,3 @@ def test_half_of_the_clips_follow_the_guided_teacher(
     )
     check_close(wanted[:2], free + stage.terms.guidance * (told - free))
     assert not wanted.requires_grad
-
-
-def test_an_ablation_trains_stage_one_once_a_seed(bundle: Path, clips: Path, call: Call) -> None:
-    before = sorted(path.name for path in bundle.iterdir())
-    few = ("--variants", "spatial heads only", "no reconstruction", "--seeds", "0", "--clips", "16")
-    arguments = ("ablate", bundle, "--data", clips, "--out", "ablation", *FLAGS, *few)
-    code, printed, said = call(*arguments, "--classifier-steps", "10", "--json")
-    assert code == 0, said
-    assert said.count("stage one: 6/6") == 1
-    rows = json.loads(printed)["rows"]
-    found = [(row["variant"], row["sampler"]) for row in rows]
-    assert len(set(found)) == len(found) == 1 + 6 + 2
-    again = call(*arguments, "--json")
-    assert json.loads(again[1])["rows"] == rows, "what is finished is not done again"
-    assert "stage" not in again[2]
-    printed = call(*arguments)[1]
-    assert "4 steps, tuned : 25 steps, guided = " in printed
-    assert "4 : 50 network calls" in printed
-    assert sorted(path.name for path in bundle.iterdir()) == before
-    code, _, said = call(*arguments, "--generator-rate", "0.1")
-    assert (code, said.count("\n")) == (2, 1)
-    assert "spatial-heads-only-0: was begun with settings.generator_rate 0.0005, not 0.1" in said
-    code, _, said = call(*arguments, "--clips", "8")
-    assert (code, said.count("\n")) == (2, 1)
-    assert "was judged with clips 16, not 8" in said
-
-
-@pytest.fixture
-def tuned(bundle: Path, clips: Path, call: Call) -> Path:
-    """A bundle with tuned weights, and their run in `run`."""
-    assert call("train", bundle, "--data", clips, "--out", "run", *FLAGS)[0] == 0
-    return bundle
-
-
-def test_the_judge_is_of_the_same_clips(tuned: Path, clips: Path, call: Call) -> None:
-    judged = ("--clips", "8", "--classifier-steps", "2", "--classifier")
-    evaluate = ("evaluate", "run", tuned, "--data", clips, *judged)
-    code, _, said = call(*evaluate, "nowhere/judge.safetensors")
-    assert (code, said.count("\n")) == (2, 1)
-    assert "there is no folder nowhere" in said
-    assert call(*evaluate, "judge.safetensors")[0] == 0
-    code, _, said = call(*evaluate, "judge.safetensors", "--classifier-steps", "3")
-    assert (code, said.count("\n")) == (2, 1)
-    assert "was trained for 2 steps, not 3" in said
-    write_clips(Path("others"), 8)
-    code, _, said = call("evaluate", "run", tuned, "--data", "others", *judged, "judge.safetensors")
-    assert (code, said.count("\n")) == (2, 1)
-    assert "run: was begun with other clips" in said
-    other_run = ("ablate", tuned, "--data", "others", "--out", "ablation", *FLAGS)
-    code, _, said = call(*other_run, *judged, "judge.safetensors")
-    assert (code, said.count("\n")) == (2, 1)
-    assert "judge.safetensors: was trained on other clips" in said
-    for content in (b"", Path("run/stage-one.safetensors").read_bytes()):
-        Path("judge.safetensors").write_bytes(content)
-        code, _, said = call(*evaluate, "judge.safetensors")
-        assert (code, said.count("\n")) == (2, 1)
-
-
-@pytest.mark.parametrize("count", ["-60", "0", "1"])
-def test_one_clip_is_no_distribution(count: str, tuned: Path, clips: Path, call: Call) -> None:
-    code, printed, said = call("evaluate", "run", tuned, "--data", clips, "--clips", count)
-    assert (code, printed, said.count("\n")) == (2, "", 1)
-    assert "--clips: give 2 or more" in said
-
-
-def test_clips_of_another_shape_are_not_judged(tuned: Path, clips: Path, call: Call) -> None:
-    shutil.copytree(clips, "wide")
-    wide = {"clips": torch.zeros(4, 3, 4, 8, 8), "context": torch.zeros(4, 2, 3)}
-    save_file(wide, Path("wide/test.safetensors"))
-    for command in (("evaluate", "run", tuned), ("sample", tuned, "--out", "a.gif")):
-        code, printed, said = call(*command, "--data", "wide")
-        assert (code, printed, said.count("\n")) == (2, "", 1)
-        assert "test has channels, height and width (3, 8, 8)" in said
-
-
-def test_one_step_is_judged_once(bundle: Path, clips: Path, call: Call) -> None:
-    assert call("train", bundle, "--data", clips, "--out", "run", *FLAGS, "--steps", "1")[0] == 0
-    judged = ("--clips", "8", "--classifier-steps", "2", "--json")
-    code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
-    assert code == 0, said
-    names = [each["sampler"] for each in json.loads(printed)["samplers"][1:]]
-    assert names == ["25 steps, guided", "1 step, guided", "1 step, untuned", "1 step, tuned"]
