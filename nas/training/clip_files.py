@@ -33,6 +33,7 @@ from supernet.checkpoint import file_sha256
 from supernet.data.clips import (
     Clips,
     ClipSource,
+    RepeatedClipsWarning,
     captions,
     empty_context,
     labels,
@@ -47,10 +48,6 @@ FORMAT, VERSION = "temporal-nas/clips", "1.0"
 INDEX, CAPTIONS, EMPTY = "index.json", "captions.json", "empty_context"
 CHUNK = 64
 SHARD_MB = 256.0
-
-
-class RepeatedClipsWarning(UserWarning):
-    """More clips are asked for than differ."""
 
 
 def write_clips(
@@ -103,8 +100,8 @@ def _tell_of_repeats(data: str, sources: dict[Split, ClipSource], counts: dict[S
     few = [f"{split} {n}" for split, n in found.items() if n is not None and n < counts[split]]
     if few:
         warnings.warn(
-            f"{data}: different clips of a split are {', '.join(few)}; more than those are some of "
-            "them again, which distances to them do not say", RepeatedClipsWarning, stacklevel=3,
+            f"{data}: different clips of a split are {', '.join(few)}; those beyond are some of "
+            "them again, and figures of copies say less than their number", RepeatedClipsWarning, stacklevel=3,
         )  # fmt: skip
 
 

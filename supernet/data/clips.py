@@ -22,6 +22,10 @@ class Clips:
     context_BLC: Tensor
 
 
+class RepeatedClipsWarning(UserWarning):
+    """More clips are asked for than differ."""
+
+
 class Recogniser(Protocol):
     """Finds in clips what their contexts ask for."""
 

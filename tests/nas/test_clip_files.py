@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nas.training.clip_files import RepeatedClipsWarning, write_clips
+from nas.training.clip_files import write_clips
 from search_spaces import AnyUNetShape, TemporalSpace
 from supernet.checkpoint import file_sha256
-from supernet.data.clips import Clips, spread_places
+from supernet.data.clips import Clips, RepeatedClipsWarning, spread_places
 from supernet.data.digits import MovingDigits
 from supernet.data.loading import SOURCES
 from supernet.data.splits import Split
@@ -131,7 +131,7 @@ def test_no_film_is_there_twice_before_each_was_there_once(
         to = ("--pixels", "grey", "--size", "16x16", "--out", str(data))
         assert call("encode", str(films), *to)[0] == 0
     counts = ("--train", "28", "--validation", "6", "--test", "8")
-    with pytest.warns(RepeatedClipsWarning, match="clips of a split are test 6; more than those"):
+    with pytest.warns(RepeatedClipsWarning, match="clips of a split are test 6; those beyond"):
         code, _, said = call("clips", *counts, "--data", str(data), "--out", "clips")
     assert code == 0, said
     shades = {s: read(Path("clips") / s)[1].flatten(1).mean(1).tolist() for s in SPLITS}
