@@ -33,7 +33,7 @@ except Exception as error:  # of whatever an installation lacks
 FOLDER = Path(__file__).resolve().parent
 FORMAT, MAJOR = "temporal-nas/pipeline", "1"
 FOR_PEOPLE = {"run.py", "README.md"}  # which may be changed
-LEAST_PX = 256  # of a film's height: smaller ones are enlarged, to be looked at
+LEAST_PX = 256  # of a film's height, about: smaller ones are enlarged, to be looked at
 CODEC, OPTIONS, OTHER_CODEC = "libx264", {"crf": "18"}, "mpeg4"
 # Of all units, some Macs abort: the Neural Engine with the CPU beside it is what is asked for.
 UNITS = ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")
@@ -232,8 +232,8 @@ def video(
 
 
 def enlarged(frames: Array) -> Array:
-    """Small pictures (T, H, W, 3) with each pixel as a square of whole ones."""
-    times = -(-LEAST_PX // frames.shape[1])
+    """Small pictures (T, H, W, 3), about `LEAST_PX` high, with each pixel as a square of ones."""
+    times = max(1, round(LEAST_PX / frames.shape[1]))
     return frames.repeat(times, axis=1).repeat(times, axis=2)
 
 

@@ -97,12 +97,14 @@ def write_clips(
 
 def _tell_of_repeats(data: str, sources: dict[Split, ClipSource], counts: dict[Split, int]) -> None:
     found = {split: places_of(source) for split, source in sources.items()}
-    few = [f"{split} {n}" for split, n in found.items() if n is not None and n < counts[split]]
+    few = [
+        f"{split} has {places} different clips, and {counts[split]} are asked for"
+        for split, places in found.items()
+        if places is not None and places < counts[split]
+    ]
     if few:
-        warnings.warn(
-            f"{data}: different clips of a split are {', '.join(few)}; those beyond are some of "
-            "them again, and figures of copies say less than their number", RepeatedClipsWarning, stacklevel=3,
-        )  # fmt: skip
+        line = f"{data}: {'; '.join(few)}: some are there again, and figures of copies say less"
+        warnings.warn(line, RepeatedClipsWarning, stacklevel=3)
 
 
 class _Writer:

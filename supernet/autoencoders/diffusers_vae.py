@@ -30,7 +30,7 @@ OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_o
 # them: scaled already.
 SCALINGS = {KL: 0.18215, TINY: 1.0}
 BY_CHANNEL = ("latents_mean", "latents_std")  # pipelines apply them; the VAE does not
-EXTREME = 1e6  # of scalings and shifts beyond it, or below its inverse, float32 leaves nothing
+EXTREME = 1e6  # of scalings, their inverses and shifts: those of VAEs are nowhere near
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,9 @@ def _rows(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, object, object]]:
-    reader = csv.DictReader(io.StringIO(_read(path), newline=""), strict=True)
+    reader = csv.DictReader(
+        io.StringIO(_read(path), newline=""), strict=True, skipinitialspace=True
+    )
     try:
         reader.fieldnames = _columns(path, reader.fieldnames or [])
         for row in reader:

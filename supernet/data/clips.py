@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search_spaces import InputError
+
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]  # where clips begin, from 0
 
 
@@ -20,6 +22,9 @@ class Clips:
 
     x_BCTHW: Tensor
     context_BLC: Tensor
+
+
+MOST_PLACES = np.iinfo(np.int64).max
 
 
 class RepeatedClipsWarning(UserWarning):
@@ -54,7 +59,8 @@ class ClipSource(Protocol):
     - `images(seed) -> Clips`: as many frames as a clip has, each of another clip and a clip of one
       frame, where that costs no more than a clip;
     - `places: int`: how many clips differ, where they are so many and no more;
-    - `clips_at(place_B, seed) -> Clips`: those at these places, each below `places`;
+    - `clips_at(place_B, seed) -> Clips`: those at these places, an array of int64 below `places`:
+      without it, what is drawn is drawn with replacement;
     - `caption(context_LC) -> str`: what a clip was asked for, in words;
     - `labels(context_BLC) -> Tensor`: which of K things contexts ask for, zeros and ones (B, K),
       where their numbers do not say so;
@@ -70,8 +76,14 @@ class ClipSource(Protocol):
 
 
 def places_of(source: ClipSource) -> int | None:
-    """How many clips differ; None where they have no end, or that is not known."""
+    """How many clips differ; None where they have no end, or that is not known.
+
+    Raises:
+        InputError: no whole number from 1.
+    """
     found: int | None = getattr(source, "places", None)
+    if found is not None and not 1 <= found <= MOST_PLACES:
+        raise InputError(f"`places` of clips: expected a whole number from 1, found {found!r}")
     return found
 
 
@@ -87,9 +99,10 @@ def spread_places(places: int, count: int, rng: np.random.Generator) -> Places:
     Where they are fewer than the places, one is drawn from each of `count` equal parts.
     """
     whole, rest = divmod(count, places)
-    edges = np.arange(rest + 1) * places // max(rest, 1)
+    edges = np.array([part * places // max(rest, 1) for part in range(rest + 1)])
     some = rng.integers(edges[:-1], edges[1:])
-    return rng.permutation(np.concatenate([np.tile(np.arange(places), whole), some]))
+    every = np.tile(np.arange(places if whole else 0), whole)
+    return rng.permutation(np.concatenate([every, some]))
 
 
 def spread_clips(source: ClipSource, count: int, seed: int, chunk: int) -> Iterator[Clips]:

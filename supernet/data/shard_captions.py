@@ -6,6 +6,7 @@ itself, and have a list of texts in place of one, of which the first that is not
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from search_spaces import InputError
@@ -32,20 +33,25 @@ def caption_of(
     Raises:
         InputError: a file that is no caption, or two that say different things.
     """
-    groups = [
-        [name for name in names if _is(name, suffix) and (_stem(name) == _stem(film)) is own]
-        for suffix in SUFFIXES
-        for own in (True, False)  # `0.v1.txt` is closer to `0.v1.mp4` than `0.more.txt` is
-    ]
-    for group in groups:
-        texts = ((_read(name, read(name), f"{where}: {name}"), name) for name in group)
-        said = {text: name for text, name in texts if text}
-        if len(said) > 1:
-            first, second, *_ = said.values()
-            raise InputError(f"{where}: {film} has two captions, by {first} and {second}; keep one")
-        if said:
-            return next(iter(said))
+    # `0.json` tells more of `0.mp4` than `0.speech.txt` does, which may be of something else.
+    for own in (True, False):
+        for suffix in SUFFIXES:
+            said: dict[str, str] = {}
+            for name in names:
+                if _is(name, suffix) and (_stem(name) == _stem(film)) is own:
+                    with nullcontext() if own else suppress(InputError):
+                        text = _read(name, read(name), f"{where}: {name}")
+                        said |= {text: name} if text else {}
+            if said:
+                return _only(said, f"{where}: {film}")
     return None
+
+
+def _only(said: dict[str, str], film: str) -> str:
+    if len(said) > 1:
+        first, second, *_ = said.values()
+        raise InputError(f"{film} has two captions, by {first} and {second}; keep one")
+    return next(iter(said))
 
 
 def is_caption(name: str) -> bool:

@@ -126,8 +126,8 @@ class VideoFolder:
             if pictures is None:
                 place = int(rng.integers(self.places))
                 continue
-            back = int(self._weights[index]) - place  # 1 for the stretch's last place
-            frame = max(0, len(pictures) - shape.frames + 1 - back)
+            first = int(self._weights[index]) - self._stretches[index].starts
+            frame = min(place - first, len(pictures) - shape.frames)  # fewer may be decoded
             room = pictures.shape[1] - shape.height, pictures.shape[2] - shape.width
             top, left = room[0] // 2, room[1] // 2
             if self.split == "train":

@@ -194,7 +194,7 @@ def _sizes(text: dict[str, Any], path: Path) -> ClipTextConfig:
     )
     sizes["hidden_act"] = text.get("hidden_act", usual.hidden_act)
     end = text.get("eos_token_id")
-    if type(end) is int and end != OLD_END and end < sizes["vocab_size"]:
+    if type(end) is int and end > OLD_END and end < sizes["vocab_size"]:
         sizes["end"] = end
     if sizes["hidden_act"] not in ACTIVATIONS:
         raise InputError(f"{path}: hidden_act must be one of {', '.join(ACTIVATIONS)}")

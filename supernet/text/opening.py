@@ -71,11 +71,14 @@ def open_text_encoder(folder: Path) -> ClipTextEncoder:
             f"{tokenizer}: has tokens up to number {words.largest}, and the text model's embedding "
             f"ends at {config.vocab_size - 1}; give the tokenizer that belongs to it"
         )
-    few = 2 * words.largest < config.vocab_size  # some rows are never told, but not most
-    if few or config.end not in {None, words.end}:
+    if 2 * words.largest < config.vocab_size:  # some rows are of no token, but not most
         raise InputError(
-            f"{tokenizer}: has tokens up to number {words.largest}, {words.end} for a text's end, "
-            f"and the text model has {config.vocab_size}, {config.end or 'none known'} for that; "
+            f"{tokenizer}: has tokens up to number {words.largest} of the {config.vocab_size} that "
+            "the text model knows; give the tokenizer that belongs to it"
+        )
+    if config.end is not None and config.end != words.end:
+        raise InputError(
+            f"{tokenizer}: ends a text by token {words.end}, and the text model by {config.end}; "
             "give the tokenizer that belongs to it"
         )
     return ClipTextEncoder(opened, words)

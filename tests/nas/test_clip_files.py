@@ -131,7 +131,10 @@ def test_no_film_is_there_twice_before_each_was_there_once(
         to = ("--pixels", "grey", "--size", "16x16", "--out", str(data))
         assert call("encode", str(films), *to)[0] == 0
     counts = ("--train", "28", "--validation", "6", "--test", "8")
-    with pytest.warns(RepeatedClipsWarning, match="clips of a split are test 6; those beyond"):
+    with pytest.warns(
+        RepeatedClipsWarning,
+        match=f"{data.name}: test has 6 different clips, and 8",
+    ):
         code, _, said = call("clips", *counts, "--data", str(data), "--out", "clips")
     assert code == 0, said
     shades = {s: read(Path("clips") / s)[1].flatten(1).mean(1).tolist() for s in SPLITS}

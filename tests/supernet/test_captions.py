@@ -43,8 +43,8 @@ def test_captions_beside_films(folder: Path) -> None:
 def test_captions_in_metadata(folder: Path, name: str) -> None:
     rows = [("a.mp4", 'says "hi",\nand goes'), ("./b.v2.mp4", ""), ("deep/c.webm", "a\u2028boat")]
     if name.endswith("csv"):
-        lines = ["\ufefffile_name, text,fps", '"a.mp4","says ""hi"",\nand goes",25']
-        text = "\n".join([*lines, "./b.v2.mp4,,25", "deep/c.webm,a\u2028boat,25", ""])
+        lines = ["\ufefffile_name, text,fps", '"a.mp4", "says ""hi"",\nand goes", 25']
+        text = "\n".join([*lines, "./b.v2.mp4, ,25", "deep/c.webm, a\u2028boat,25", ""])
     else:
         text = "\n".join(json.dumps({"file_name": n, "text": t, "x": 1}) for n, t in rows) + "\n\n"
     (folder / name).write_text(text, encoding="utf-8")

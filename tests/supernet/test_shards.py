@@ -119,6 +119,8 @@ def test_bad_captions_are_one_line_before_any_work(
         ((("a.json", b"null"), ("a.TXT", b"large letters")), "large letters"),
         ((("a.txt", b"its own"), ("a.more.txt", b"another")), "its own"),
         ((("a.txt", b""), ("a.more.txt", b"another")), "another"),
+        ((("a.speech.txt", b"a talk"), ("a.json", b'{"caption": "its own"}')), "its own"),
+        ((("a.boxes.json", b"[1, 2]"), ("a.other.json", b"{")), None),
         ((("a.one.txt", b"the same"), ("a.two.txt", b"the  same")), "the same"),
     ],
 )

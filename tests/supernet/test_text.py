@@ -142,9 +142,10 @@ class Evil:
     ("changes", "match"),
     [
         ({"vocab_size": 500}, "up to number 521, and the text model's embedding ends at 499"),
-        ({"vocab_size": 1100}, "up to number 521, 521 .* text model has 1100, none known for that"),
-        ({"eos_token_id": 520}, "521 for a text's end, .* has 600, 520 for that; give the"),
+        ({"vocab_size": 1100}, "up to number 521 of the 1100 that the text model knows; give the"),
+        ({"eos_token_id": 520}, "ends a text by token 521, and the text model by 520; give the"),
         ({"eos_token_id": 521}, None),
+        ({"eos_token_id": -1}, None),
         ({"eos_token_id": 2}, None),  # CLIP's own files say so
         ({"eos_token_id": 49407}, None),  # transformers' default, whatever the vocabulary
     ],

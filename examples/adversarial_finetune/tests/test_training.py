@@ -257,7 +257,7 @@ def test_from_a_bundle_to_a_gif(bundle: Path, clips: Path, call: Call) -> None:
         assert (code, said.count("\n")) == (2, 1), out
     again = call("train", bundle, "--data", clips, "--out", "other", "--seed", "1", *FEW_STEPS)
     assert again[0] == 0, again[2]
-    assert f"{bundle}: is tuned already; in the end by this run instead" in again[2]
+    assert f"{bundle}: is tuned already; this run's weights will replace those" in again[2]
     code, printed, said = call("evaluate", "run", bundle, "--data", clips, *judged)
     assert (code, printed) == (2, "")
     assert "was tuned by another run than run" in said

@@ -114,7 +114,8 @@ def _train_on(given: argparse.Namespace, device: str) -> None:
         with place_for(bundle):
             run.begin(resume=given.resume)
         if (bundle.path / TUNED_WEIGHTS).exists() and not run.finished("two").exists():
-            sys.stderr.write(f"{bundle.path}: is tuned already; in the end by this run instead\n")
+            words = "is tuned already; this run's weights will replace those"
+            sys.stderr.write(f"{bundle.path}: {words}\n")
 
     first(begin)
     if rank() == 0:

@@ -22,7 +22,7 @@ from temporal_bundle import sha256
 CLASSES = ("AutoencoderKL", "AutoencoderTiny")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 BY_CHANNEL = ("latents_mean", "latents_std")
-EXTREME = 1e6  # of scalings and shifts beyond it, or below its inverse, float32 leaves nothing
+EXTREME = 1e6  # of scalings, their inverses and shifts: those of VAEs are nowhere near
 
 
 @dataclass(frozen=True)
