@@ -44,6 +44,14 @@ def test_any_format(tmp_path: Path, suffix: str) -> None:
         assert 0 <= int(shown.min()) <= int(shown.max()) < 28, "the first 70%"
 
 
+def test_each_place_is_a_frame_of_its_own(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mkv")
+    folder = VideoFolder(tmp_path, GREY, "train", cache_mb=0)
+    shown = numbers(folder.clips_at(np.arange(folder.places), 0).x_BCTHW)
+    assert shown[:, 0].tolist() == [*range(folder.places)]
+    assert shown[-1, -1] == 27, "the last of the first 70%"
+
+
 def test_the_ends_of_the_scale(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", paint=lambda n: np.full((48, 64, 3), 255 * (n % 2), np.uint8))
     for shape in (GREY, RGB):
