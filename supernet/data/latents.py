@@ -106,8 +106,8 @@ class LatentFolder:
         """`count` clips that depend on the seed alone; a longer draw begins with a shorter one."""
         return self.clips_at(random_places(self.places, count, seed), seed)
 
-    def clips_at(self, place_B: Places, seed: int) -> Clips:  # the place says all
-        """Those that begin at these places."""
+    def clips_at(self, place_B: Places, seed: int) -> Clips:
+        """Those that begin at these places, whatever the seed: nothing else is random."""
         shape = self.shape
         drawn = [self._clip(int(place)) for place in place_B]
         x_BTCHW = torch.stack([frames for frames, _ in drawn])
